@@ -1,0 +1,30 @@
+//! What agent and collector must agree on, and nothing else.
+//!
+//! In reading order: the words ([`name`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
+//! ([`window`], [`clock`]), the numbers ([`histogram`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
+
+pub mod name;
+pub mod units;
+
+pub mod yaml;
+pub mod plan;
+
+pub mod window;
+pub mod clock;
+
+pub mod histogram;
+pub mod report;
+pub mod record;
+
+/// The wire, generated from `v1/fleet.proto`.
+#[expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::doc_markdown,
+    clippy::missing_errors_doc,
+    reason = "generated code keeps its own style"
+)]
+pub mod v1 {
+    tonic::include_proto!("probefleet.v1");
+}
