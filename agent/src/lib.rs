@@ -1,5 +1,21 @@
-//! The agent.
+//! The agent: probes on a schedule, and everything they need to be believed.
+//!
+//! In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what [`policy`] permits),
+//! how it is counted ([`window`]), and how it is delivered ([`spool`], [`uplink`]). [`runner`] drives the first three,
+//! [`service`] wires everything.
 
-pub mod probe;
+pub mod config;
+pub mod identity;
+pub mod policy;
+
 pub mod schedule;
+pub mod probe;
 pub mod window;
+pub mod applied;
+pub mod runner;
+
+pub mod backoff;
+pub mod spool;
+pub mod uplink;
+
+pub mod service;
