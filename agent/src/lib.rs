@@ -1,1 +1,5 @@
 //! x
+pub mod backoff;
+pub mod identity;
+pub mod spool;
+pub mod uplink;
