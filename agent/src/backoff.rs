@@ -1,0 +1,1 @@
+//! When to try again: exponential back-off with full jitter.
