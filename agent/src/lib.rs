@@ -8,11 +8,12 @@ pub mod config;
 pub mod identity;
 pub mod policy;
 
-pub mod schedule;
-pub mod probe;
-pub mod window;
 pub mod applied;
+pub mod probe;
 pub mod runner;
+pub mod schedule;
+pub mod task;
+pub mod window;
 
 pub mod backoff;
 pub mod spool;
