@@ -3,10 +3,16 @@
 //! One more kind = one more file (or folder) under `probe/` and one more arm in [`Probe`]. A probe is immutable: all
 //! state of an attempt lives and dies with the attempt.
 
+mod connect;
 mod environment;
+mod failure;
 pub mod http;
+mod progress;
+mod resolver;
+mod tls;
 
 pub use environment::Environment;
+pub use resolver::{Family, Resolver};
 
 use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
