@@ -99,7 +99,6 @@ async fn append(spool: &SpoolHandle, kind: Kind, payload: Vec<u8>) -> Result<(),
                 error!("the spool is closed: a record is not kept");
                 return Err(Closed);
             }
-            #[expect(unreachable_patterns, reason = "placeholder until merged")]
             Err(error) => {
                 warn!(%error, "the spool cannot be written; trying again");
                 tokio::time::sleep(RETRY).await;
