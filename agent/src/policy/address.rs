@@ -59,15 +59,15 @@ fn embedded_v4(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
         | [0, 0, 0, 0, 0, 0, high, low]
         // NAT64: the well-known prefix, and RFC 8215's with its longest form.
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low] => [Some(v4(high, low)), None],
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
         // 6to4.
-        [0x2002, high, low, ..] => [Some(v4(high, low)), None],
+        | [0x2002, high, low, ..]
+        // ISATAP.
+        | [_, _, _, _, 0 | 0x0200, 0x5efe, high, low] => [Some(v4(high, low)), None],
         // Teredo: the server as it is, the client inverted.
         [0x2001, 0, high, low, _, _, client_high, client_low] => {
             [Some(v4(high, low)), Some(v4(!client_high, !client_low))]
         }
-        // ISATAP.
-        [.., 0 | 0x0200, 0x5efe, high, low] => [Some(v4(high, low)), None],
         _ => [None, None],
     };
     found.into_iter().flatten()
