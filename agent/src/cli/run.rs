@@ -2,7 +2,6 @@
 
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, block_on, complain};
 use crate::config::Config;
-use crate::policy::PolicyError;
 use crate::service::{self, ServiceError};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -40,14 +39,18 @@ pub(super) fn main(args: &Args) -> ExitCode {
         return check(&config);
     }
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     block_on(async {
         let shutdown = match end_signal() {
             Ok(shutdown) => shutdown,
-            Err(error) => return complain(&format!("cannot listen for signals: {error}"), EXIT_ENVIRONMENT),
+            Err(error) => {
+                return complain(&format!("cannot listen for signals: {error}"), EXIT_ENVIRONMENT);
+            }
         };
         match service::run(config, shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
@@ -65,14 +68,15 @@ fn check(config: &Config) -> ExitCode {
 
 fn exit_code(error: &ServiceError) -> u8 {
     match error {
-        ServiceError::Policy(PolicyError::Content(_)) => EXIT_BAD_INPUT,
+        ServiceError::Policy(_) => EXIT_BAD_INPUT,
         _ => EXIT_ENVIRONMENT,
     }
 }
 
 /// Resolves at SIGTERM or Ctrl-C.
 fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
