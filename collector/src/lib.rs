@@ -1,1 +1,3 @@
-//! x
+//! The collector: takes what agents measured, keeps it, judges it by the agreements, and shows the result.
+
+pub mod store;
