@@ -1,1 +1,4 @@
-//! x
+//! Collects what agents measured, and judges agreements by it.
+
+pub mod contract;
+pub mod sla;
