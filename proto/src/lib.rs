@@ -1,20 +1,21 @@
 //! What agent and collector must agree on, and nothing else.
 //!
-//! In reading order: the words ([`name`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
+//! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
 //! ([`window`], [`clock`]), the numbers ([`histogram`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
 
+pub mod label;
 pub mod name;
 pub mod units;
 
-pub mod yaml;
 pub mod plan;
+pub mod yaml;
 
-pub mod window;
 pub mod clock;
+pub mod window;
 
 pub mod histogram;
-pub mod report;
 pub mod record;
+pub mod report;
 
 /// The wire, generated from `v1/fleet.proto`.
 #[expect(

@@ -20,13 +20,16 @@ const DURATION_UNITS: [(&str, u64); 7] = [
 ];
 
 /// Units of size with their number of bytes.
-const SIZE_UNITS: [(&str, u64); 5] = [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SIZE_UNITS: [(&str, u64); 5] =
+    [("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// The text is not a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Not a duration.
-    #[error("not a duration; write one number and one unit of ns us ms s m h d, such as 500ms or 30s")]
+    #[error(
+        "not a duration; write one number and one unit of ns us ms s m h d, such as 500ms or 30s"
+    )]
     Duration,
     /// A bare number.
     #[error("a duration needs its unit: {0}s, {0}ms …")]
@@ -54,8 +57,10 @@ pub fn parse_duration_ns(text: &str) -> Result<u64, UnitError> {
     if unit.is_empty() {
         return Err(UnitError::MissingUnit(number.to_owned()));
     }
-    let (_, unit_ns) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::Duration)?;
-    scale(number, *unit_ns).map_err(|error| if error == UnitError::Size { UnitError::Duration } else { error })
+    let (_, unit_ns) =
+        DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::Duration)?;
+    scale(number, *unit_ns)
+        .map_err(|error| if error == UnitError::Size { UnitError::Duration } else { error })
 }
 
 /// Reads a size such as `1MiB`, in bytes.
@@ -64,8 +69,10 @@ pub fn parse_duration_ns(text: &str) -> Result<u64, UnitError> {
 /// [`UnitError`] when it is not a whole number of bytes.
 pub fn parse_size_bytes(text: &str) -> Result<u64, UnitError> {
     let (number, unit) = split_unit(text);
-    let (_, unit_bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::Size)?;
-    scale(number, *unit_bytes).map_err(|error| if error == UnitError::TooFine { UnitError::Size } else { error })
+    let (_, unit_bytes) =
+        SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or(UnitError::Size)?;
+    scale(number, *unit_bytes)
+        .map_err(|error| if error == UnitError::TooFine { UnitError::Size } else { error })
 }
 
 /// A duration as exact text, in the largest of `ns us ms s` in which it is at least 1: `46.2ms`, `0s`.
@@ -74,8 +81,11 @@ pub fn duration_text(ns: u64) -> String {
     if ns == 0 {
         return "0s".to_owned();
     }
-    let (name, unit_ns) =
-        DURATION_UNITS[3..].iter().copied().find(|(_, unit_ns)| ns >= *unit_ns).unwrap_or(("ns", 1));
+    let (name, unit_ns) = DURATION_UNITS[3..]
+        .iter()
+        .copied()
+        .find(|(_, unit_ns)| ns >= *unit_ns)
+        .unwrap_or(("ns", 1));
     let (whole, part) = (ns / unit_ns, ns % unit_ns);
     if part == 0 {
         return format!("{whole}{name}");

@@ -19,7 +19,12 @@ impl<'a> Map<'a> {
             Value::Mapping(entries) => Some(Self { at: node.at, entries, asked: Vec::new() }),
             _ => {
                 let message = format!("{what} is {}", node.describe());
-                problems.report(node.at, "bad-value", message, "write a mapping of keys, as in `key: value`")
+                problems.report(
+                    node.at,
+                    "bad-value",
+                    message,
+                    "write a mapping of keys, as in `key: value`",
+                )
             }
         }
     }
@@ -45,7 +50,12 @@ impl<'a> Map<'a> {
     ) -> Option<T> {
         match self.get(key) {
             Some(node) => decode(node, problems),
-            None => problems.report(self.at, "missing-key", format!("`{key}` is missing"), format!("add `{key}: …`")),
+            None => problems.report(
+                self.at,
+                "missing-key",
+                format!("`{key}` is missing"),
+                format!("add `{key}: …`"),
+            ),
         }
     }
 
@@ -83,7 +93,12 @@ impl<'a> Map<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.asked.join(", ")),
             };
-            problems.report::<()>(key.at, "unknown-key", format!("`{}` is not known here", key.text), cure);
+            problems.report::<()>(
+                key.at,
+                "unknown-key",
+                format!("`{}` is not known here", key.text),
+                cure,
+            );
         }
     }
 }
@@ -181,7 +196,12 @@ impl Node {
         if ns % crate::units::NS_PER_S == 0 {
             return Some(ns / crate::units::NS_PER_S);
         }
-        problems.report(self.at, "bad-duration", self.describe(), "write whole seconds, such as 30s")
+        problems.report(
+            self.at,
+            "bad-duration",
+            self.describe(),
+            "write whole seconds, such as 30s",
+        )
     }
 
     /// A size, in bytes.
@@ -231,7 +251,8 @@ mod tests {
 
     #[test]
     fn all_problems_of_a_file_in_one_run() {
-        let document = Document::parse("f.yaml", "every: 30\ntimeot: 1s\nname: Bad\n").expect("is YAML");
+        let document =
+            Document::parse("f.yaml", "every: 30\ntimeot: 1s\nname: Bad\n").expect("is YAML");
         let mut problems = Problems::new("f.yaml");
         let mut map = Map::open(&document.root, "a probe", &mut problems).expect("is a mapping");
         map.required("name", &mut problems, Node::name);

@@ -55,7 +55,12 @@ impl Document {
         let mut problems = Problems::new(file);
         let root = if text.len() > FILE_MAX_BYTES {
             let cure = format!("at most {} MiB are read", FILE_MAX_BYTES >> 20);
-            problems.report(Position { line: 1, column: 1 }, "too-large", "the file is too large", cure)
+            problems.report(
+                Position { line: 1, column: 1 },
+                "too-large",
+                "the file is too large",
+                cure,
+            )
         } else {
             Builder { parser: Parser::new_from_str(text), problems: &mut problems }.document()
         };
@@ -75,16 +80,26 @@ impl<'input> Builder<'input, '_> {
         loop {
             let (event, at) = self.next()?;
             match event {
-                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                Event::StreamStart
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::Nothing => {}
                 Event::StreamEnd => break,
                 _ if root.is_some() => {
-                    return self.problems.report(at, "bad-yaml", "a second document", "keep one document a file");
+                    return self.problems.report(
+                        at,
+                        "bad-yaml",
+                        "a second document",
+                        "keep one document a file",
+                    );
                 }
                 event => root = Some(self.node(event, at, 0)?),
             }
         }
         let start = Position { line: 1, column: 1 };
-        root.or_else(|| self.problems.report(start, "bad-yaml", "the file is empty", "write a mapping of keys"))
+        root.or_else(|| {
+            self.problems.report(start, "bad-yaml", "the file is empty", "write a mapping of keys")
+        })
     }
 
     fn next(&mut self) -> Option<(Event<'input>, Position)> {
@@ -92,7 +107,12 @@ impl<'input> Builder<'input, '_> {
             Some(Ok((event, span))) => Some((event, position(&span))),
             Some(Err(error)) => {
                 let at = Position { line: error.marker().line(), column: error.marker().col() + 1 };
-                self.problems.report(at, "bad-yaml", error.info(), "see the line, and the one before it")
+                self.problems.report(
+                    at,
+                    "bad-yaml",
+                    error.info(),
+                    "see the line, and the one before it",
+                )
             }
             None => Some((Event::StreamEnd, Position::default())),
         }
@@ -100,7 +120,12 @@ impl<'input> Builder<'input, '_> {
 
     fn node(&mut self, event: Event<'input>, at: Position, depth: usize) -> Option<Node> {
         if depth > DEPTH_MAX {
-            return self.problems.report(at, "too-deep", "nested too deeply", format!("at most {DEPTH_MAX} levels"));
+            return self.problems.report(
+                at,
+                "too-deep",
+                "nested too deeply",
+                format!("at most {DEPTH_MAX} levels"),
+            );
         }
         if anchored(&event) {
             let cure = "write the value out where it is needed";
@@ -134,7 +159,9 @@ impl<'input> Builder<'input, '_> {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Some(entries),
                 (Event::Scalar(text, ..), at) => Key { at, text: text.into_owned() },
-                (_, at) => return self.problems.report(at, "bad-yaml", "a key must be plain text", ""),
+                (_, at) => {
+                    return self.problems.report(at, "bad-yaml", "a key must be plain text", "");
+                }
             };
             let (event, at) = self.next()?;
             let value = self.node(event, at, depth + 1)?;
@@ -156,9 +183,9 @@ fn position(span: &Span) -> Position {
 fn anchored(event: &Event<'_>) -> bool {
     match event {
         Event::Alias(_) => true,
-        Event::Scalar(_, _, anchor, _) | Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-            *anchor != 0
-        }
+        Event::Scalar(_, _, anchor, _)
+        | Event::SequenceStart(anchor, _)
+        | Event::MappingStart(anchor, _) => *anchor != 0,
         _ => false,
     }
 }
@@ -186,13 +213,15 @@ impl Node {
                 "true" => Json::Bool(true),
                 "false" => Json::Bool(false),
                 "null" | "~" | "" => Json::Null,
-                text => exact_integer(text).map_or_else(|| Json::String(text.to_owned()), Json::from),
+                text => {
+                    exact_integer(text).map_or_else(|| Json::String(text.to_owned()), Json::from)
+                }
             },
             Value::Scalar { text, .. } => Json::String(text.clone()),
             Value::Sequence(items) => Json::Array(items.iter().map(Self::to_json).collect()),
-            Value::Mapping(entries) => {
-                Json::Object(entries.iter().map(|(key, value)| (key.text.clone(), value.to_json())).collect())
-            }
+            Value::Mapping(entries) => Json::Object(
+                entries.iter().map(|(key, value)| (key.text.clone(), value.to_json())).collect(),
+            ),
         }
     }
 
@@ -272,9 +301,14 @@ mod tests {
 
     #[test]
     fn json_keeps_every_scalar() {
-        let document = Document::parse("f", "{a: 42, b: '42', c: 1.50, d: true, e: [200-299], f: 007}").expect("valid");
+        let document =
+            Document::parse("f", "{a: 42, b: '42', c: 1.50, d: true, e: [200-299], f: 007}")
+                .expect("valid");
         let json = document.root.to_json();
-        assert_eq!(json.to_string(), r#"{"a":42,"b":"42","c":"1.50","d":true,"e":["200-299"],"f":"007"}"#);
+        assert_eq!(
+            json.to_string(),
+            r#"{"a":42,"b":"42","c":"1.50","d":true,"e":["200-299"],"f":"007"}"#
+        );
         assert_eq!(Node::from_json(&json).to_json(), json);
     }
 }

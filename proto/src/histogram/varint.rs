@@ -1,0 +1,36 @@
+//! Minimal LEB128.
+
+use super::HistogramError;
+
+/// Appends a number.
+pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(low_bits(number) | 0x80);
+        number >>= 7;
+    }
+    out.push(low_bits(number));
+}
+
+/// The seven lowest bits.
+fn low_bits(number: u64) -> u8 {
+    number.to_le_bytes()[0] & 0x7f
+}
+
+/// Takes a number off the front; refuses one that is longer than needed.
+pub(super) fn read_varint(rest: &mut &[u8]) -> Result<u64, HistogramError> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, tail) = rest.split_first().ok_or(HistogramError::Truncated)?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return Err(HistogramError::Varint);
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            let minimal = *byte != 0 || shift == 0;
+            return if minimal { Ok(number) } else { Err(HistogramError::Varint) };
+        }
+    }
+    Err(HistogramError::Varint)
+}
