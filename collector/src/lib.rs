@@ -1,3 +1,6 @@
 //! The collector: takes what agents measured, keeps it, judges it by the agreements, and shows the result.
 
+pub mod contract;
+pub mod sla;
+
 pub mod store;
