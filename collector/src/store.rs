@@ -204,11 +204,7 @@ impl Cursor {
 
 impl From<&StoredRecord> for Cursor {
     fn from(record: &StoredRecord) -> Self {
-        Self {
-            window_start_s: record.window_start_s,
-            stream: record.stream,
-            seq: record.seq,
-        }
+        Self { window_start_s: record.window_start_s, stream: record.stream, seq: record.seq }
     }
 }
 

@@ -58,7 +58,8 @@ async fn suite(open: impl AsyncFn() -> AnyStore) {
 
 async fn first_sight_settles_name_and_labels(store: AnyStore) {
     let scope = TenantScope::default();
-    let first = store.open_session(&scope, introduction(1, SPOOL, "berlin-1")).await.expect("opens");
+    let first =
+        store.open_session(&scope, introduction(1, SPOOL, "berlin-1")).await.expect("opens");
     assert!(first.first_sight);
     assert_eq!((first.head.last_seq, first.head.last_hash), (0, genesis_hash(&SPOOL)));
 
@@ -164,7 +165,8 @@ async fn reads_page_through_everything_once(store: AnyStore) {
     let count = u64::from(PAGE_ROWS) + 10;
     for (agent, spool) in [(1, SPOOL), (2, [8; 16])] {
         let name = format!("agent-{agent}");
-        let opened = store.open_session(&scope, introduction(agent, spool, &name)).await.expect("opens");
+        let opened =
+            store.open_session(&scope, introduction(agent, spool, &name)).await.expect("opens");
         let all = records(&spool, &opened.head, count);
         let outcome = store.commit(&scope, batch(&opened, opened.head, &all)).await;
         assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");

@@ -68,7 +68,9 @@ pub(super) fn prepare_reader(connection: &Connection) -> Result<(), StoreError> 
     let version = user_version(connection)?;
     refuse_other_versions(version)?;
     if version == 0 {
-        return Err(StoreError::Unusable("the store is empty: no collector has used it yet".into()));
+        return Err(StoreError::Unusable(
+            "the store is empty: no collector has used it yet".into(),
+        ));
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The statements, each a function of a connection. Who runs them, and in which transaction: [`super::sqlite`].
 
 use super::{
-    Batch, Cursor, Head, Held, Introduction, KnownAgent, NewRecord, Opened, PAGE_ROWS, StoredRecord,
-    StreamEnd, StreamId, TenantScope,
+    Batch, Cursor, Head, Held, Introduction, KnownAgent, NewRecord, Opened, PAGE_ROWS,
+    StoredRecord, StreamEnd, StreamId, TenantScope,
 };
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
@@ -63,6 +63,12 @@ pub(super) fn open_session(
     scope: &TenantScope,
     introduction: &Introduction,
 ) -> Result<Opening> {
+    let foreign_spool = connection
+        .prepare_cached("SELECT 1 FROM stream JOIN agent ON agent.id = agent WHERE spool_id = ?1 AND uuid <> ?2")?
+        .exists(params![introduction.spool_id, introduction.agent.as_bytes()])?;
+    if foreign_spool {
+        return Ok(Opening::ForeignSpool);
+    }
     let known = connection
         .prepare_cached("SELECT id, tenant FROM agent WHERE uuid = ?1")?
         .query_row([introduction.agent.as_bytes()], |row| {
@@ -74,9 +80,7 @@ pub(super) fn open_session(
         Some((agent, _)) => (agent, false),
         None => (insert_agent(connection, scope, introduction)?, true),
     };
-    let Some((stream, head)) = next_session(connection, agent, introduction)? else {
-        return Ok(Opening::ForeignSpool);
-    };
+    let (stream, head) = next_session(connection, agent, introduction)?;
     let (name, labels) = connection
         .prepare_cached(
             "SELECT name, labels FROM agent JOIN agent_labels ON agent = id WHERE id = ?1 AND from_s <= ?2 ORDER BY from_s DESC LIMIT 1",
@@ -94,7 +98,9 @@ fn insert_agent(
 ) -> Result<i64> {
     let name = free_name(connection, scope, introduction)?;
     connection
-        .prepare_cached("INSERT INTO agent (tenant, uuid, name, first_seen_s) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT INTO agent (tenant, uuid, name, first_seen_s) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![
             scope.as_str(),
             introduction.agent.as_bytes(),
@@ -115,7 +121,8 @@ fn free_name(
     scope: &TenantScope,
     introduction: &Introduction,
 ) -> Result<Name> {
-    let mut taken = connection.prepare_cached("SELECT 1 FROM agent WHERE tenant = ?1 AND name = ?2")?;
+    let mut taken =
+        connection.prepare_cached("SELECT 1 FROM agent WHERE tenant = ?1 AND name = ?2")?;
     let proposed = &introduction.proposed_name;
     if !taken.exists(params![scope.as_str(), proposed.as_str()])? {
         return Ok(proposed.clone());
@@ -134,12 +141,12 @@ fn free_name(
     Err(Error::InvalidQuery)
 }
 
-/// Counts the stream's session up; `None` when the spool is another agent's.
+/// Finds or creates the stream, and counts its session up.
 fn next_session(
     connection: &Connection,
     agent: i64,
     introduction: &Introduction,
-) -> Result<Option<(StreamId, Head)>> {
+) -> Result<(StreamId, Head)> {
     let genesis = genesis_hash(&introduction.spool_id);
     connection
         .prepare_cached(
@@ -153,7 +160,6 @@ fn next_session(
         .query_row(params![introduction.spool_id, agent], |row| {
             Ok((StreamId(row.get(0)?), head_of(row, 1)?))
         })
-        .optional()
 }
 
 fn head_of(row: &Row<'_>, column: usize) -> Result<Head> {
@@ -294,7 +300,8 @@ pub(super) fn stream_ends(connection: &Connection, scope: &TenantScope) -> Resul
 // === records ===
 
 /// The columns of a [`StoredRecord`]. CROSS JOIN keeps the record outermost: its index gives the order.
-const SELECT_RECORD: &str = "SELECT r.stream, a.uuid, r.seq, r.seq_to, r.kind, r.window_start_s, r.received_s, r.payload
+const SELECT_RECORD: &str =
+    "SELECT r.stream, a.uuid, r.seq, r.seq_to, r.kind, r.window_start_s, r.received_s, r.payload
     FROM record r CROSS JOIN stream s ON s.id = r.stream CROSS JOIN agent a ON a.id = s.agent";
 
 pub(super) fn records_between(

@@ -104,7 +104,8 @@ impl SqliteStore {
             }
             Engine::Threads { reader, .. } => {
                 let (answer, answered) = oneshot::channel();
-                let job: ReadJob = Box::new(move |connection| deliver(answer, run(connection).map_err(failed)));
+                let job: ReadJob =
+                    Box::new(move |connection| deliver(answer, run(connection).map_err(failed)));
                 reader.send(job).await.map_err(|_| StoreError::Closed)?;
                 answered.await.map_err(|_| StoreError::Closed)?
             }
@@ -169,7 +170,9 @@ fn write_loop(path: &PathBuf, mut connection: Connection, mut jobs: mpsc::Receiv
         }
         match open_writer(path) {
             Ok((fresh, _)) => connection = fresh,
-            Err(error) => tracing::error!(%error, "the store could not be opened again after a failed commit"),
+            Err(error) => {
+                tracing::error!(%error, "the store could not be opened again after a failed commit")
+            }
         }
     }
 }
