@@ -4,3 +4,9 @@ pub mod contract;
 pub mod sla;
 
 pub mod store;
+
+pub mod fleet;
+pub mod ingest;
+pub mod tls;
+
+pub mod metrics;
