@@ -1,1 +1,5 @@
-//! x
+//! The agent.
+
+pub mod probe;
+pub mod schedule;
+pub mod window;

@@ -26,7 +26,7 @@ fn log_uniform(count: usize) -> impl Iterator<Item = u64> {
         state ^= state >> 7;
         state ^= state << 17;
         // An octave of 0 … 42, then a place in it.
-        let octave = 1_u64 << (state >> 32) % 43;
+        let octave = 1_u64 << ((state >> 32) % 43);
         octave + state % octave
     })
     .filter(|value| *value <= TWO_HOURS_NS)
