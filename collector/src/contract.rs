@@ -13,13 +13,13 @@ pub mod period;
 mod lint;
 mod parse;
 
-pub use lint::{PHASES, PlanProbe};
 pub use model::{Objective, Service, Terms};
 pub use period::{PeriodLabel, Span};
 
 use jiff::tz::TimeZone;
 use model::Measure;
 use probefleet_proto::name::Name;
+use probefleet_proto::plan::Plan;
 use probefleet_proto::yaml::{Document, Position, Problems};
 use std::fmt;
 
@@ -74,14 +74,14 @@ impl Agreement {
     /// # Errors
     /// [`Rejected`] with every problem of every file.
     pub fn load(files: &[(&str, &str)]) -> Result<Loaded, Rejected> {
-        Self::load_with_plan(files, &[])
+        Self::load_with_plan(files, None)
     }
 
-    /// Like [`Agreement::load`], and checks names and intervals against the probes of a plan (none: unchecked).
+    /// Like [`Agreement::load`], and checks names and intervals against the probes of a plan.
     ///
     /// # Errors
     /// [`Rejected`] with every problem of every file.
-    pub fn load_with_plan(files: &[(&str, &str)], plan: &[PlanProbe]) -> Result<Loaded, Rejected> {
+    pub fn load_with_plan(files: &[(&str, &str)], plan: Option<&Plan>) -> Result<Loaded, Rejected> {
         let mut rejected: Vec<Problems> = Vec::new();
         let mut loaded = Vec::new();
         for (name, text) in files {
@@ -99,7 +99,7 @@ impl Agreement {
         }
     }
 
-    fn load_one(name: &str, text: &str, plan: &[PlanProbe]) -> Result<Loaded, Problems> {
+    fn load_one(name: &str, text: &str, plan: Option<&Plan>) -> Result<Loaded, Problems> {
         let document = Document::parse(name, text)?;
         let mut problems = Problems::new(name);
         let mut warnings = Problems::new(name);

@@ -3,9 +3,9 @@
 use super::money::{Currency, Money, Rounding};
 use super::number::Exact;
 use super::period::{PeriodKind, Span};
+use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 /// What sort of promise it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,19 +116,6 @@ pub struct Objective {
     pub failures: Failures,
     /// What a breach is worth.
     pub credit: Option<CreditForm>,
-}
-
-/// Labels an agent must have: for each key one of the values. Empty: every agent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector(pub BTreeMap<String, Vec<String>>);
-
-impl Selector {
-    /// True when `label` has, for each key, one of the wanted values.
-    pub fn selects<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.0.iter().all(|(key, wanted)| {
-            label(key).is_some_and(|value| wanted.iter().any(|want| want == value))
-        })
-    }
 }
 
 /// What is measured.

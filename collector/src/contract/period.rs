@@ -194,6 +194,23 @@ pub fn start_of_date(date: Date, zone: &TimeZone) -> Option<i64> {
     Some(date.to_zoned(zone.clone()).ok()?.timestamp().as_second())
 }
 
+/// Reads an instant, RFC 3339 with offset and whole seconds, as seconds since 1970 UTC.
+#[must_use]
+pub fn instant_s(text: &str) -> Option<i64> {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let offset = shape.strip_prefix("0000-00-00T00:00:00")?;
+    if !matches!(offset, "Z" | "+00:00" | "-00:00") {
+        return None;
+    }
+    Some(text.parse::<Timestamp>().ok()?.as_second())
+}
+
+/// An instant as RFC 3339 in UTC.
+#[must_use]
+pub fn instant_text(instant_s: i64) -> String {
+    Timestamp::from_second(instant_s).map_or_else(|_| format!("@{instant_s}"), |at| at.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +273,25 @@ mod tests {
         assert_eq!(april.next().expect("in range").to_string(), "2026-05");
         assert_eq!(april.previous().expect("in range").to_string(), "2026-03");
         assert_eq!(april.dates(&berlin).count(), 30);
+    }
+
+    #[test]
+    fn instants_are_whole_seconds_with_an_offset() {
+        assert_eq!(instant_s("2026-04-01T00:00:00Z"), Some(1_775_001_600));
+        assert_eq!(instant_s("2026-04-01T02:00:00+02:00"), Some(1_775_001_600));
+        assert_eq!(instant_text(1_775_001_600), "2026-04-01T00:00:00Z");
+        for bad in [
+            "",
+            "2026-04-01",
+            "2026-04-01T00:00:00",
+            "2026-04-01T00:00:00.5Z",
+            "2026-04-01 00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-04-01T25:00:00Z",
+            "20260401T000000Z",
+        ] {
+            assert_eq!(instant_s(bad), None, "{bad}");
+        }
     }
 
     /// Cuba's midnight of 8 March 2026 does not exist.

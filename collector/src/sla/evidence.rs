@@ -10,6 +10,7 @@ pub(super) use series::Series;
 pub use series::{Added, Cell, Within};
 
 use crate::contract::Agreement;
+use probefleet_proto::label::{Labels, Selector};
 use std::collections::{BTreeMap, HashMap};
 
 /// Most cells that are held: a year of 60 s windows of nearly two hundred agents; beyond it, judge shorter periods.
@@ -46,7 +47,7 @@ pub struct Observed<'a> {
     /// The agent's name.
     pub agent: &'a str,
     /// The agent's labels at the window's start; its name need not be among them.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
     /// The probe's name.
     pub probe: &'a str,
     /// The probe's specification; zeros for "one and the same".
@@ -79,7 +80,7 @@ pub enum EvidenceError {
 }
 
 /// The labels of an agent, its name included.
-pub(super) type LabelSet = BTreeMap<String, String>;
+pub(super) type LabelSet = Labels;
 
 /// The evidence of one agreement.
 #[derive(Clone, Debug)]
@@ -209,6 +210,38 @@ impl Windows {
     /// The name of an agent.
     pub(super) fn agent_name(&self, agent: u32) -> &str {
         self.agents.get(agent).map_or("", String::as_str)
+    }
+
+    /// All agents.
+    pub(super) fn agents(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.agents.items).map(|(number, _)| number)
+    }
+
+    /// The number of an agent.
+    pub(super) fn agent_number(&self, name: &str) -> Option<u32> {
+        self.agents.numbers.get(name).copied()
+    }
+
+    /// A label set.
+    pub(super) fn labels(&self, number: u32) -> Option<&LabelSet> {
+        self.label_sets.get(number)
+    }
+
+    /// True when an agent with that label set is chosen.
+    pub(super) fn has_labels(&self, number: u32, selector: &Selector) -> bool {
+        self.labels(number).is_some_and(|labels| selector.matches(labels))
+    }
+
+    /// All series with their agents' and probes' names, in the order of agent, probe, spec.
+    pub(super) fn sorted_series(&self) -> Vec<(&str, &str, &Series)> {
+        let mut sorted: Vec<(&str, &str, &Series)> = Vec::with_capacity(self.series.len());
+        for series in &self.series {
+            let probe = usize::try_from(series.probe).ok().and_then(|index| self.probes.get(index));
+            let probe = probe.map_or("", |probe| probe.name.as_str());
+            sorted.push((self.agent_name(series.agent), probe, series));
+        }
+        sorted.sort_by_key(|(agent, probe, series)| (*agent, *probe, series.spec));
+        sorted
     }
 
     /// All label sets, in the order of their numbers.

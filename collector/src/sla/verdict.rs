@@ -2,7 +2,7 @@
 
 use super::evidence::Counts;
 use crate::contract::money::{Currency, Money};
-use crate::contract::number::Exact;
+use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
 
 /// The judgement of one agreement over one period.
@@ -131,7 +131,9 @@ pub struct ObjectiveVerdict {
     pub downtime_bracket_s: Option<[u64; 2]>,
     /// How much more may go wrong.
     pub budget_left: Option<Budget>,
-    /// Distinct specifications of its probes in the period.
+    /// Agents with a window in the period.
+    pub agents: u64,
+    /// Most distinct specifications of one of its probes.
     pub specs: u64,
     /// Cells in the period whose agent was not to be trusted.
     pub flagged: u64,
@@ -152,6 +154,14 @@ pub struct Measured {
     pub denominator: u64,
     /// `numerator / denominator`.
     pub share: Exact,
+}
+
+impl Measured {
+    /// The share if every sample that may be within its threshold is.
+    #[must_use]
+    pub fn share_most(&self) -> Exact {
+        number::ratio(self.numerator_most, self.denominator).unwrap_or_else(|| self.share.clone())
+    }
 }
 
 /// Seconds of the period.
@@ -205,6 +215,15 @@ impl Attempts {
         self.failed += failed;
         self.invalid += invalid;
         self.missed += missed;
+    }
+
+    /// Adds other attempts.
+    pub fn sum(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.invalid += other.invalid;
+        self.missed += other.missed;
     }
 }
 

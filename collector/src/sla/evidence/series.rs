@@ -61,7 +61,7 @@ pub struct Cell {
 #[derive(Clone, Debug)]
 pub(in crate::sla) struct Series {
     pub(in crate::sla) agent: u32,
-    pub(super) probe: u32,
+    pub(in crate::sla) probe: u32,
     pub(in crate::sla) spec: [u8; 16],
     /// Chunks by their first start; none is empty.
     chunks: BTreeMap<i64, Chunk>,
@@ -112,14 +112,9 @@ impl Series {
         self.chunks.values().next_back()?.cells.last()
     }
 
-    /// The cells that begin at or after an instant, by start, each with its threshold counts.
-    pub(in crate::sla) fn cells_from(
-        &self,
-        start_s: i64,
-    ) -> impl Iterator<Item = (&Cell, &[Within])> {
-        let first = self.chunks.range(..=start_s).next_back().map_or(start_s, |(key, _)| *key);
-        let all = self.chunks.range(first..).flat_map(|(_, chunk)| chunk.iter());
-        all.skip_while(move |(cell, _)| cell.start_s < start_s)
+    /// The cells by start, each with its threshold counts.
+    pub(in crate::sla) fn cells(&self) -> impl Iterator<Item = (&Cell, &[Within])> {
+        self.chunks.values().flat_map(Chunk::iter)
     }
 
     pub(super) fn forget_before(&mut self, instant_s: i64) {
