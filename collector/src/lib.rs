@@ -5,8 +5,12 @@ pub mod sla;
 
 pub mod store;
 
+pub mod config;
+
 pub mod fleet;
 pub mod ingest;
 pub mod tls;
+
+pub mod evaluator;
 
 pub mod metrics;
