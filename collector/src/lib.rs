@@ -2,3 +2,8 @@
 
 pub mod contract;
 pub mod sla;
+
+pub mod verdict;
+pub mod windows;
+
+pub mod cli;
