@@ -10,6 +10,8 @@ pub mod money;
 pub mod number;
 pub mod period;
 
+pub mod template;
+
 mod lint;
 mod parse;
 

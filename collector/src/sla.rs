@@ -237,6 +237,7 @@ impl<'a> Court<'a> {
             status: standing.status,
             reason: standing.reason,
             target: objective.target.text.clone(),
+            limit: objective.target.limit.clone(),
             value,
             band: standing.band,
             coverage: standing.coverage,

@@ -115,6 +115,8 @@ pub struct ObjectiveVerdict {
     pub reason: Option<Reason>,
     /// What was promised, as written.
     pub target: String,
+    /// The limit of that promise, as a share.
+    pub limit: Exact,
     /// What was measured, where there is a value.
     pub value: Option<Measured>,
     /// An availability with all Unknown time Down, and with all of it Up.
