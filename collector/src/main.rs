@@ -1,9 +1,7 @@
 //! The collector's program.
 
-use clap::Parser as _;
-use probefleet_collector::cli::Cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    probefleet_collector::cli::main(std::env::args_os())
 }

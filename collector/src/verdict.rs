@@ -2,6 +2,7 @@
 //!
 //! Percentages are exact until here, where six places of them are shown, half away from zero.
 
+pub mod csv;
 pub mod text;
 
 use crate::contract::number::{percent_short, percent_text};
