@@ -195,7 +195,10 @@ pub fn spec_hash(schedule: &Schedule, kind: &str, block: &Json) -> SpecHash {
     hash
 }
 
-/// RFC 8785 canonical JSON.
+/// RFC 8785 canonical JSON of a value without floats.
+///
+/// # Panics
+/// Never: the only values that cannot be written are floats that are not finite, and a JSON value holds none.
 #[must_use]
 #[expect(
     clippy::expect_used,

@@ -4,7 +4,7 @@
 //! hash      = SHA-256("probefleet record v1\0" ‖ spool_id 16 ‖ seq u64 ‖ seq_to u64 ‖ kind u8 ‖ prev_hash 32 ‖ SHA-256(payload))
 //! prev_hash = hash of the record before; of record 1: SHA-256("probefleet spool v1\0" ‖ spool_id)
 //! ```
-//! Integers are big-endian. `seq` is dense from 1. A gap stands for [seq, seq_to]; its hash is the one it names,
+//! Integers are big-endian. `seq` is dense from 1. A gap stands for `[seq, seq_to]`; its hash is the one it names,
 //! because the records behind it chain to the last record that it replaces.
 
 use crate::v1;

@@ -1,7 +1,7 @@
 //! To and from HdrHistogram V2, the encoding that other tools read (uncompressed, three significant digits, from 1).
 //!
 //! Header, 40 bytes big-endian: cookie, payload length, normalising offset (0), significant digits (3), lowest value
-//! (1), highest value, ratio (1.0); then ZigZag LEB128 counts from bucket 0, a negative number being a run of zeros.
+//! (1), highest value, ratio (1.0); then zig-zag LEB128 counts from bucket 0, a negative number being a run of zeros.
 
 use super::varint::write_varint;
 use super::{COUNT_MAX, Histogram, INDEX_MAX};

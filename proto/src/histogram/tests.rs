@@ -25,10 +25,11 @@ fn log_uniform(count: usize) -> impl Iterator<Item = u64> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let unit = (state >> 11) as f64 / (1_u64 << 53) as f64;
-        ((TWO_HOURS_NS as f64).ln() * unit).exp() as u64
+        // An octave of 0 … 42, then a place in it.
+        let octave = 1_u64 << ((state >> 32) % 43);
+        octave + state % octave
     })
-    .map(|value| value.clamp(1, TWO_HOURS_NS))
+    .filter(|value| *value <= TWO_HOURS_NS)
     .take(count)
 }
 

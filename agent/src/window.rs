@@ -1,0 +1,269 @@
+//! Windows: samples in, closed cells out. Pure.
+//!
+//! A sample belongs to the window of its *scheduled* instant. A cell closes when its window has ended and none of its
+//! attempts is in flight; one second after a window's end its closed cells are sealed, stragglers follow in a further
+//! report of the same window (`formats.md` §5). `scheduled = ok + failed + invalid + missed` holds for every closed
+//! cell, because each due instant enters by exactly one of [`Windows::started`] and [`Windows::missed`], and each that
+//! started leaves by [`Windows::ended`].
+
+use crate::probe::{Outcome, Sample};
+use probefleet_proto::name::{InvalidReason, MissedReason};
+use probefleet_proto::plan::{SpecHash, Thresholds};
+use probefleet_proto::report::{Cell, OtherKind, Series};
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::window::{SEAL_AFTER_NS, START_LAG_MAX_NS, start_s};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The phase that holds how late every started attempt was.
+pub const START_LAG: &str = "start_lag";
+/// Ending of phases that hold failed attempts only.
+const FAILED_SUFFIX: &str = "_failed";
+
+/// What a cell is about: a probe with one spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesSpec {
+    /// Name of the probe.
+    pub probe: String,
+    /// Identity of what it measures.
+    pub spec: SpecHash,
+    /// Interval, s.
+    pub interval_s: u32,
+    /// What to count exactly, by phase.
+    pub at_most_ns: Thresholds,
+}
+
+impl PartialOrd for SeriesSpec {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SeriesSpec {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.probe, self.spec, self.interval_s, &self.at_most_ns).cmp(&(
+            &other.probe,
+            other.spec,
+            other.interval_s,
+            &other.at_most_ns,
+        ))
+    }
+}
+
+/// The windows that are not sealed to the last cell.
+#[derive(Debug)]
+pub struct Windows {
+    width_s: u32,
+    /// By start, Unix s.
+    open: BTreeMap<u64, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    width_s: u32,
+    cells: BTreeMap<Arc<SeriesSpec>, OpenCell>,
+    start_lag_max_ns: u64,
+    /// Its first report was sealed: whatever is here now is a straggler.
+    sealed: bool,
+}
+
+#[derive(Debug)]
+struct OpenCell {
+    cell: Cell,
+    in_flight: u32,
+}
+
+/// Closed cells of one window, for one report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sealed {
+    /// Start of the window, Unix s.
+    pub window_start_s: u64,
+    /// Width of the window, s.
+    pub window_s: u32,
+    /// The closed cells, ordered by probe and spec.
+    pub cells: Vec<Cell>,
+    /// Attempts of this window are still in flight.
+    pub stragglers_follow: bool,
+    /// Latest start of an attempt after its instant, ns.
+    pub start_lag_max_ns: u64,
+}
+
+impl Windows {
+    /// No window yet, of a width in s.
+    #[must_use]
+    pub const fn new(width_s: u32) -> Self {
+        Self { width_s, open: BTreeMap::new() }
+    }
+
+    /// Width of new windows, s.
+    #[must_use]
+    pub const fn width_s(&self) -> u32 {
+        self.width_s
+    }
+
+    /// Opens windows of another width from now on; open ones keep theirs.
+    pub fn set_width_s(&mut self, width_s: u32) {
+        self.width_s = width_s;
+    }
+
+    /// Opens the window of an instant (Unix ns), so that it is reported even when nothing is due in it.
+    pub fn open(&mut self, at_ns: u64) -> u64 {
+        let start_s = start_s(at_ns / NS_PER_S, self.width_s);
+        let width_s = self.width_s;
+        self.open.entry(start_s).or_insert_with(|| Window {
+            width_s,
+            cells: BTreeMap::new(),
+            start_lag_max_ns: 0,
+            sealed: false,
+        });
+        start_s
+    }
+
+    /// An attempt has started. Returns the start of its window (Unix s), to be given back to [`Windows::ended`].
+    pub fn started(&mut self, series: &Arc<SeriesSpec>, scheduled_ns: u64) -> u64 {
+        let start_s = self.open(scheduled_ns);
+        if let Some(cell) = self.cell(start_s, series) {
+            cell.cell.scheduled = cell.cell.scheduled.saturating_add(1);
+            cell.in_flight += 1;
+        }
+        start_s
+    }
+
+    /// An attempt was due and never started.
+    pub fn missed(&mut self, series: &Arc<SeriesSpec>, scheduled_ns: u64, reason: MissedReason) {
+        let start_s = self.open(scheduled_ns);
+        if let Some(cell) = self.cell(start_s, series) {
+            cell.cell.scheduled = cell.cell.scheduled.saturating_add(1);
+            cell.cell.add_other(OtherKind::Missed, reason.as_str(), "");
+        }
+    }
+
+    /// An attempt has ended that began `lag_ns` after its instant.
+    pub fn ended(
+        &mut self,
+        series: &Arc<SeriesSpec>,
+        window_start_s: u64,
+        lag_ns: u64,
+        sample: &Sample,
+    ) {
+        if let Some(window) = self.open.get_mut(&window_start_s) {
+            window.start_lag_max_ns = window.start_lag_max_ns.max(lag_ns);
+        }
+        let Some(cell) = self.cell(window_start_s, series) else { return };
+        cell.in_flight = cell.in_flight.saturating_sub(1);
+        count(&mut cell.cell, series, lag_ns, sample);
+    }
+
+    fn cell(&mut self, window_start_s: u64, series: &Arc<SeriesSpec>) -> Option<&mut OpenCell> {
+        let window = self.open.get_mut(&window_start_s)?;
+        Some(window.cells.entry(Arc::clone(series)).or_insert_with(|| OpenCell {
+            cell: Cell {
+                probe: series.probe.clone(),
+                spec: series.spec,
+                interval_s: series.interval_s,
+                scheduled: 0,
+                ok: 0,
+                others: Vec::new(),
+                series: Vec::new(),
+            },
+            in_flight: 0,
+        }))
+    }
+
+    /// When [`Windows::seal`] will next have something by the clock alone, Unix ns.
+    #[must_use]
+    pub fn next_seal_ns(&self) -> Option<u64> {
+        self.open
+            .iter()
+            .find(|(_, window)| !window.sealed)
+            .map(|(start_s, window)| window.seal_ns(*start_s))
+    }
+
+    /// The next window whose time has come: its closed cells, once; or stragglers of one that was sealed before.
+    pub fn seal(&mut self, now_ns: u64) -> Option<Sealed> {
+        let start_s = self
+            .open
+            .iter()
+            .find(|(start_s, window)| window.is_due(**start_s, now_ns))
+            .map(|(s, _)| *s)?;
+        self.seal_window(start_s)
+    }
+
+    /// Seals the oldest window, ended or not: the agent stops. Attempts in flight must have been ended before.
+    pub fn seal_oldest(&mut self) -> Option<Sealed> {
+        let start_s = *self.open.first_key_value()?.0;
+        self.seal_window(start_s)
+    }
+
+    fn seal_window(&mut self, start_s: u64) -> Option<Sealed> {
+        let window = self.open.get_mut(&start_s)?;
+        window.sealed = true;
+        let closed = window.cells.extract_if(.., |_, cell| cell.in_flight == 0);
+        let sealed = Sealed {
+            window_start_s: start_s,
+            window_s: window.width_s,
+            cells: closed.map(|(_, cell)| cell.cell).collect(),
+            stragglers_follow: !window.cells.is_empty(),
+            start_lag_max_ns: window.start_lag_max_ns,
+        };
+        if window.cells.is_empty() {
+            self.open.remove(&start_s);
+        }
+        Some(sealed)
+    }
+}
+
+impl Window {
+    fn seal_ns(&self, start_s: u64) -> u64 {
+        (start_s + u64::from(self.width_s)).saturating_mul(NS_PER_S).saturating_add(SEAL_AFTER_NS)
+    }
+
+    /// First report: its time has come. Further ones: some straggler has arrived.
+    fn is_due(&self, start_s: u64, now_ns: u64) -> bool {
+        if self.sealed {
+            self.cells.values().any(|cell| cell.in_flight == 0)
+        } else {
+            self.seal_ns(start_s) <= now_ns
+        }
+    }
+}
+
+/// Counts a sample of an attempt that began `lag_ns` late.
+fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
+    // A late start says nothing about the provider, whatever came out of it.
+    let (outcome, code) = if lag_ns > START_LAG_MAX_NS {
+        (Outcome::Invalid(InvalidReason::AgentOverload), "")
+    } else {
+        (sample.outcome, sample.code.as_deref().unwrap_or(""))
+    };
+    record(cell, series, START_LAG, lag_ns);
+    match outcome {
+        Outcome::Ok => cell.ok = cell.ok.saturating_add(1),
+        Outcome::Failed(class) => cell.add_other(OtherKind::Failed, class.as_str(), code),
+        Outcome::Invalid(reason) => cell.add_other(OtherKind::Invalid, reason.as_str(), code),
+    }
+    for (phase, ns) in &sample.phases_ns {
+        let of_failures = phase.ends_with(FAILED_SUFFIX);
+        let holds = match outcome {
+            Outcome::Ok => !of_failures,
+            Outcome::Failed(_) => of_failures,
+            Outcome::Invalid(_) => false,
+        };
+        if holds {
+            record(cell, series, phase, *ns);
+        }
+    }
+}
+
+fn record(cell: &mut Cell, series: &SeriesSpec, phase: &str, ns: u64) {
+    let at = cell.series.iter().position(|known| known.phase == phase).unwrap_or_else(|| {
+        let thresholds = series.at_most_ns.get(phase).map_or(&[][..], Vec::as_slice);
+        cell.series.push(Series::new(phase, thresholds));
+        cell.series.len() - 1
+    });
+    cell.series[at].record(ns);
+}
+
+#[cfg(test)]
+mod tests;

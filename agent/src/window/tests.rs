@@ -1,0 +1,156 @@
+use super::*;
+use probefleet_proto::name::FailureClass;
+use probefleet_proto::report::{Head, Report, encode};
+use proptest::prelude::*;
+
+const WIDTH_S: u32 = 10;
+
+fn series(probe: &str) -> Arc<SeriesSpec> {
+    let at_most_ns = Thresholds::from([("total".to_owned(), vec![1_000])]);
+    Arc::new(SeriesSpec { probe: probe.to_owned(), spec: [1; 16], interval_s: 5, at_most_ns })
+}
+
+fn sample(outcome: Outcome) -> Sample {
+    let phases_ns = vec![("total".into(), 1_000), ("ring_failed".into(), 7)];
+    Sample { outcome, code: Some("503".into()), phases_ns, detail: serde_json::Map::new() }
+}
+
+fn at(s: u64) -> u64 {
+    s * NS_PER_S
+}
+
+fn phases(cell: &Cell) -> Vec<(&str, u64)> {
+    cell.series.iter().map(|series| (series.phase.as_str(), series.histogram.count())).collect()
+}
+
+#[test]
+fn a_sample_belongs_to_the_window_of_its_scheduled_instant() {
+    let (mut windows, home) = (Windows::new(WIDTH_S), series("home"));
+    let window = windows.started(&home, at(19) + 999_999_999);
+    windows.started(&home, at(20));
+    windows.ended(&home, window, 0, &sample(Outcome::Ok));
+    assert_eq!(windows.seal(at(21) - 1), None, "sealed one second after the end");
+    let sealed = windows.seal(at(21)).expect("due");
+    assert_eq!((sealed.window_start_s, sealed.stragglers_follow), (10, false));
+    assert_eq!((sealed.cells[0].scheduled, sealed.cells[0].ok), (1, 1));
+    assert_eq!(sealed.cells[0].series[1].at_most, [(1_000, 1)]);
+}
+
+#[test]
+fn stragglers_follow_in_a_report_of_their_own() {
+    let (mut windows, home, login) = (Windows::new(WIDTH_S), series("home"), series("login"));
+    let first = windows.started(&home, at(10));
+    let second = windows.started(&login, at(11));
+    windows.ended(&home, first, 0, &sample(Outcome::Ok));
+    let sealed = windows.seal(at(21)).expect("due");
+    assert_eq!((sealed.cells.len(), sealed.stragglers_follow), (1, true));
+    assert_eq!(windows.seal(at(30)), None);
+    windows.ended(&login, second, 0, &sample(Outcome::Failed(FailureClass::Timeout)));
+    let straggler = windows.seal(at(30)).expect("has arrived");
+    assert_eq!((straggler.window_start_s, straggler.cells[0].probe.as_str()), (10, "login"));
+    assert!(!straggler.stragglers_follow);
+    assert_eq!(windows.seal_oldest(), None);
+}
+
+#[test]
+fn a_window_without_attempts_is_reported() {
+    let mut windows = Windows::new(WIDTH_S);
+    windows.open(at(15));
+    assert_eq!(windows.next_seal_ns(), Some(at(21)));
+    assert_eq!(windows.seal(at(21)).expect("due").cells, []);
+}
+
+#[test]
+fn phases_hold_what_they_may() {
+    let (mut windows, home) = (Windows::new(WIDTH_S), series("home"));
+    let late = START_LAG_MAX_NS + 1;
+    for (lag_ns, outcome, expected, kind) in [
+        (0, Outcome::Ok, &["start_lag", "total"][..], None),
+        (
+            0,
+            Outcome::Failed(FailureClass::Status),
+            &["start_lag", "ring_failed"],
+            Some((OtherKind::Failed, "status")),
+        ),
+        (
+            0,
+            Outcome::Invalid(InvalidReason::Shutdown),
+            &["start_lag"],
+            Some((OtherKind::Invalid, "shutdown")),
+        ),
+        (late, Outcome::Ok, &["start_lag"], Some((OtherKind::Invalid, "agent_overload"))),
+    ] {
+        let window = windows.started(&home, at(10));
+        windows.ended(&home, window, lag_ns, &sample(outcome));
+        let sealed = windows.seal_oldest().expect("open");
+        let cell = &sealed.cells[0];
+        assert_eq!(phases(cell).iter().map(|(phase, _)| *phase).collect::<Vec<_>>(), expected);
+        assert_eq!(cell.others.first().map(|other| (other.kind, other.name.as_str())), kind);
+        assert_eq!(sealed.start_lag_max_ns, lag_ns);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start(usize),
+    Miss(usize),
+    End(usize),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..3_usize).prop_map(Step::Start),
+        (0..3_usize).prop_map(Step::Miss),
+        (0..9_usize).prop_map(Step::End),
+        (1..15_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: every instant is in exactly one cell, cells add up, and none is sealed twice.
+    #[test]
+    fn every_attempt_is_accounted_for(steps in proptest::collection::vec(step(), 0..200)) {
+        let specs = [series("a"), series("b"), series("c")];
+        let (mut windows, mut now_ns, mut due) = (Windows::new(WIDTH_S), at(100), 0_u64);
+        let (mut flights, mut sealed) = (Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Start(probe) => {
+                    flights.push((probe, windows.started(&specs[probe], now_ns)));
+                    due += 1;
+                }
+                Step::Miss(probe) => {
+                    windows.missed(&specs[probe], now_ns, MissedReason::Overrun);
+                    due += 1;
+                }
+                Step::End(index) if index < flights.len() => {
+                    let (probe, window) = flights.swap_remove(index);
+                    windows.ended(&specs[probe], window, 5, &sample(Outcome::Ok));
+                }
+                Step::End(_) => {}
+                Step::Wait(s) => {
+                    now_ns += at(s);
+                    sealed.extend(std::iter::from_fn(|| windows.seal(now_ns)));
+                }
+            }
+        }
+        for (probe, window) in flights {
+            windows.ended(&specs[probe], window, 5, &sample(Outcome::Invalid(InvalidReason::Shutdown)));
+        }
+        sealed.extend(std::iter::from_fn(|| windows.seal_oldest()));
+
+        let mut seen = std::collections::HashSet::new();
+        let mut scheduled = 0;
+        for window in sealed {
+            let head = Head { window_start_s: window.window_start_s, window_s: window.window_s, ..Head::default() };
+            for payload in encode(&head, &window.cells) {
+                for cell in Report::decode(&payload).expect("what is sealed can be read").cells {
+                    prop_assert!(seen.insert((window.window_start_s, cell.probe.clone())), "sealed twice");
+                    scheduled += u64::from(cell.scheduled);
+                }
+            }
+        }
+        prop_assert_eq!(scheduled, due);
+    }
+}
