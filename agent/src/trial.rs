@@ -32,16 +32,21 @@ const WAITING_MAX: usize = 64;
 
 const EXAMPLES: &str = "\
 Examples:
-  probefleet-agent try http://127.0.0.1:8080/               one request, no file needed
-  probefleet-agent try http://127.0.0.1:8080/ --count 20 --every 100ms
-                                                            twenty of them, and a summary
-  probefleet-agent try plan.yaml                            every probe of a plan, once
-  probefleet-agent try plan.yaml --probe home --format json one probe, one JSON object a line
-  probefleet-agent try plan.yaml --policy policy.yaml       as an agent with that policy would
-  probefleet-agent try --check plan.yaml                    every mistake in a plan, sending nothing
+  One request, no file needed:
+    probefleet-agent try http://127.0.0.1:8080/
+  Twenty of them, and a summary:
+    probefleet-agent try http://127.0.0.1:8080/ --count 20 --every 100ms
+  Every probe of a plan, once:
+    probefleet-agent try plan.yaml
+  One probe of it, one JSON object a line:
+    probefleet-agent try plan.yaml --probe home --format json
+  As an agent with that policy would:
+    probefleet-agent try plan.yaml --policy policy.yaml
+  Every mistake in a plan, sending nothing:
+    probefleet-agent try --check plan.yaml
 
 Something to try it on:
-  probefleet-agent respond --http 8080
+    probefleet-agent respond --http 8080
 
 Exit codes: 0 all ok · 1 an attempt failed · 2 the input is wrong · 3 nothing failed, but attempts
 are invalid: they were spoiled on this side and say nothing about the target.";

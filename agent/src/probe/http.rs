@@ -35,6 +35,10 @@ use url::{Host, Url};
 
 /// The phase that holds all hops but the last.
 const REDIRECT: &str = "redirect";
+/// After the answer: no phase, because it is not the provider's.
+const JUDGE: &str = "judge";
+/// Largest body that is searched on the spot, in bytes: some microseconds.
+const JUDGED_AT_ONCE_MAX_BYTES: usize = 16 << 10;
 /// The protocol asked for in the handshake.
 const ALPN: &[u8] = b"http/1.1";
 
@@ -91,7 +95,7 @@ impl HttpProbe {
             Ok(Err(failure)) => (Instant::now(), Err(failure)),
             Err(_) => {
                 run.settle_wait();
-                (Instant::now(), Err(run.progress.deadline_passed()))
+                (Instant::now(), Err(run.deadline_passed()))
             }
         };
         run.progress.finish(at, result)
@@ -100,7 +104,7 @@ impl HttpProbe {
 
 /// An attempt under way.
 struct Run<'a> {
-    spec: &'a Spec,
+    spec: &'a Arc<Spec>,
     environment: &'a Environment,
     progress: Progress,
     stamps: Stamps,
@@ -216,19 +220,49 @@ impl Run<'_> {
         let received = Instant::now();
         self.progress.done_at(received);
         self.note("body_bytes", length);
-        // Judging takes the agent's time, not the provider's.
-        expect.check_body(&kept)?;
+        self.judge_body(kept).await?;
         Ok(Answer::Ok(head.status, received))
+    }
+
+    /// Searches a body. That takes the agent's time, not the provider's: it is in no phase, and what could take long
+    /// holds up no other attempt.
+    async fn judge_body(&mut self, body: Vec<u8>) -> Result<(), Failure> {
+        if body.len() <= JUDGED_AT_ONCE_MAX_BYTES {
+            return self.spec.expect.check_body(&body);
+        }
+        self.progress.enter(JUDGE);
+        let spec = Arc::clone(self.spec);
+        let slot = self.environment.search_slot().await?;
+        let judging = tokio::task::spawn_blocking(move || {
+            let verdict = spec.expect.check_body(&body);
+            // Held until the search is over, not only until somebody stops waiting for it.
+            drop(slot);
+            verdict
+        });
+        judging.await.unwrap_or_else(|error| {
+            Err(Failure::invalid(InvalidReason::AgentError, JUDGE, error.to_string()))
+        })
     }
 
     /// Ends `wait` where the first byte of the answer came, if one came, and enters `receive`.
     fn settle_wait(&mut self) {
-        let (written, answered) = self.stamps.with(|seen| (seen.written, seen.answered.take()));
-        if let Some(answered) = answered {
+        let (written, answered) = self.stamps.with(|seen| (seen.written, seen.answered));
+        if let Some(answered) = answered.filter(|_| self.progress.phase() == WAIT) {
             // An answer may come before the request is out: then nothing was waited for.
             self.progress.skip_to(written.map_or(answered, |written| written.min(answered)));
             self.progress.done_at(answered);
             self.progress.enter(RECEIVE);
+        }
+    }
+
+    /// What it means that the deadline has passed now.
+    fn deadline_passed(&self) -> Failure {
+        match self.progress.phase() {
+            JUDGE => {
+                let why = "the answer was there, but could not be searched in time";
+                Failure::invalid(InvalidReason::AgentOverload, JUDGE, why)
+            }
+            _ => self.progress.deadline_passed(),
         }
     }
 

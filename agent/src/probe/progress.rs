@@ -42,6 +42,11 @@ impl Progress {
         self.phase = phase;
     }
 
+    /// The phase under way.
+    pub(crate) fn phase(&self) -> &'static str {
+        self.phase
+    }
+
     /// The phase under way is done, now.
     pub(crate) fn done(&mut self) {
         self.done_at(Instant::now());

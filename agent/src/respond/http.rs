@@ -24,6 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 const CONNECTIONS_MAX: usize = 1_000;
 /// How long a request's head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers under way may take once the responder is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait after an accept that failed, as it does when files run out.
@@ -147,9 +149,11 @@ async fn answer(request: Request<Incoming>, counts: Arc<Counts>) -> Result<Answe
         return Ok(typed(Content::text(counts.to_json() + "\n"), "application/json"));
     }
     counts.add(&path);
-    let (name, argument) = match path[1..].split_once('/') {
+    // `OPTIONS *` and `CONNECT host` have no slash.
+    let relative = path.strip_prefix('/').unwrap_or("(none)");
+    let (name, argument) = match relative.split_once('/') {
         Some((name, argument)) => (name, Some(argument)),
-        None => (&path[1..], None),
+        None => (relative, None),
     };
     let found = match (name, argument) {
         ("", None) => Some(ok("ok\n")),
@@ -219,7 +223,8 @@ async fn echo(request: Request<Incoming>) -> Answer {
         text.push_str(&format!("{name}: {value}\n"));
     }
     text.push('\n');
-    let Ok(body) = Limited::new(body, ECHO_MAX_BYTES).collect().await else {
+    let collecting = Limited::new(body, ECHO_MAX_BYTES).collect();
+    let Ok(Ok(body)) = tokio::time::timeout(BODY_TIMEOUT, collecting).await else {
         let mut response = ok("the body is larger than 64 KiB, or did not come\n");
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return response;

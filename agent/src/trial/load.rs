@@ -162,7 +162,7 @@ mod tests {
         let problems = parse("p", text).expect_err("unknown").to_string();
         assert_eq!(
             problems,
-            "p:2:29: unknown-kind: `sql` probes are not in this version; known kinds: http"
+            "p:2:31: unknown-kind: `sql` probes are not in this version; known kinds: http"
         );
     }
 }

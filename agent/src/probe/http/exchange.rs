@@ -1,6 +1,6 @@
 //! One request and its answer on a connection of its own.
 
-use super::stamped::{Connection, Stamped, Stamps};
+use super::stamped::{Connection, Seen, Stamped, Stamps};
 use crate::probe::failure::{Failure, from_io};
 use crate::probe::tls::from_tls;
 use bytes::Bytes;
@@ -52,12 +52,15 @@ pub(super) async fn exchange<T>(
     let io = TokioIo::new(Stamped::new(connection, stamps.clone()));
     let handshake = http1::Builder::new()
         .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_MAX_BYTES)
         .max_buf_size(HEAD_MAX_BYTES)
         .handshake(io)
         .await;
     let (mut sender, driver) = handshake.map_err(|error| classify(&error, stamps))?;
     let conversation = async move {
         let response = sender.send_request(request).await.map_err(Trouble::Hyper)?;
+        stamps.with(Seen::head_done);
+        check_size(response.headers())?;
         judge(response).await
     };
     let mut conversation = Box::pin(conversation);
@@ -91,6 +94,19 @@ impl From<Failure> for Trouble {
     }
 }
 
+/// What arrives in one piece is parsed before hyper looks at its size, so the bound is kept here.
+fn check_size(headers: &HeaderMap) -> Result<(), Failure> {
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    if size <= HEAD_MAX_BYTES {
+        return Ok(());
+    }
+    let why = format!("the headers are larger than {} KiB", HEAD_MAX_BYTES >> 10);
+    Err(Failure::failed(FailureClass::Protocol, "headers", why))
+}
+
 /// Reads a body to its end. Keeps it only if asked; either way at most `max_size` bytes. Gives the length and what was
 /// kept; `None` when there is more.
 pub(super) async fn read_body(
@@ -100,6 +116,8 @@ pub(super) async fn read_body(
 ) -> Result<Option<(u64, Vec<u8>)>, Trouble> {
     let (mut length, mut kept) = (0_u64, Vec::new());
     while let Some(frame) = body.frame().await {
+        // A million chunks of a byte are always ready: the deadline must still get its turn.
+        tokio::task::consume_budget().await;
         let frame = frame.map_err(Trouble::Hyper)?;
         let Some(data) = frame.data_ref() else { continue };
         length = length.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
@@ -148,7 +166,7 @@ fn classify(error: &hyper::Error, stamps: &Stamps) -> Failure {
         if !seen.begins_as_http() {
             return protocol("not_http");
         }
-        if error.is_parse_too_large() {
+        if error.is_parse_too_large() || seen.head_too_large() {
             return protocol("headers");
         }
         if error.is_parse() {

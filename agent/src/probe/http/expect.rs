@@ -20,8 +20,8 @@ const MAX_SIZE_KEPT_BYTES: u64 = 1 << 20;
 const MAX_SIZE_COUNTED_BYTES: u64 = 1 << 30;
 /// Most texts, expressions, headers or JSON paths: each is searched for in every answer.
 const EACH_MAX: usize = 16;
-/// Largest compiled expression, in bytes: searching costs the body's length times this, at worst.
-const REGEX_MAX_BYTES: usize = 64 << 10;
+/// Largest compiled expression, in bytes: searching costs the body's length times this, at worst. `\w` takes some 15 KiB.
+const REGEX_MAX_BYTES: usize = 256 << 10;
 /// Largest cache of a search, in bytes.
 const REGEX_CACHE_MAX_BYTES: usize = 128 << 10;
 

@@ -4,7 +4,7 @@ use super::expect::Expect;
 use crate::probe::resolver::Family;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use probefleet_proto::yaml::{Map, Node, Problems, Value as YamlValue, scalar};
+use probefleet_proto::yaml::{Map, Node, Problems, Value as YamlValue};
 use serde_json::{Map as JsonMap, Value, json};
 use std::path::PathBuf;
 use url::{Host, Url};
@@ -147,7 +147,17 @@ fn canonical_headers(headers: &HeaderMap) -> Value {
 // === keys ===
 
 fn url(node: &Node, problems: &mut Problems) -> Option<Url> {
-    scalar(node, problems, "bad-url", parse_url)
+    let YamlValue::Scalar { text, .. } = &node.value else {
+        return problems.report(node.at, "bad-url", node.describe(), "write a single URL");
+    };
+    parse_url(text).map_or_else(
+        |why| {
+            // Before an @ may stand a password.
+            let shown = if text.contains('@') { "the URL".to_owned() } else { node.describe() };
+            problems.report(node.at, "bad-url", shown, why)
+        },
+        Some,
+    )
 }
 
 /// Takes a URL that can be probed: `http` or `https`, a host, no user, no fragment.

@@ -12,6 +12,10 @@ use tokio_rustls::client::TlsStream;
 /// The first bytes of every answer of HTTP/1.
 const PREFIX: &[u8; 5] = b"HTTP/";
 
+/// Most that is read before the head of an answer is whole, in bytes: some interim answers (1xx) and a full buffer, but
+/// not interim answers without end, which hyper would take in for as long as they come.
+const BEFORE_HEAD_MAX_BYTES: usize = 256 << 10;
+
 /// A connection, private or not.
 #[derive(Debug)]
 pub(super) enum Connection {
@@ -26,7 +30,7 @@ pub(super) enum Connection {
 pub(super) struct Stamps(Arc<Mutex<Seen>>);
 
 /// What was seen on a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     /// When the last byte of the request was written.
     pub(super) written: Option<Instant>,
@@ -38,11 +42,50 @@ pub(super) struct Seen {
     pub(super) ended: bool,
     /// The error that broke the connection.
     pub(super) broken: Option<io::Error>,
+    /// How much was read before the head of the answer was whole, in bytes; `None` since it is.
+    head_bytes: Option<usize>,
     /// Written, but not yet flushed.
     unflushed: bool,
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            written: None,
+            answered: None,
+            prefix: Vec::new(),
+            ended: false,
+            broken: None,
+            head_bytes: Some(0),
+            unflushed: false,
+        }
+    }
+}
+
 impl Seen {
+    /// The head of the answer is whole: what comes now is body.
+    pub(super) fn head_done(&mut self) {
+        self.head_bytes = None;
+    }
+
+    /// Whether more came before a head than any head may have.
+    pub(super) fn head_too_large(&self) -> bool {
+        self.head_bytes.is_some_and(|bytes| bytes > BEFORE_HEAD_MAX_BYTES)
+    }
+
+    fn note_read(&mut self, read: &[u8]) {
+        if read.is_empty() {
+            self.ended = true;
+            return;
+        }
+        self.answered.get_or_insert_with(Instant::now);
+        let missing = PREFIX.len() - self.prefix.len();
+        self.prefix.extend(read.iter().take(missing));
+        if let Some(bytes) = &mut self.head_bytes {
+            *bytes = bytes.saturating_add(read.len());
+        }
+    }
+
     /// Whether what came begins as HTTP does, as far as it came.
     pub(super) fn begins_as_http(&self) -> bool {
         PREFIX.starts_with(&self.prefix)
@@ -100,16 +143,15 @@ impl AsyncRead for Stamped {
         });
         match &result {
             Err(error) => self.note_error(error),
-            Ok(()) => self.stamps.with(|seen| {
-                let read = &buffer.filled()[before..];
-                if read.is_empty() {
-                    seen.ended = true;
-                    return;
+            Ok(()) => {
+                let too_large = self.stamps.with(|seen| {
+                    seen.note_read(&buffer.filled()[before..]);
+                    seen.head_too_large()
+                });
+                if too_large {
+                    return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
                 }
-                seen.answered.get_or_insert_with(Instant::now);
-                let missing = PREFIX.len() - seen.prefix.len();
-                seen.prefix.extend(read.iter().take(missing));
-            }),
+            }
         }
         Poll::Ready(result)
     }
