@@ -162,7 +162,9 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
     if attempts == 0 {
         return;
     }
-    intervals(placed, slowest_s, warnings);
+    if objective.measure.is_of_time() {
+        intervals(placed, slowest_s, warnings);
+    }
     let agents = match &objective.vantages {
         Vantages::Quorum { at_least, .. } => *at_least,
         Vantages::Each(_) => 1,
