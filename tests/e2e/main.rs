@@ -1,0 +1,4 @@
+//! Suites against real processes on loopback.
+
+/// Every attempt is accounted for, whoever is killed when: against the schedule recomputed from the plan alone.
+mod accounting;
