@@ -97,7 +97,7 @@ fn errors_of_the_agreement() {
         (18, "  voice: {}", "20:3 missing-key"),
         (18, "  data: {monthly_charge: \"1.00\"}", "21:14 unknown-service"),
         (36, "credits: {cap: 130%}", "36:16 percent-over-100"),
-        (36, "credits: {priority: [nothing]}", "1:1 unknown-objective"),
+        (36, "credits: {priority: [nothing]}", "36:10 unknown-objective"),
         (36, "credits: {minimum: 1.00}", "36:20 bad-value"),
         (37, "close: {grace: 72}", "37:16 bad-duration"),
         (37, "parent: acme", "37:9 not-supported-yet"),

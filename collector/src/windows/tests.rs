@@ -94,8 +94,8 @@ fn lines_that_contradict_themselves_are_refused_with_their_place() {
     for (from, to, expected) in [
         ("T00:00:00Z", "T00:00:30Z", "no multiple of width_s"),
         ("T00:00:00Z", "", "RFC 3339"),
-        ("\"width_s\":60", "\"width_s\":0", "at least 1"),
-        ("\"interval_s\":60", "\"interval_s\":0", "at least 1"),
+        ("\"width_s\":60", "\"width_s\":0", "are 1 to 86400"),
+        ("\"interval_s\":60", "\"interval_s\":86401", "are 1 to 86400"),
         ("berlin-1", "Berlin", "a name is"),
         ("}", "", "EOF"),
         ("}", "} x", "trailing characters"),
