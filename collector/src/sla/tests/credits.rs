@@ -135,6 +135,21 @@ fn the_base_is_cut_to_the_term() {
     assert_eq!(money(&verdict), (vec!["40.00".to_owned()], "40.00".to_owned(), "40.00".to_owned()));
 }
 
+/// A week is seven thirtieths of a month, a quarter is three months.
+#[test]
+fn the_base_is_that_of_the_period() {
+    let keys = r#"measure: success, target: ">= 99.95%", unknown: {as: up}, credit: {flat: 10%}"#;
+    for (period, label, amount) in [
+        ("week", "2026-W15", "280.00"),
+        ("quarter", "2026-Q2", "3600.00"),
+        ("year", "2026", "14400.00"),
+    ] {
+        let mut bench = Bench::new(agreement(&[("a", &format!("{keys}, period: {period}"))], ""));
+        bench.timeline("berlin-1", at("2026-04-06T00:00:00+02:00"), "D");
+        assert_eq!(money(&bench.ask(label, None)).0, [amount], "{label}");
+    }
+}
+
 /// 350.00 × 5 % = 17.50 (T24); half a cent goes away from zero, or to the even neighbour.
 #[test]
 fn lines_are_rounded_once() {
