@@ -14,9 +14,15 @@ fn money(verdict: &Verdict) -> (Vec<String>, String, String) {
     (lines, currency.text(&verdict.credits.sum), currency.text(&verdict.credits.payable))
 }
 
+/// So many Down minutes in April; time that nobody measured is Up, so that the rest need not be written down.
 fn judged(objectives: &[(&str, &str)], extra: &str, downs: usize) -> Verdict {
-    let mut bench = Bench::new(agreement(objectives, extra));
-    bench.timeline("berlin-1", april(), &month_with(20_000, &"D".repeat(downs)));
+    let kept: Vec<(&str, String)> = objectives
+        .iter()
+        .map(|(name, keys)| (*name, format!("{keys}, unknown: {{as: up}}")))
+        .collect();
+    let kept: Vec<(&str, &str)> = kept.iter().map(|(name, keys)| (*name, keys.as_str())).collect();
+    let mut bench = Bench::new(agreement(&kept, extra));
+    bench.timeline("berlin-1", april() + 20_000 * 60, &"D".repeat(downs));
     bench.ask("2026-04", None)
 }
 
