@@ -170,6 +170,7 @@ fn start(names: &[&str]) -> (Arc<Mutex<Fleet>>, Relay, harness::process::Process
         fleet.start_collector();
         for name in names {
             fleet.add_agent(name, name, &relay.address.to_string(), &target);
+            fleet.start_agent(name);
         }
     }
     let delivered = eventually(Duration::from_secs(60), || {

@@ -91,7 +91,7 @@ impl Fleet {
         }
     }
 
-    /// Writes an agent's configuration and policy, and starts it.
+    /// Writes an agent's configuration and policy.
     pub fn add_agent(&mut self, name: &str, site: &str, collector: &str, targets: &str) {
         let dir = self.dir().join(name);
         std::fs::create_dir_all(&dir).expect("a folder");
@@ -101,7 +101,6 @@ impl Fleet {
         std::fs::write(dir.join("agent.yaml"), config).expect("writes");
         write_policy(&dir.join("policy.yaml"), targets);
         self.agents.push((name.to_owned(), None));
-        self.start_agent(name);
     }
 
     /// Starts an agent that was added.

@@ -5,6 +5,7 @@ pub mod evidence;
 pub mod fleet;
 pub mod process;
 pub mod relay;
+pub mod target;
 
 use std::io::Write as _;
 use std::path::PathBuf;
