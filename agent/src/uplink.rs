@@ -1,5 +1,8 @@
 //! The uplink: what the spool holds goes to the collector, plans come back.
 
+mod offset;
+mod session;
+
 use crate::spool::SpoolHandle;
 use probefleet_proto::clock::Clock;
 use probefleet_proto::v1;
