@@ -438,7 +438,7 @@ impl Store {
             "the spool is full: unsent records became a gap"
         );
         let unit =
-            write_gap(&self.dir(), self.spool_id, place, totals.into_record(place, SPOOL_FULL))?;
+            write_gap(&self.dir(), self.spool_id, place, &totals.into_record(place, SPOOL_FULL))?;
         let dir = self.dir();
         let gone: Vec<_> =
             self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
@@ -462,7 +462,7 @@ impl Store {
             let until_s = self.oldest_window()?.unwrap_or(0);
             let totals = Totals::of_windows((until_s > 0).then_some((0, until_s)));
             let record = totals.into_record(place, COLLECTOR_ROLLBACK);
-            let unit = write_gap(&self.dir(), self.spool_id, place, record)?;
+            let unit = write_gap(&self.dir(), self.spool_id, place, &record)?;
             self.units.push_front(unit);
         }
         self.release(seq)
@@ -552,12 +552,12 @@ pub(super) fn write_gap(
     dir: &Path,
     spool_id: SpoolId,
     place: Place,
-    record: Record,
+    record: &Record,
 ) -> Result<Unit, SpoolError> {
     let name = Name::Gap { first_seq: place.seq, last_seq: place.seq_to };
     let mut bytes =
         Header { spool_id, first_seq: place.seq, prev_hash: place.prev_hash }.encode().to_vec();
-    encode_record(&record, &mut bytes);
+    encode_record(record, &mut bytes);
     files::create(&dir.join(name.file_name()), &bytes)?;
     Ok(Unit {
         name,

@@ -407,7 +407,7 @@ impl Collector {
 }
 
 /// What may happen next in a simulated life.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     Append(usize),
     DeliverUp,
