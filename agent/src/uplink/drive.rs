@@ -103,11 +103,16 @@ pub(super) async fn run(channel: Channel, lifetime: Duration, shared: Shared<'_>
     };
     // Hello leaves with the request: a collector may answer the call only after it.
     drive.flush();
-    let opened = timeout(OPEN_MAX, open(channel, stream, drive.shared.config)).await;
+    let opening = timeout(OPEN_MAX, open(channel, stream, drive.shared.config));
+    let opened = tokio::select! {
+        opened = opening => Some(opened),
+        _ = drive.shared.stop.wait_for(|stop| *stop) => None,
+    };
     let end = match opened {
-        Ok(Ok(inbound)) => drive.converse(inbound).await,
-        Ok(Err(status)) => retry(status_text(&status)),
-        Err(_) => retry("the collector does not answer the call".to_owned()),
+        Some(Ok(Ok(inbound))) => drive.converse(inbound).await,
+        Some(Ok(Err(status))) => retry(status_text(&status)),
+        Some(Err(_)) => retry("the collector does not answer the call".to_owned()),
+        None => stopped(),
     };
     Outcome { end, welcomed: drive.welcomed }
 }
@@ -161,7 +166,7 @@ impl Drive<'_> {
                 let heard = !self.state.has_changed().unwrap_or(false);
                 let delivered = heard && self.session.is_idle() && self.outbox.is_empty();
                 if delivered || Instant::now() >= until {
-                    return End::Stopped("the agent stops".to_owned());
+                    return stopped();
                 }
             }
             let deadline = self.session.deadline(Instant::now());
@@ -264,6 +269,10 @@ impl Drive<'_> {
         while let Some(input) = inputs.pop_front() {
             for output in self.session.handle(input, Instant::now()) {
                 let answer = self.act(output).await.map_err(|error| retry(error.to_string()))?;
+                if answer.is_some() {
+                    // The answer is about the spool as it is now, so the session should know that first.
+                    inputs.push_back(Input::Spool(self.state.borrow().clone()));
+                }
                 inputs.extend(answer);
             }
         }
@@ -333,6 +342,10 @@ impl Drive<'_> {
         }
         self.outbox.push_back(Up::Status(status));
     }
+}
+
+fn stopped() -> End {
+    End::Stopped("the agent stops".to_owned())
 }
 
 fn retry(why: String) -> End {

@@ -245,11 +245,8 @@ impl Session {
         };
         let last_hash =
             last_hash.ok_or_else(|| retry("Welcome without the hash of its last record"))?;
-        let held =
-            if self.spool.oldest_seq == 0 { self.spool.next_seq } else { self.spool.oldest_seq };
-        if last_seq + 1 < held {
-            self.stage = Stage::Bridging { last_seq };
-            outputs.push(Output::Bridge { seq: last_seq, hash: last_hash });
+        if last_seq + 1 < self.held() {
+            self.bridge(last_seq, last_hash, outputs);
         } else {
             self.stage = Stage::Checking { last_seq, last_hash };
             outputs.push(Output::AskHash(last_seq));
@@ -257,16 +254,29 @@ impl Session {
         Ok(())
     }
 
+    /// The first sequence that the spool can still send.
+    const fn held(&self) -> u64 {
+        if self.spool.oldest_seq == 0 { self.spool.next_seq } else { self.spool.oldest_seq }
+    }
+
+    fn bridge(&mut self, last_seq: u64, last_hash: Hash, outputs: &mut Vec<Output>) {
+        self.stage = Stage::Bridging { last_seq };
+        outputs.push(Output::Bridge { seq: last_seq, hash: last_hash });
+    }
+
     /// Our hash of the collector's last record. None means that the record lies within a gap of ours: what the collector
-    /// has is not what we would send, and nothing can be compared.
+    /// has is not what we would send, and nothing can be compared. Or it was dropped while we looked.
     fn hash(&mut self, seq: u64, hash: Option<Hash>, outputs: &mut Vec<Output>) -> Result<(), End> {
         match self.stage {
             Stage::Checking { last_seq, last_hash } if last_seq == seq => {
-                if hash != Some(last_hash) {
+                if hash.is_none() && seq + 1 < self.held() {
+                    self.bridge(seq, last_hash, outputs);
+                } else if hash == Some(last_hash) {
+                    outputs.push(Output::Release(seq));
+                    self.stream_from(seq, outputs);
+                } else {
                     return Err(End::Replace(Retire::Forked));
                 }
-                outputs.push(Output::Release(seq));
-                self.stream_from(seq, outputs);
             }
             _ => {}
         }

@@ -240,6 +240,21 @@ fn what_is_no_longer_held_is_bridged() {
 }
 
 #[test]
+fn what_is_dropped_while_it_is_looked_up_is_no_fork() {
+    let mut fixture = Fixture::new(Log::of(&[1, 1, 1, 1]));
+    let outputs = fixture.session.handle(welcome(1, fixture.log.hash_of(1)), fixture.now);
+    assert_eq!(outputs.last(), Some(&Output::AskHash(1)));
+    fixture.log.oldest_seq = 3;
+    fixture.session.handle(Input::Spool(fixture.log.state()), fixture.now);
+    let outputs = fixture.session.handle(Input::Hash { seq: 1, hash: None }, fixture.now);
+    assert!(matches!(outputs.as_slice(), [Output::Bridge { seq: 1, .. }]), "{outputs:?}");
+    let mut fixture = Fixture::new(Log::of(&[1, 1, 1, 1]));
+    fixture.session.handle(welcome(1, fixture.log.hash_of(1)), fixture.now);
+    let outputs = fixture.session.handle(Input::Hash { seq: 1, hash: None }, fixture.now);
+    assert_eq!(*end(&outputs), End::Replace(Retire::Forked), "within a gap of ours");
+}
+
+#[test]
 fn acks_must_be_ours() {
     let (mut fixture, _) = Fixture::streaming(&[1, 1, 1]);
     assert!(fixture.give(ack(&fixture.log, 2, CREDIT)).contains(&Output::Release(2)));
