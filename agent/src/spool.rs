@@ -58,8 +58,10 @@
 //!    collector then sees another spool, never a wrong record.
 //!
 //! # Not yet
-//! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled (appends fail until there is some), records
-//! of a failed append are not kept in memory, and folders that were set aside are not counted in the budget.
+//! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
+//! appends fail until there is some. Records of a failed append are not kept in memory: the caller has them. A sync that
+//! fails while the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside
+//! are not counted in the budget.
 
 mod files;
 mod gap;
