@@ -15,6 +15,8 @@ pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Backoff {
     random: fastrand::Rng,
+    base: Duration,
+    cap: Duration,
     failures: u32,
     up_since: Option<Instant>,
 }
@@ -23,7 +25,15 @@ impl Backoff {
     /// A back-off whose jitter depends on `seed` alone.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), failures: 0, up_since: None }
+        let random = fastrand::Rng::with_seed(seed);
+        Self { random, base: BASE, cap: CAP, failures: 0, up_since: None }
+    }
+
+    /// A back-off that lets a test break many connections in little time.
+    #[cfg(test)]
+    pub(crate) fn hurried(seed: u64) -> Self {
+        let (base, cap) = (Duration::from_millis(2), Duration::from_millis(20));
+        Self { base, cap, ..Self::new(seed) }
     }
 
     /// The connection is usable from `now` on.
@@ -38,7 +48,7 @@ impl Backoff {
         if up.is_some_and(|up| up >= HEALTHY_AFTER) {
             self.failures = 0;
         }
-        let longest = BASE.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).min(CAP);
+        let longest = self.base.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         longest.mul_f64(self.random.f64())
     }

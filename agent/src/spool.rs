@@ -57,11 +57,15 @@
 //! 5. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
 //!    collector then sees another spool, never a wrong record.
 //!
-//! Not yet: room is not made by force on a file system that others have filled (appends fail until there is some), records
-//! of a failed append are not kept in memory, and folders that were set aside are not counted in the budget.
+//! # Not yet
+//! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
+//! appends fail until there is some. Records of a failed append are not kept in memory: the caller has them. A sync that
+//! fails while the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside
+//! are not counted in the budget.
 
 mod files;
 mod gap;
+mod inspect;
 mod recover;
 mod scan;
 mod segment;
@@ -75,6 +79,7 @@ use probefleet_proto::record::{Hash, Kind, PAYLOAD_MAX_BYTES, Record, SpoolId};
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
 
 /// Most bytes, with what each record takes on disk beside its payload, that may be sent beyond what is acknowledged. The
@@ -218,6 +223,11 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     fn is_exists(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
     }

@@ -157,6 +157,11 @@ pub(super) fn quarantine(path: &Path) -> Result<PathBuf, SpoolError> {
     Ok(target)
 }
 
+/// Whether a file was set aside by [`quarantine`].
+pub(super) fn is_quarantined(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains(QUARANTINE_SUFFIX))
+}
+
 /// The folders of live spools under the spool's folder, with their identities.
 pub(super) fn live_spools(dir: &Path) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
     let mut found = Vec::new();

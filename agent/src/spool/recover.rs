@@ -57,7 +57,7 @@ impl<'a> Recovery<'a> {
             let segment = self.segment(*name)?;
             let continued = match names.get(index + 1) {
                 Some(next) => self.take(&segment, Some(*next))?,
-                None => self.take_last(segment)?,
+                None => self.take_last(&segment)?,
             };
             if !continued {
                 return Ok(None);
@@ -166,14 +166,14 @@ impl<'a> Recovery<'a> {
     }
 
     /// Takes the last segment: whatever lies behind its last record was never finished.
-    fn take_last(&mut self, segment: Segment) -> Result<bool, SpoolError> {
+    fn take_last(&mut self, segment: &Segment) -> Result<bool, SpoolError> {
         let path = self.path(segment.name);
         let scan = Scan::of(&segment.bytes, segment.name.first_seq(), u64::MAX);
         if segment.prev_hash.is_none() && scan.spans.is_empty() {
-            return self.drop_headless(&segment);
+            return self.drop_headless(segment);
         }
         if segment.prev_hash.is_none() || scan.damaged {
-            return self.take(&segment, None);
+            return self.take(segment, None);
         }
         let torn = segment.bytes.len() - scan.end;
         if torn > 0 {
@@ -183,7 +183,8 @@ impl<'a> Recovery<'a> {
             file.set_len(end).at("truncate", &path)?;
             file.sync_all().at("sync", &path)?;
         }
-        self.take(&Segment { bytes: segment.bytes[..scan.end].to_vec(), ..segment }, None)
+        let bytes = segment.bytes[..scan.end].to_vec();
+        self.take(&Segment { bytes, ..*segment }, None)
     }
 
     /// A last segment without a header and without a record: the roll that made it was never finished, or it is lost.
@@ -248,7 +249,7 @@ impl<'a> Recovery<'a> {
         let place = Place { seq: next_seq, seq_to: first_seq - 1, prev_hash: hash, to_hash };
         tracing::error!(from = place.seq, to = place.seq_to, "records are missing from the spool");
         let record = Totals::default().into_record(place, SPOOL_DAMAGE);
-        self.units.push_back(write_gap(self.dir, self.spool_id, place, record)?);
+        self.units.push_back(write_gap(self.dir, self.spool_id, place, &record)?);
         self.chain = Some((first_seq, to_hash));
         Ok(true)
     }
