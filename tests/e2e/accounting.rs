@@ -1,0 +1,247 @@
+//! Accounting and delivery under kill -9, by an oracle that shares no code with the programs: the schedule is
+//! recomputed from the plan's text, the store is read with SQL, acknowledgements are read off the wire, and the target
+//! counts its requests itself.
+
+use harness::evidence::{CellKey, Counts, StoredRecord, cells, records, reports};
+use harness::fleet::{Fleet, get, start_responder};
+use harness::process::eventually;
+use harness::relay::{Acknowledged, Relay};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Cycles of killing, of each kind.
+const CYCLES: usize = 50;
+/// Width of the fleet's windows, s.
+const WINDOW_S: u64 = 10;
+/// Name, interval (s) and path of each probe: quick, failing, and slow enough to outlast its window.
+const PROBES: [(&str, u64, &str); 4] = [
+    ("quick", 1, "/"),
+    ("steady", 3, "/bytes/1000"),
+    ("broken", 2, "/status/503"),
+    ("slow", 5, "/delay/2500ms"),
+];
+
+fn plan(target: &str) -> String {
+    let probe = |(name, every_s, path): &(&str, u64, &str)| {
+        let timeout = if *every_s > 4 { "timeout: 4s, " } else { "" };
+        format!(
+            "  - {{name: {name}, every: {every_s}s, {timeout}http: {{url: 'http://{target}{path}'}}}}\n"
+        )
+    };
+    format!("probes:\n{}", PROBES.iter().map(probe).collect::<String>())
+}
+
+/// Scheduled instants of a probe in a window, from the words of the format alone: phase + k·every.
+fn due(agent_id: &[u8; 16], probe: &str, every_s: u64, window_start_s: u64) -> u64 {
+    let digest =
+        Sha256::digest([b"probefleet phase v1\0", agent_id.as_slice(), probe.as_bytes()].concat());
+    let every_ns = u128::from(every_s) * 1_000_000_000;
+    let phase_ns =
+        digest.iter().take(8).fold(0_u128, |sum, byte| sum * 256 + u128::from(*byte)) % every_ns;
+    let start_ns = u128::from(window_start_s) * 1_000_000_000;
+    let end_ns = start_ns + u128::from(WINDOW_S) * 1_000_000_000;
+    let instants = (start_ns / every_ns - 1..).map(|k| phase_ns + k * every_ns);
+    instants.skip_while(|at| *at < start_ns).take_while(|at| *at < end_ns).count() as u64
+}
+
+/// First window of the first plan that an agent kept, Unix s.
+fn first_window_s(fleet: &Fleet, agent: &str) -> u64 {
+    let bytes =
+        std::fs::read(fleet.dir().join(agent).join("state/plan.json")).expect("a plan was applied");
+    let json: serde_json::Value = serde_json::from_slice(&bytes).expect("is JSON");
+    json["plans"][0]["from_window_s"].as_u64().expect("says from when")
+}
+
+/// Every window of every agent holds what the schedule says, once, and adds up.
+fn check_accounts(
+    fleet: &Fleet,
+    stored: &[StoredRecord],
+    cells: &BTreeMap<CellKey, Counts>,
+) -> Counts {
+    let ids: HashMap<&str, [u8; 16]> =
+        stored.iter().map(|r| (r.agent.as_str(), r.agent_id)).collect();
+    let mut sum = Counts::default();
+    for (agent, id) in &ids {
+        let of_agent = || cells.keys().filter(|(name, ..)| name == agent);
+        let last_s = of_agent().map(|(.., start_s)| *start_s).max().expect("has cells");
+        let first_s = first_window_s(fleet, agent);
+        assert!(
+            of_agent().all(|(.., start_s)| *start_s >= first_s),
+            "{agent}: nothing before its plan"
+        );
+        for start_s in (first_s..=last_s).step_by(WINDOW_S as usize) {
+            for (probe, every_s, _) in PROBES {
+                let expected = due(id, probe, every_s, start_s);
+                let key = ((*agent).to_owned(), probe.to_owned(), start_s);
+                let Some(cell) = cells.get(&key) else {
+                    assert_eq!(
+                        expected, 0,
+                        "{agent} {probe} {start_s}: {expected} attempts are not accounted for"
+                    );
+                    continue;
+                };
+                assert_eq!(cell.records, 1, "{agent} {probe} {start_s}: in one record only");
+                assert_eq!(cell.scheduled, expected, "{agent} {probe} {start_s}: as scheduled");
+                let outcomes = cell.ok + cell.failed + cell.invalid + cell.missed;
+                assert_eq!(cell.scheduled, outcomes, "{agent} {probe} {start_s}: adds up");
+                add(&mut sum, cell);
+            }
+        }
+    }
+    sum
+}
+
+fn add(sum: &mut Counts, cell: &Counts) {
+    sum.scheduled += cell.scheduled;
+    sum.ok += cell.ok;
+    sum.failed += cell.failed;
+    sum.invalid += cell.invalid;
+    sum.missed += cell.missed;
+    for (reason, count) in &cell.ours {
+        *sum.ours.entry(reason.clone()).or_default() += count;
+    }
+}
+
+/// What was acknowledged is in the store with that hash, and nothing is there twice.
+fn check_delivery(stored: &[StoredRecord], acknowledged: &[Acknowledged]) {
+    let mut seen = HashSet::new();
+    let mut hashes = HashMap::new();
+    for record in stored {
+        assert!(seen.insert((&record.spool_id, record.seq)), "{} twice", record.seq);
+        hashes.insert((record.spool_id.as_slice(), record.seq), record.hash.as_slice());
+    }
+    assert!(!acknowledged.is_empty(), "something was acknowledged");
+    for ack in acknowledged {
+        let stored = hashes.get(&(ack.spool_id.as_slice(), ack.seq));
+        assert_eq!(stored, Some(&ack.hash.as_slice()), "acknowledged {} is in the store", ack.seq);
+        assert!((1..=ack.seq).all(|seq| seen.contains(&(&ack.spool_id, seq))), "and all before it");
+    }
+}
+
+/// Where the collector is right now, for the relay.
+fn upstream(fleet: &Arc<Mutex<Fleet>>) -> harness::relay::Upstream {
+    let fleet = Arc::clone(fleet);
+    Arc::new(move || fleet.lock().ok()?.addresses().map(|addresses| addresses.agents))
+}
+
+/// Numbers that differ enough, the same on every run: the seed is printed with a failure.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Requests that the target says it answered.
+fn requests(responder: &str) -> u64 {
+    let (status, body) = get(responder, "/requests");
+    assert_eq!(status, 200);
+    let json: serde_json::Value = serde_json::from_str(&body).expect("is JSON");
+    let counts = json["requests"].as_object().expect("counts by path");
+    PROBES.iter().filter_map(|(.., path)| counts.get(*path)?.as_u64()).sum()
+}
+
+/// Waits until every agent has delivered what it sealed, then stops them and the collector.
+fn settle(fleet: &Arc<Mutex<Fleet>>, names: &[&str]) {
+    for name in names {
+        let mut fleet = fleet.lock().expect("not poisoned");
+        let (took, good) = fleet.agent(name).terminate(Duration::from_secs(5));
+        assert!(good, "{name} stops cleanly:\n{}", fleet.agent(name).output());
+        assert!(took < Duration::from_secs(3), "{name} took {took:?} to stop");
+    }
+    let mut fleet = fleet.lock().expect("not poisoned");
+    let (_, good) = fleet.collector.as_mut().expect("runs").terminate(Duration::from_secs(5));
+    assert!(good, "the collector stops cleanly");
+}
+
+fn start(names: &[&str]) -> (Arc<Mutex<Fleet>>, Relay, harness::process::Process, String) {
+    let log = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
+    let (responder, target) = start_responder(&log.keep().expect("a log"));
+    let fleet = Arc::new(Mutex::new(Fleet::new(&plan(&target), &[])));
+    let relay = Relay::start(upstream(&fleet));
+    {
+        let mut fleet = fleet.lock().expect("not poisoned");
+        fleet.start_collector();
+        for name in names {
+            fleet.add_agent(name, name, &relay.address.to_string(), &target);
+            fleet.start_agent(name);
+        }
+    }
+    let delivered = eventually(Duration::from_secs(60), || {
+        (relay.acknowledged().len() >= names.len()).then_some(())
+    });
+    assert!(delivered.is_some(), "records arrive");
+    (fleet, relay, responder, target)
+}
+
+#[test]
+fn kill_9_of_anyone_loses_and_doubles_nothing() {
+    let names = ["berlin", "london", "tokyo"];
+    let (fleet, relay, _responder, target) = start(&names);
+    let mut dice = Dice(0x5eed);
+    for _ in 0..CYCLES {
+        std::thread::sleep(Duration::from_millis(50 + dice.below(700)));
+        let name = names[dice.below(3) as usize];
+        let mut fleet = fleet.lock().expect("not poisoned");
+        fleet.kill_agent(name);
+        fleet.kill_collector();
+        std::thread::sleep(Duration::from_millis(dice.below(300)));
+        fleet.start_collector();
+        fleet.start_agent(name);
+    }
+    // Two windows without a kill, so that some are whole.
+    std::thread::sleep(Duration::from_secs(2 * WINDOW_S + 3));
+    settle(&fleet, &names);
+
+    let fleet = fleet.lock().expect("not poisoned");
+    let stored = records(&fleet.store());
+    let sum = check_accounts(&fleet, &stored, &cells(&reports(&stored)));
+    check_delivery(&stored, &relay.acknowledged());
+    println!("{sum:?}");
+    let lost = sum.missed + sum.invalid;
+    let answered = requests(&target);
+    assert!(
+        sum.ours.contains_key("agent_down"),
+        "a kill turns the open window's attempts into agent_down"
+    );
+    assert!(answered >= sum.ok + sum.failed, "the target answered {answered}");
+    assert!(answered <= sum.ok + sum.failed + lost, "the target answered {answered}");
+    assert!(sum.failed > 0 && sum.ok > sum.failed, "{sum:?}");
+}
+
+#[test]
+fn while_agents_live_the_targets_own_count_is_ok_plus_failed() {
+    let names = ["berlin", "london"];
+    let (fleet, relay, _responder, target) = start(&names);
+    let mut dice = Dice(0xc011);
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(500 + dice.below(1_500)));
+        let mut fleet = fleet.lock().expect("not poisoned");
+        fleet.kill_collector();
+        std::thread::sleep(Duration::from_millis(dice.below(2_000)));
+        fleet.start_collector();
+    }
+    settle(&fleet, &names);
+
+    let fleet = fleet.lock().expect("not poisoned");
+    let stored = records(&fleet.store());
+    let sum = check_accounts(&fleet, &stored, &cells(&reports(&stored)));
+    check_delivery(&stored, &relay.acknowledged());
+    println!("{sum:?}");
+    let answered = requests(&target);
+    // What was in flight at the stop may or may not have reached the target.
+    let aborted = sum.ours.get("shutdown").copied().unwrap_or(0);
+    assert!(
+        (sum.ok + sum.failed..=sum.ok + sum.failed + aborted).contains(&answered),
+        "{answered} vs {sum:?}"
+    );
+    assert_eq!(sum.invalid, aborted, "{sum:?}");
+    let rest_of_window = sum.ours.get("agent_down").copied().unwrap_or(0);
+    assert_eq!(sum.missed, rest_of_window, "only what was due after the stop: {sum:?}");
+}

@@ -1,0 +1,55 @@
+//! What suites share: real programs in folders of their own, and readers that know nothing of the code under test but
+//! its formats.
+
+pub mod evidence;
+pub mod fleet;
+pub mod process;
+pub mod relay;
+pub mod target;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// A test that cannot run here: prints what it needs, and counts as skipped.
+pub fn skip(test: &str, needs: &str) {
+    let line = format!("skipped: needs {needs} ({test})");
+    println!("{line}");
+    if let Some(path) = std::env::var_os("PROBEFLEET_SKIPS") {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}"))
+            .expect("the list of skipped tests is writable");
+    }
+}
+
+/// The repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+}
+
+/// A program of this workspace, built in the profile of the tests.
+pub fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let dir = BUILT.get_or_init(|| {
+        let exe = std::env::current_exe().expect("tests know their file");
+        let dir = exe
+            .parent()
+            .and_then(|deps| deps.parent())
+            .expect("…/target/PROFILE/deps/test")
+            .to_owned();
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(["build", "--quiet"]);
+        if dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the programs build");
+        dir
+    });
+    dir.join(name)
+}
+
+/// Whether a program of Debian is installed.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}

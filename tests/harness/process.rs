@@ -1,0 +1,148 @@
+//! Real processes, ended by id.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that runs until it is dropped, its output in a file.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `log`.
+    pub fn start<S: AsRef<OsStr>>(program: &Path, args: &[S], log: &Path) -> Self {
+        Self::spawn(Command::new(program).args(args), program, log)
+    }
+
+    /// Starts a program on one core (`taskset`, of every Debian).
+    pub fn start_on_core<S: AsRef<OsStr>>(
+        core: usize,
+        program: &Path,
+        args: &[S],
+        log: &Path,
+    ) -> Self {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(core.to_string()).arg(program).args(args);
+        Self::spawn(&mut command, program, log)
+    }
+
+    fn spawn(command: &mut Command, program: &Path, log: &Path) -> Self {
+        let file =
+            std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, child, log: log.to_owned() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `ready` gives something.
+    pub fn wait_for<T>(
+        &mut self,
+        what: &str,
+        within: Duration,
+        ready: impl FnMut() -> Option<T>,
+    ) -> T {
+        let mut ready = ready;
+        let value = eventually(within, || match ready() {
+            Some(value) => Some(Ok(value)),
+            None => self.child.try_wait().expect("a child").map(Err),
+        });
+        match value {
+            Some(Ok(value)) => value,
+            Some(Err(status)) => {
+                panic!("{} ended ({status}) before {what}:\n{}", self.name, self.output())
+            }
+            None => panic!("{}: no {what} within {within:?}:\n{}", self.name, self.output()),
+        }
+    }
+
+    /// What follows a marker on its line of the output.
+    pub fn wait_for_output(&mut self, marker: &str, within: Duration) -> String {
+        let log = self.log.clone();
+        self.wait_for(marker, within, || {
+            let text = std::fs::read_to_string(&log).ok()?;
+            let rest = text.rsplit_once(marker)?.1;
+            rest.contains('\n').then(|| rest.split_whitespace().next().unwrap_or("").to_owned())
+        })
+    }
+
+    /// Everything it printed.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("is ours");
+        self.child.wait().expect("ends");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid() as i32).expect("an id"), signal).expect("is ours");
+    }
+
+    /// SIGTERM, and waits for the end: how long it took, and whether it ended well.
+    pub fn terminate(&mut self, within: Duration) -> (Duration, bool) {
+        let began = Instant::now();
+        self.signal(Signal::TERM);
+        let status = eventually(within, || self.child.try_wait().expect("a child"));
+        let status =
+            status.unwrap_or_else(|| panic!("{} still runs {within:?} after SIGTERM", self.name));
+        (began.elapsed(), status.success())
+    }
+
+    /// Resident memory, bytes.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("has memory");
+        line.split_whitespace().next().expect("a number").parse::<u64>().expect("kB") * 1024
+    }
+
+    /// Processor time used so far.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("runs");
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').expect("has a name").1.split_whitespace().collect();
+        let ticks: u64 =
+            fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _already_gone = self.child.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub fn eventually<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(value) = ask() {
+            return Some(value);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
