@@ -1,6 +1,6 @@
 //! Agreements: text that two parties signed, read into what it means. A text with a problem has no value.
 //!
-//! The language is described for its users in `CONTRACTS.md`. In reading order: [`number`] and [`money`] (exact
+//! In reading order: [`number`] and [`money`] (exact
 //! quantities), [`period`] (the calendar), [`model`] (what an agreement says), `parse` (text to model, all problems in one
 //! run) and `lint` (what is legal but unwise). What the language has and this program cannot judge yet is refused with
 //! the code `not-supported-yet`, never passed over.
@@ -204,3 +204,6 @@ fn one_file_expected(files: &[(&str, &str)], none: bool) -> Problems {
     );
     problems
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use super::parse::{Placed, Read};
 use super::period::PeriodKind;
 use num_bigint::BigInt;
 use probefleet_proto::plan::{Plan, PlannedProbe};
-use probefleet_proto::yaml::{Position, Problems};
+use probefleet_proto::yaml::Problems;
 
 /// The phases that agents report of good attempts, by kind of probe.
 const PHASES: [(&str, &[&str]); 3] = [
@@ -59,16 +59,15 @@ pub(super) fn check(
     problems: &mut Problems,
     warnings: &mut Problems,
 ) {
-    let start = Position { line: 1, column: 1 };
     if read.terms.kind == Kind::Sla && read.terms.parties.customer.is_none() {
         let cure = "name the customer; without one, nobody was promised anything";
-        warnings.report::<()>(start, "no-customer", "an sla without a customer", cure);
+        warnings.report::<()>(read.parties_at, "no-customer", "an sla without a customer", cure);
     }
     for name in &read.terms.credits.priority {
         if !read.objectives.iter().any(|placed| placed.objective.name == *name) {
             let message = format!("`priority` names `{name}`, which is no objective");
             problems.report::<()>(
-                start,
+                read.credits_at,
                 "unknown-objective",
                 message,
                 "name objectives of this agreement",
@@ -162,7 +161,9 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
     if attempts == 0 {
         return;
     }
-    intervals(placed, slowest_s, warnings);
+    if objective.measure.is_of_time() {
+        intervals(placed, slowest_s, warnings);
+    }
     let agents = match &objective.vantages {
         Vantages::Quorum { at_least, .. } => *at_least,
         Vantages::Each(_) => 1,

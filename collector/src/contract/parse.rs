@@ -14,6 +14,9 @@ pub(super) struct Read {
     pub(super) terms: Terms,
     pub(super) zone: TimeZone,
     pub(super) objectives: Vec<Placed>,
+    /// Where the parties and the credits stand.
+    pub(super) parties_at: Position,
+    pub(super) credits_at: Position,
 }
 
 /// An objective and where it stands.
@@ -38,13 +41,15 @@ pub(super) fn agreement(node: &Node, problems: &mut Problems) -> Option<Read> {
     let mut map = Map::open(node, "an agreement", problems)?;
     refuse(&mut map, NOT_YET, problems);
     let read = terms::terms(&mut map, problems);
+    let [parties_at, credits_at] =
+        ["parties", "credits"].map(|key| map.get(key).map_or(map.at(), |node| node.at));
     let known = read.as_ref().map(|(terms, _)| terms);
     let objectives = map.required("objectives", problems, |node, problems| {
         objective::objectives(node, known, problems)
     });
     map.finish(problems);
     let ((terms, zone), objectives) = (read?, objectives?);
-    Some(Read { terms, zone, objectives })
+    Some(Read { terms, zone, objectives, parties_at, credits_at })
 }
 
 /// Reports the keys that stand there but cannot be judged yet.

@@ -53,8 +53,7 @@ fn objectives(text: &mut String, probe: &PlannedProbe, taken: &mut BTreeSet<Stri
     // Writing to a String cannot fail.
     let _infallible = write!(
         text,
-        "\
-  {availability}:
+        "  {availability}:
     service: service
     probe: {name}
     measure: availability            # the share of the month in which it worked

@@ -20,6 +20,11 @@ pub const LABEL_SETS_MAX: usize = 1_000_000;
 /// Most series (agent, probe, spec).
 pub const SERIES_MAX: usize = 1_000_000;
 
+/// Widest window and longest interval, in s: a day. It also bounds for how many windows an outcome can be held.
+pub const WINDOW_MAX_S: u32 = 86_400;
+/// Latest start of a window, in s from 1970: the year 10000, where the calendar ends.
+const START_MAX_S: u64 = 253_402_300_800;
+
 /// The label that every agent has: its name.
 pub const AGENT_LABEL: &str = "agent";
 
@@ -74,9 +79,11 @@ pub enum EvidenceError {
     /// More than [`CELLS_MAX`], [`SERIES_MAX`] or [`LABEL_SETS_MAX`].
     #[error("too much evidence at once; judge fewer agents or a shorter stretch")]
     Full,
-    /// A window of no width.
-    #[error("a window has no width")]
-    NoWidth,
+    /// A window that no fleet can have measured.
+    #[error(
+        "a window has a width and an interval of 1 s to a day, and begins before the year 10000"
+    )]
+    Window,
 }
 
 /// The labels of an agent, its name included.
@@ -135,17 +142,19 @@ impl Windows {
     /// Adds a cell, or settles it as a duplicate.
     ///
     /// # Errors
-    /// [`EvidenceError`] when there is no room or the window has no width; nothing is changed then.
+    /// [`EvidenceError`] when there is no room or no fleet can have such a window; no cell is changed then.
     pub fn add(&mut self, observed: &Observed<'_>) -> Result<Added, EvidenceError> {
         let Some(&probe) = self.probe_index.get(observed.probe) else { return Ok(Added::NotAsked) };
-        if observed.width_s == 0 {
-            return Err(EvidenceError::NoWidth);
+        let lengths = [observed.width_s, observed.interval_s];
+        let in_bounds = lengths.iter().all(|length_s| (1..=WINDOW_MAX_S).contains(length_s));
+        if !in_bounds || observed.start_s.unsigned_abs() > START_MAX_S {
+            return Err(EvidenceError::Window);
         }
         if self.cells >= CELLS_MAX {
             return Err(EvidenceError::Full);
         }
-        let labels = self.label_set(observed)?;
         let series = self.series_of(observed, probe)?;
+        let labels = self.label_set(observed, series)?;
         let thresholds = match usize::try_from(probe).ok().and_then(|index| self.probes.get(index))
         {
             Some(probe) => probe.thresholds.as_slice(),
@@ -249,14 +258,23 @@ impl Windows {
         &self.label_sets.items
     }
 
-    fn label_set(&mut self, observed: &Observed<'_>) -> Result<u32, EvidenceError> {
+    /// The number of the cell's labels: mostly that of the series' cell before it.
+    fn label_set(&mut self, observed: &Observed<'_>, series: usize) -> Result<u32, EvidenceError> {
+        let last = self.series.get(series).and_then(Series::last).map(|cell| cell.labels);
+        let same = |number: &u32| self.labels(*number).is_some_and(|set| says(set, observed));
+        if let Some(number) = last.filter(same) {
+            return Ok(number);
+        }
         let mut labels = observed.labels.clone();
         labels.insert(AGENT_LABEL.to_owned(), observed.agent.to_owned());
         self.label_sets.number(labels, LABEL_SETS_MAX)
     }
 
     fn series_of(&mut self, observed: &Observed<'_>, probe: u32) -> Result<usize, EvidenceError> {
-        let agent = self.agents.number(observed.agent.to_owned(), SERIES_MAX)?;
+        let agent = match self.agents.numbers.get(observed.agent) {
+            Some(agent) => *agent,
+            None => self.agents.number(observed.agent.to_owned(), SERIES_MAX)?,
+        };
         let key = (agent, probe, observed.spec);
         if let Some(index) = self.series_index.get(&key) {
             return Ok(*index);
@@ -268,6 +286,15 @@ impl Windows {
         self.series.push(Series::new(agent, probe, observed.spec));
         Ok(self.series.len() - 1)
     }
+}
+
+/// True when a set is just the cell's labels and its agent's name.
+fn says(set: &LabelSet, observed: &Observed<'_>) -> bool {
+    let named = usize::from(!observed.labels.contains_key(AGENT_LABEL));
+    let known = |key: &str, value: &str| set.get(key).is_some_and(|own| own == value);
+    set.len() == observed.labels.len() + named
+        && known(AGENT_LABEL, observed.agent)
+        && observed.labels.iter().all(|(key, value)| key == AGENT_LABEL || known(key, value))
 }
 
 /// Values by number, each once.

@@ -62,6 +62,14 @@ pub(super) struct Observation {
     pub(super) intervals_s: BTreeMap<Source, u32>,
 }
 
+/// What one agent and probe said of one window.
+#[derive(Clone, Copy)]
+struct Report<'a> {
+    source: Source,
+    fresh: &'a Fresh,
+    window: Span,
+}
+
 /// Attempts that count for the measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
@@ -85,7 +93,7 @@ impl Case<'_> {
         let mut seen = Observation::default();
         let runs = sweep(&view, |source, fresh| {
             let window = grid.span(fresh.index, fresh.index);
-            self.report(source, fresh, window, down_times, &mut seen);
+            self.take(&Report { source, fresh, window }, down_times, &mut seen);
         })?;
         let found = outage::outages(&runs, &grid, self.objective.outage);
         self.account(&runs, &found, &grid, &mut seen);
@@ -93,14 +101,8 @@ impl Case<'_> {
     }
 
     /// Takes one report of an agent and probe.
-    fn report(
-        &self,
-        source: Source,
-        fresh: &Fresh,
-        window: Span,
-        down_times: &[DownTime<'_>],
-        seen: &mut Observation,
-    ) {
+    fn take(&self, report: &Report<'_>, down_times: &[DownTime<'_>], seen: &mut Observation) {
+        let Report { source, fresh, window } = *report;
         if !self.times.eligible.overlaps(window) {
             return;
         }
@@ -114,19 +116,14 @@ impl Case<'_> {
             return;
         }
         seen.attempts.sum(&fresh.attempts);
-        if !self.counted_elsewhere(source, fresh, window, down_times) {
+        if !self.counted_elsewhere(report, down_times) {
             seen.counted.add(self.objective, fresh);
         }
     }
 
     /// True for attempts that an availability objective of the same service has judged as Down time already.
-    fn counted_elsewhere(
-        &self,
-        source: Source,
-        fresh: &Fresh,
-        window: Span,
-        down_times: &[DownTime<'_>],
-    ) -> bool {
+    fn counted_elsewhere(&self, report: &Report<'_>, down_times: &[DownTime<'_>]) -> bool {
+        let Report { source, fresh, window } = *report;
         let applies = matches!(self.objective.measure, Measure::Within { .. })
             && self.objective.during == During::Available;
         let Some(probe) = self.objective.probes.get(source.probe).filter(|_| applies) else {

@@ -162,7 +162,11 @@ impl Outlook {
         budget > number::whole(0) && number::whole(self.bad_so_far) >= limit
     }
 
+    /// `None` when there is nothing that could be bad.
     fn left(self, objective: &Objective) -> Option<Budget> {
+        if self.all == 0 {
+            return None;
+        }
         let budget = self.budget(&objective.target);
         let allowed = match objective.target.operator {
             Operator::Above => budget.ceil() - number::whole(1),

@@ -13,6 +13,7 @@ use crate::contract::model::{Measure, Objective, Operator, Vantages};
 use crate::contract::number::{self, Exact};
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
+use std::rc::Rc;
 
 /// Which cells are looked at.
 pub(super) struct View<'a> {
@@ -97,7 +98,7 @@ fn extend(runs: &mut Vec<Run>, index: i64, state: State) {
 
 /// One cursor an agent and probe, sorted by agent.
 fn cursors<'a>(view: &'a View<'a>) -> Result<Vec<Cursor<'a>>, JudgeError> {
-    let selected: Vec<bool> = view
+    let selected: Rc<[bool]> = view
         .windows
         .label_sets()
         .iter()
@@ -108,7 +109,10 @@ fn cursors<'a>(view: &'a View<'a>) -> Result<Vec<Cursor<'a>>, JudgeError> {
         for series in view.windows.of_probe(name.as_str()) {
             if view.only.is_none_or(|agent| agent == series.agent) {
                 let source = Source { agent: series.agent, probe };
-                by_source.entry(source).or_default().push((series.spec, feed(series, &selected)));
+                by_source
+                    .entry(source)
+                    .or_default()
+                    .push((series.spec, feed(series, Rc::clone(&selected))));
             }
         }
     }
@@ -118,13 +122,11 @@ fn cursors<'a>(view: &'a View<'a>) -> Result<Vec<Cursor<'a>>, JudgeError> {
 /// The selected cells of one series.
 type Feed<'a> = Peekable<Box<dyn Iterator<Item = (&'a Cell, &'a [Within])> + 'a>>;
 
-fn feed<'a>(series: &'a Series, selected: &[bool]) -> Feed<'a> {
-    // One bit a label set; a series has few of them, so the copy is small.
-    let selected = selected.to_vec();
+fn feed(series: &Series, selected: Rc<[bool]>) -> Feed<'_> {
     let chosen = move |labels: u32| {
         usize::try_from(labels).ok().and_then(|index| selected.get(index).copied()).unwrap_or(false)
     };
-    let cells: Box<dyn Iterator<Item = (&'a Cell, &'a [Within])> + 'a> =
+    let cells: Box<dyn Iterator<Item = (&Cell, &[Within])> + '_> =
         Box::new(series.cells().filter(move |(cell, _)| chosen(cell.labels)));
     cells.peekable()
 }

@@ -88,13 +88,14 @@ impl Page<'_> {
         };
         let _infallible = writeln!(
             self.text,
-            "{strong}{}{strong:#}\n{} version {}, {signed}\nPeriod {}: {} to {}, {state}",
+            "{strong}{}{strong:#}\n{} version {}, {signed}\nPeriod {}: {} to {} ({}), {state}",
             verdict.title,
             verdict.agreement,
             verdict.version,
             verdict.label,
             self.time(verdict.period.from_s),
             self.time(verdict.period.until_s),
+            self.zone.iana_name().unwrap_or("local time"),
         );
     }
 

@@ -1,6 +1,7 @@
 //! One line: its form, its checks, and its samples.
 
 use crate::contract::period::instant_s;
+use crate::sla::evidence::WINDOW_MAX_S;
 use crate::sla::{Counts, Observed, Phases, Within};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -193,8 +194,9 @@ fn start(line: &Line<'_>) -> Result<i64, String> {
     let start_s = instant_s(&line.start).ok_or_else(|| {
         format!("start `{}`: write RFC 3339 with whole seconds and offset", line.start)
     })?;
-    if line.width_s == 0 || line.interval_s == 0 {
-        return Err("width_s and interval_s are at least 1".to_owned());
+    let lengths = [line.width_s, line.interval_s];
+    if !lengths.iter().all(|length_s| (1..=WINDOW_MAX_S).contains(length_s)) {
+        return Err(format!("width_s and interval_s are 1 to {WINDOW_MAX_S}"));
     }
     if start_s.rem_euclid(i64::from(line.width_s)) != 0 {
         return Err(format!("start `{}` is no multiple of width_s {}", line.start, line.width_s));
