@@ -15,7 +15,7 @@ use super::{
 };
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
@@ -163,7 +163,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn write_loop(path: &PathBuf, mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>) {
+fn write_loop(path: &Path, mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>) {
     while let Some(first) = jobs.blocking_recv() {
         if run_group(&mut connection, first, &mut jobs).is_ok() {
             continue;

@@ -25,8 +25,8 @@ async fn client(site: &Site, child: &Child) -> FleetClient<Channel> {
         let text = std::fs::read_to_string(site.path("state/addresses.json")).unwrap_or_default();
         let addresses: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         if addresses["pid"] == child.id() {
-            let agents = addresses["agents"].as_str().expect("an address").to_owned();
-            let channel = Endpoint::new(agents).expect("a URL").connect().await;
+            let agents = addresses["agents"].as_str().expect("an address");
+            let channel = Endpoint::new(format!("http://{agents}")).expect("a URL").connect().await;
             return FleetClient::new(channel.expect("connects"));
         }
         assert!(tokio::time::Instant::now() < deadline, "the collector does not come up");
