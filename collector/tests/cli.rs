@@ -78,7 +78,7 @@ fn one_objective_can_be_shown() {
 fn bad_input_is_exit_2_and_says_why() {
     for (more, expected) in [
         (vec!["--period", "2026-03"], "no objective of `acme-portal` has the period `2026-03`"),
-        (vec!["--period", "2026-W13"], "cannot be judged yet"),
+        (vec!["--period", "2026-W13"], "has the period `2026-W13`: a week"),
         (vec!["--period", "yesterday"], "`yesterday` is no period"),
         (vec!["--period", "2026-03-29", "--as-of", "noon"], "--as-of `noon`"),
         (

@@ -27,7 +27,7 @@ pub struct Args {
     /// Treat the agreement as countersigned, so that breaches have credits.
     #[arg(long)]
     signed: bool,
-    /// The period: a month such as 2026-04, or a day such as 2026-04-17.
+    /// The period: 2026-04-17, 2026-W16, 2026-04, 2026-Q2, 2026-H1 or 2026.
     #[arg(long, value_name = "LABEL")]
     period: String,
     /// Judge as of this instant (RFC 3339); without it the period is over.

@@ -3,7 +3,6 @@
 use super::model::{CreditForm, Failures, Kind, Measure, Objective, Terms, UnknownAs, Vantages};
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
-use super::period::PeriodKind;
 use num_bigint::BigInt;
 use probefleet_proto::plan::{Plan, PlannedProbe};
 use probefleet_proto::yaml::Problems;
@@ -134,12 +133,9 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
     }
 }
 
-/// The shortest period of the objective's kind, in s, but for a day of 23 hours.
+/// The shortest period of the objective's kind, in s, but for the hour of a changed clock.
 fn shortest_s(objective: &Objective) -> u64 {
-    match objective.period {
-        PeriodKind::Day => 86_400,
-        PeriodKind::Month => 28 * 86_400,
-    }
+    objective.period.days_min() * 86_400
 }
 
 fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings: &mut Problems) {

@@ -1,6 +1,6 @@
 //! Periods: the stretches of an agreement's local calendar that are judged.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, ISOWeekDate, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use std::fmt;
@@ -39,49 +39,96 @@ impl Span {
 }
 
 /// How the calendar is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeriodKind {
     /// A local date.
     Day,
+    /// A week of ISO 8601, from Monday.
+    Week,
     /// A calendar month.
     Month,
+    /// Three months, from January.
+    Quarter,
+    /// Six months, from January.
+    HalfYear,
+    /// A calendar year.
+    Year,
 }
 
 impl PeriodKind {
+    /// Every kind with its word in an agreement.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("day", Self::Day),
+        ("week", Self::Week),
+        ("month", Self::Month),
+        ("quarter", Self::Quarter),
+        ("half_year", Self::HalfYear),
+        ("year", Self::Year),
+    ];
+
     /// The word in an agreement.
     #[must_use]
     pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whole months in it; `None` for days and weeks.
+    #[must_use]
+    pub fn months(self) -> Option<i8> {
         match self {
-            Self::Day => "day",
-            Self::Month => "month",
+            Self::Day | Self::Week => None,
+            Self::Month => Some(1),
+            Self::Quarter => Some(3),
+            Self::HalfYear => Some(6),
+            Self::Year => Some(12),
+        }
+    }
+
+    /// Its least number of dates.
+    #[must_use]
+    pub fn days_min(self) -> u64 {
+        match self {
+            Self::Day => 1,
+            Self::Week => 7,
+            Self::Month => 28,
+            Self::Quarter => 90,
+            Self::HalfYear => 181,
+            Self::Year => 365,
+        }
+    }
+
+    /// The first date of the period in which a date lies.
+    fn first(self, date: Date) -> Option<Date> {
+        let Some(months) = self.months() else {
+            let back = if self == Self::Week { date.weekday().to_monday_zero_offset() } else { 0 };
+            return date.checked_sub(i64::from(back).days()).ok();
+        };
+        let month = (date.month() - 1) / months * months + 1;
+        Date::new(date.year(), month, 1).ok()
+    }
+
+    /// The length of the period that begins at its first date.
+    fn length(self) -> jiff::Span {
+        match (self, self.months()) {
+            (_, Some(months)) => i64::from(months).months(),
+            (Self::Week, None) => 7.days(),
+            (_, None) => 1.day(),
         }
     }
 }
 
-/// The name of one period, such as `2026-04` or `2026-04-17`.
+/// The name of one period, such as `2026-04`, `2026-04-17`, `2026-W16`, `2026-Q2`, `2026-H1` or `2026`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeriodLabel {
     first: Date,
-    kind: Kind,
+    kind: PeriodKind,
 }
 
-/// [`PeriodKind`] with an order, for labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Kind {
-    Day,
-    Month,
-}
-
-/// The text is no label of a period that can be judged.
+/// The text is no label of a period.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
-    /// A label of a kind of period that is not supported yet.
-    #[error(
-        "`{0}`: weeks, quarters, half years and years cannot be judged yet; name a month or a day"
-    )]
-    NotSupportedYet(String),
     /// No label.
-    #[error("`{0}` is no period; write a month such as 2026-04, or a day such as 2026-04-17")]
+    #[error("`{0}` is no period; write 2026-04-17, 2026-W16, 2026-04, 2026-Q2, 2026-H1 or 2026")]
     Unknown(String),
     /// The period ends outside the calendar.
     #[error("`{0}` lies outside the calendar")]
@@ -92,44 +139,43 @@ impl PeriodLabel {
     /// Reads a label; its form names the kind of period.
     ///
     /// # Errors
-    /// [`LabelError`] when it names no day and no month.
+    /// [`LabelError`] when it names no period.
     pub fn parse(text: &str) -> Result<Self, LabelError> {
         let shape: String =
             text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        let unknown = || LabelError::Unknown(text.to_owned());
-        match shape.as_str() {
-            "0000-00-00" => {
-                let first = text.parse().map_err(|_| unknown())?;
-                Ok(Self { first, kind: Kind::Day })
-            }
-            "0000-00" => {
-                let first = format!("{text}-01").parse().map_err(|_| unknown())?;
-                Ok(Self { first, kind: Kind::Month })
-            }
-            "0000" | "0000-W00" | "0000-Q0" | "0000-H0" => {
-                Err(LabelError::NotSupportedYet(text.to_owned()))
-            }
-            _ => Err(unknown()),
-        }
+        let number = |from: usize| text.get(from..)?.parse::<i8>().ok();
+        let year = || text.get(..4)?.parse::<i16>().ok();
+        let month = |month: i8| Date::new(year()?, month, 1).ok();
+        let label = match shape.as_str() {
+            "0000-00-00" => text.parse().ok().map(|date| (date, PeriodKind::Day)),
+            "0000-W00" => monday(year(), number(6)).map(|date| (date, PeriodKind::Week)),
+            "0000-00" => number(5).and_then(month).map(|date| (date, PeriodKind::Month)),
+            "0000-Q0" => number(6)
+                .filter(|quarter| (1..=4).contains(quarter))
+                .and_then(|quarter| month(quarter * 3 - 2))
+                .map(|date| (date, PeriodKind::Quarter)),
+            "0000-H0" => number(6)
+                .filter(|half| (1..=2).contains(half))
+                .and_then(|half| month(half * 6 - 5))
+                .map(|date| (date, PeriodKind::HalfYear)),
+            "0000" => month(1).map(|date| (date, PeriodKind::Year)),
+            _ => None,
+        };
+        let (first, kind) = label.ok_or_else(|| LabelError::Unknown(text.to_owned()))?;
+        Ok(Self { first, kind })
     }
 
     /// The period of that kind in which an instant lies. `None` outside jiff's calendar (years -9999 to 9999).
     #[must_use]
     pub fn at(kind: PeriodKind, zone: &TimeZone, instant_s: i64) -> Option<Self> {
         let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
-        Some(match kind {
-            PeriodKind::Day => Self { first: date, kind: Kind::Day },
-            PeriodKind::Month => Self { first: date.first_of_month(), kind: Kind::Month },
-        })
+        Some(Self { first: kind.first(date)?, kind })
     }
 
     /// Its kind.
     #[must_use]
     pub fn kind(self) -> PeriodKind {
-        match self.kind {
-            Kind::Day => PeriodKind::Day,
-            Kind::Month => PeriodKind::Month,
-        }
+        self.kind
     }
 
     /// The period of the same kind that follows. `None` at the calendar's end.
@@ -141,11 +187,7 @@ impl PeriodLabel {
     /// The period of the same kind before. `None` at the calendar's beginning.
     #[must_use]
     pub fn previous(self) -> Option<Self> {
-        let step = match self.kind {
-            Kind::Day => 1.day(),
-            Kind::Month => 1.month(),
-        };
-        Some(Self { first: self.first.checked_sub(step).ok()?, kind: self.kind })
+        Some(Self { first: self.first.checked_sub(self.kind.length()).ok()?, kind: self.kind })
     }
 
     /// Its bounds in a zone: from the first instant of its first date to the first instant of the date after it, so
@@ -172,18 +214,28 @@ impl PeriodLabel {
     }
 
     fn end_date(self) -> Option<Date> {
-        match self.kind {
-            Kind::Day => self.first.tomorrow().ok(),
-            Kind::Month => self.first.checked_add(1.month()).ok(),
-        }
+        self.first.checked_add(self.kind.length()).ok()
     }
+}
+
+/// The Monday of a week of ISO 8601.
+fn monday(year: Option<i16>, week: Option<i8>) -> Option<Date> {
+    Some(ISOWeekDate::new(year?, week?, Weekday::Monday).ok()?.date())
 }
 
 impl fmt::Display for PeriodLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month) = (self.first.year(), self.first.month());
         match self.kind {
-            Kind::Day => write!(f, "{}", self.first),
-            Kind::Month => write!(f, "{:04}-{:02}", self.first.year(), self.first.month()),
+            PeriodKind::Day => write!(f, "{}", self.first),
+            PeriodKind::Week => {
+                let week = self.first.iso_week_date();
+                write!(f, "{:04}-W{:02}", week.year(), week.week())
+            }
+            PeriodKind::Month => write!(f, "{year:04}-{month:02}"),
+            PeriodKind::Quarter => write!(f, "{year:04}-Q{}", (month + 2) / 3),
+            PeriodKind::HalfYear => write!(f, "{year:04}-H{}", (month + 5) / 6),
+            PeriodKind::Year => write!(f, "{year:04}"),
         }
     }
 }
@@ -237,6 +289,9 @@ mod tests {
             ("2026-02", "Europe/Berlin", 672),
             ("2026-03-29", "Europe/Berlin", 23),
             ("2026-10-25", "Europe/Berlin", 25),
+            ("2026-W13", "Europe/Berlin", 167),
+            ("2026-Q1", "Europe/Berlin", 90 * 24 - 1),
+            ("2026", "Europe/Berlin", 8_760),
         ] {
             assert_eq!(hours(label, name), expected, "{label} {name}");
         }
@@ -244,17 +299,39 @@ mod tests {
 
     #[test]
     fn labels_are_read_and_written() {
-        for text in ["2026-04", "2026-04-17", "2028-02-29"] {
+        let good = [
+            "2026-04",
+            "2026-04-17",
+            "2028-02-29",
+            "2026-W16",
+            "2026-W53",
+            "2026-Q2",
+            "2026-Q4",
+            "2026-H1",
+            "2026-H2",
+            "2026",
+        ];
+        for text in good {
             assert_eq!(PeriodLabel::parse(text).expect("a label").to_string(), text);
         }
-        for text in ["2026", "2026-W16", "2026-Q2", "2026-H1"] {
-            assert!(
-                matches!(PeriodLabel::parse(text), Err(LabelError::NotSupportedYet(_))),
-                "{text}"
-            );
-        }
-        for text in ["", "2026-13", "2026-02-30", "26-04", "2026-4", "2026-04-", "april", "2026-00"]
-        {
+        for text in [
+            "",
+            "2026-13",
+            "2026-02-30",
+            "26-04",
+            "2026-4",
+            "2026-04-",
+            "april",
+            "2026-00",
+            "2025-W53",
+            "2026-W00",
+            "2026-Q0",
+            "2026-Q5",
+            "2026-H3",
+            "2026-w16",
+            "2026-W1",
+            "02026",
+        ] {
             assert!(matches!(PeriodLabel::parse(text), Err(LabelError::Unknown(_))), "{text}");
         }
     }
@@ -269,10 +346,22 @@ mod tests {
         assert_eq!(label(PeriodKind::Month, "2026-03-31T22:00:00Z"), "2026-04");
         assert_eq!(label(PeriodKind::Month, "2026-03-31T21:59:59Z"), "2026-03");
         assert_eq!(label(PeriodKind::Day, "2026-10-25T22:59:59Z"), "2026-10-25");
-        let april = PeriodLabel::parse("2026-04").expect("a label");
-        assert_eq!(april.next().expect("in range").to_string(), "2026-05");
-        assert_eq!(april.previous().expect("in range").to_string(), "2026-03");
-        assert_eq!(april.dates(&berlin).count(), 30);
+        for (kind, expected, before, after, dates) in [
+            (PeriodKind::Day, "2026-04-19", "2026-04-18", "2026-04-20", 1),
+            (PeriodKind::Week, "2026-W16", "2026-W15", "2026-W17", 7),
+            (PeriodKind::Month, "2026-04", "2026-03", "2026-05", 30),
+            (PeriodKind::Quarter, "2026-Q2", "2026-Q1", "2026-Q3", 91),
+            (PeriodKind::HalfYear, "2026-H1", "2025-H2", "2026-H2", 181),
+            (PeriodKind::Year, "2026", "2025", "2027", 365),
+        ] {
+            assert_eq!(label(kind, "2026-04-19T21:59:59Z"), expected);
+            let period = PeriodLabel::parse(expected).expect("a label");
+            assert_eq!(period.previous().map(|label| label.to_string()).as_deref(), Some(before));
+            assert_eq!(period.next().map(|label| label.to_string()).as_deref(), Some(after));
+            assert_eq!((period.kind(), period.dates(&berlin).count()), (kind, dates));
+            assert!(dates as u64 >= kind.days_min());
+        }
+        assert_eq!(label(PeriodKind::Week, "2027-01-03T12:00:00Z"), "2026-W53");
     }
 
     #[test]

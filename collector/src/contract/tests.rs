@@ -90,7 +90,6 @@ fn errors_of_the_agreement() {
         (15, "term: {from: 2026-01-01, until: 2026-01-01}", "15:7 term-empty"),
         (15, "term: {from: 2026-02-30, until: 2027-01-01}", "15:14 bad-date"),
         (16, "period: fortnight", "16:9 bad-value"),
-        (16, "period: quarter", "16:9 not-supported-yet"),
         (16, "period: {billing_day: 15}", "16:9 not-supported-yet"),
         (18, "  voice: {monthly_charge: 12000.00}", "18:27 bad-value"),
         (18, "  voice: {monthly_charge: \"0.001\"}", "18:27 bad-value"),

@@ -5,7 +5,7 @@ use crate::contract::Agreement;
 use crate::contract::model::{Combine, CreditForm, CreditRules, Kind, Objective, Terms};
 use crate::contract::money::{Money, Rounding};
 use crate::contract::number::{self, Exact};
-use crate::contract::period::{PeriodKind, PeriodLabel};
+use crate::contract::period::PeriodLabel;
 use std::collections::BTreeSet;
 
 /// Days of a month, where a day is priced.
@@ -118,9 +118,9 @@ fn period_share(agreement: &Agreement, label: PeriodLabel) -> Exact {
         dates += 1;
         inside += u64::from(term.covers(date));
     }
-    let months = match label.kind() {
-        PeriodKind::Day => number::ratio(1, DAYS_OF_A_MONTH),
-        PeriodKind::Month => number::ratio(1, 1),
+    let months = match label.kind().months() {
+        Some(months) => number::ratio(months, 1),
+        None => number::ratio(dates, DAYS_OF_A_MONTH),
     };
     let covered = number::ratio(inside, dates);
     months.zip(covered).map_or(number::whole(0), |(months, covered)| months * covered)

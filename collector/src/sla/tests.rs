@@ -61,6 +61,8 @@ struct Bench {
     interval_s: u32,
     probe: &'static str,
     flagged: bool,
+    /// The latest agent and its labels.
+    labels: (String, Labels),
 }
 
 /// The samples of a cell: all of one duration.
@@ -79,7 +81,15 @@ impl Phases for Samples {
 impl Bench {
     fn new(agreement: Agreement) -> Self {
         let windows = Windows::for_agreement(&agreement);
-        Self { agreement, windows, width_s: 60, interval_s: 60, probe: "call", flagged: false }
+        Self {
+            agreement,
+            windows,
+            width_s: 60,
+            interval_s: 60,
+            probe: "call",
+            flagged: false,
+            labels: (String::new(), Labels::new()),
+        }
     }
 
     fn of(objectives: &[(&str, &str)]) -> Self {
@@ -105,7 +115,11 @@ impl Bench {
 
     /// A cell whose ok attempts all took `ns`.
     fn cell(&mut self, agent: &str, start_s: i64, counts: Counts, ns: u64) -> Added {
-        let labels = Labels::from([("site".to_owned(), agent[..3].to_owned())]);
+        if self.labels.0 != agent {
+            let site = Labels::from([("site".to_owned(), agent[..3].to_owned())]);
+            self.labels = (agent.to_owned(), site);
+        }
+        let labels = &self.labels.1;
         let flagged = self.flagged;
         let mut content = [u8::from(flagged); 16];
         content[..4].copy_from_slice(&counts.ok.to_be_bytes());
@@ -114,7 +128,7 @@ impl Bench {
         content[8] ^= u8::from(flagged);
         let observed = Observed {
             agent,
-            labels: &labels,
+            labels,
             probe: self.probe,
             spec: [0; 16],
             start_s,

@@ -138,17 +138,11 @@ pub(super) fn moment(node: &Node, zone: &TimeZone, problems: &mut Problems) -> O
 
 /// A kind of period.
 pub(super) fn period(node: &Node, problems: &mut Problems) -> Option<PeriodKind> {
-    const LATER: [&str; 4] = ["week", "quarter", "half_year", "year"];
-    let instead = "write month or day";
     match &node.value {
         Value::Mapping(entries) if entries.iter().any(|(key, _)| key.text == "billing_day") => {
-            super::not_yet(node.at, "a billing month", instead, problems);
+            super::not_yet(node.at, "a billing month", "write month", problems);
             None
         }
-        Value::Scalar { text, .. } if LATER.contains(&text.as_str()) => {
-            super::not_yet(node.at, &format!("the period `{text}`"), instead, problems);
-            None
-        }
-        _ => node.choice(problems, &[("month", PeriodKind::Month), ("day", PeriodKind::Day)]),
+        _ => node.choice(problems, PeriodKind::WORDS),
     }
 }

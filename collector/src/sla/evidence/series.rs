@@ -126,27 +126,26 @@ impl Series {
     }
 
     pub(super) fn add(&mut self, cell: Cell, within: &[Within]) -> Added {
-        let key = self
-            .chunks
-            .range(..=cell.start_s)
-            .next_back()
-            .or_else(|| self.chunks.first_key_value());
-        let Some(key) = key.map(|(key, _)| *key) else {
-            return self.begin_chunk(cell, within);
-        };
         // Evidence mostly comes in order: a full last chunk is left full instead of being split.
-        if self.chunks.last_key_value().is_some_and(|(_, last)| last.ends_full_before(cell.start_s))
-        {
+        let last = self.chunks.last_key_value();
+        if last.is_none_or(|(_, last)| last.ends_full_before(cell.start_s)) {
             return self.begin_chunk(cell, within);
         }
-        let Some(mut chunk) = self.chunks.remove(&key) else {
+        if let Some((_, chunk)) = self.chunks.range_mut(..=cell.start_s).next_back() {
+            let added = chunk.add(cell, within);
+            if chunk.cells.len() > CHUNK_CELLS {
+                let upper = chunk.split();
+                self.put(upper);
+            }
+            return added;
+        }
+        // Earlier than everything: the first chunk begins with it from now on, unless it is full.
+        let roomy = |chunk: &Chunk| chunk.cells.len() < CHUNK_CELLS;
+        if !self.chunks.first_key_value().is_some_and(|(_, chunk)| roomy(chunk)) {
             return self.begin_chunk(cell, within);
-        };
+        }
+        let (_, mut chunk) = self.chunks.pop_first().unwrap_or_default();
         let added = chunk.add(cell, within);
-        if chunk.cells.len() > CHUNK_CELLS {
-            let upper = chunk.split();
-            self.put(upper);
-        }
         self.put(chunk);
         added
     }

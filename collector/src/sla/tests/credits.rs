@@ -14,9 +14,15 @@ fn money(verdict: &Verdict) -> (Vec<String>, String, String) {
     (lines, currency.text(&verdict.credits.sum), currency.text(&verdict.credits.payable))
 }
 
+/// So many Down minutes in April; time that nobody measured is Up, so that the rest need not be written down.
 fn judged(objectives: &[(&str, &str)], extra: &str, downs: usize) -> Verdict {
-    let mut bench = Bench::new(agreement(objectives, extra));
-    bench.timeline("berlin-1", april(), &month_with(20_000, &"D".repeat(downs)));
+    let kept: Vec<(&str, String)> = objectives
+        .iter()
+        .map(|(name, keys)| (*name, format!("{keys}, unknown: {{as: up}}")))
+        .collect();
+    let kept: Vec<(&str, &str)> = kept.iter().map(|(name, keys)| (*name, keys.as_str())).collect();
+    let mut bench = Bench::new(agreement(&kept, extra));
+    bench.timeline("berlin-1", april() + 20_000 * 60, &"D".repeat(downs));
     bench.ask("2026-04", None)
 }
 
@@ -133,6 +139,21 @@ fn the_base_is_cut_to_the_term() {
     bench.timeline("berlin-1", april(), &"D".repeat(1_440));
     let verdict = bench.ask("2026-04-01", None);
     assert_eq!(money(&verdict), (vec!["40.00".to_owned()], "40.00".to_owned(), "40.00".to_owned()));
+}
+
+/// A week is seven thirtieths of a month, a quarter is three months.
+#[test]
+fn the_base_is_that_of_the_period() {
+    let keys = r#"measure: success, target: ">= 99.95%", unknown: {as: up}, credit: {flat: 10%}"#;
+    for (period, label, amount) in [
+        ("week", "2026-W15", "280.00"),
+        ("quarter", "2026-Q2", "3600.00"),
+        ("year", "2026", "14400.00"),
+    ] {
+        let mut bench = Bench::new(agreement(&[("a", &format!("{keys}, period: {period}"))], ""));
+        bench.timeline("berlin-1", at("2026-04-06T00:00:00+02:00"), "D");
+        assert_eq!(money(&bench.ask(label, None)).0, [amount], "{label}");
+    }
 }
 
 /// 350.00 × 5 % = 17.50 (T24); half a cent goes away from zero, or to the even neighbour.
