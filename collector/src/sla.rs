@@ -168,10 +168,26 @@ impl<'a> Court<'a> {
             };
             for only in agents {
                 let seen = self.case(objective, &times, only).observe(&[])?;
-                down_times.push(DownTime { objective, only, spans: seen.down });
+                down_times.push(DownTime { objective, only, seen });
             }
         }
         Ok(down_times)
+    }
+
+    /// What is seen of an objective; for an availability that was looked at already, that.
+    fn observe(
+        &self,
+        objective: &Objective,
+        times: &Times,
+        only: Option<u32>,
+        down_times: &[DownTime<'_>],
+    ) -> Result<Observation, JudgeError> {
+        let known =
+            |down: &&DownTime<'_>| down.objective.name == objective.name && down.only == only;
+        match down_times.iter().find(known) {
+            Some(down) => Ok(down.seen.clone()),
+            None => self.case(objective, times, only).observe(down_times),
+        }
     }
 
     fn case<'b>(&self, objective: &'b Objective, times: &'b Times, only: Option<u32>) -> Case<'b>
@@ -189,7 +205,7 @@ impl<'a> Court<'a> {
     ) -> Result<ObjectiveVerdict, JudgeError> {
         let times = self.times(objective);
         let Vantages::Each(names) = &objective.vantages else {
-            let seen = self.case(objective, &times, None).observe(down_times)?;
+            let seen = self.observe(objective, &times, None, down_times)?;
             return Ok(self.verdict(objective, &times, &seen));
         };
         let names =
@@ -197,7 +213,7 @@ impl<'a> Court<'a> {
         let mut worst: Option<ObjectiveVerdict> = None;
         for name in names {
             let seen = match self.windows.agent_number(&name) {
-                Some(agent) => self.case(objective, &times, Some(agent)).observe(down_times)?,
+                Some(agent) => self.observe(objective, &times, Some(agent), down_times)?,
                 None => Observation::unseen(&times),
             };
             let mut verdict = self.verdict(objective, &times, &seen);

@@ -36,7 +36,7 @@ pub(super) struct DownTime<'a> {
     pub(super) objective: &'a Objective,
     /// The agent that it holds for; `None`: all of them.
     pub(super) only: Option<u32>,
-    pub(super) spans: Spans,
+    pub(super) seen: Observation,
 }
 
 /// What was seen.
@@ -133,7 +133,7 @@ impl Case<'_> {
             down.objective.service == self.objective.service
                 && down.only.is_none_or(|agent| agent == source.agent)
                 && down.objective.probes.contains(probe)
-                && down.spans.overlaps(window)
+                && down.seen.down.overlaps(window)
                 && self.windows.has_labels(fresh.labels, &down.objective.agents)
         })
     }

@@ -203,3 +203,79 @@ fn held_windows_count_for_outages_but_have_no_attempts() {
     let verdict = bench.ask("2026-04-01", None).objectives.remove(0);
     assert_eq!((verdict.seconds.down, verdict.attempts.scheduled), (300, 2));
 }
+
+/// What an agent reports of a minute: ok, failed, invalid attempts, and a flag.
+type Report = Option<(u32, u32, u32, bool)>;
+
+/// The language's sentences on windows, agents and held outcomes, looked up for one window at a time.
+fn state_by_the_book(
+    reports: &[Vec<Report>],
+    minute: usize,
+    held: usize,
+    at_least: usize,
+) -> Option<bool> {
+    let mut voices = Vec::new();
+    for reports in reports {
+        let own = reports[minute];
+        if own.is_some_and(|(.., flagged)| flagged) {
+            continue;
+        }
+        let has_attempt = |report: &Report| {
+            report.is_some_and(|(ok, failed, invalid, _)| ok + failed + invalid > 0)
+        };
+        let first = (minute + 1).saturating_sub(held);
+        let latest = reports[first..=minute]
+            .iter()
+            .rev()
+            .find(|report| has_attempt(report))
+            .copied()
+            .flatten();
+        if let Some((ok, failed, _, false)) = latest.filter(|(ok, failed, ..)| ok + failed > 0) {
+            voices.push(2 * failed > ok + failed);
+        }
+    }
+    let downs = voices.iter().filter(|down| **down).count();
+    (voices.len() >= at_least).then_some(100 * downs >= 51 * voices.len())
+}
+
+mod by_the_book {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn report() -> impl Strategy<Value = Report> {
+        let counts = (0..2_u32, 0..2_u32, 0..2_u32, prop::bool::weighted(0.1));
+        prop_oneof![2 => Just(None), 3 => counts.prop_map(Some)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn the_sweep_agrees(
+            reports in prop::collection::vec(prop::collection::vec(report(), 30), 1..4),
+            interval_s in prop_oneof![Just(20_u32), Just(60), Just(61), Just(150), Just(300)],
+            at_least in 1_usize..3,
+        ) {
+            let keys = format!(
+                r#"measure: availability, target: ">= 50%", period: day, outage: {{bridge: 0}}, vantages: {{at_least: {at_least}}}"#
+            );
+            let mut bench = Bench::of(&[("a", &keys)]);
+            bench.interval_s = interval_s;
+            for (agent, reports) in reports.iter().enumerate() {
+                for (minute, report) in (0_i64..).zip(reports) {
+                    let Some((ok, failed, invalid, flagged)) = *report else { continue };
+                    bench.flagged = flagged;
+                    let counts = Counts { ok, failed, invalid, missed: 0 };
+                    bench.cell(&format!("berlin-{agent}"), april() + minute * 60, counts, 1);
+                }
+            }
+            // Later windows are cut off: the book knows thirty.
+            let seconds = bench.ask("2026-04-01", Some("2026-04-01T00:30:00+02:00")).objectives[0].seconds;
+            let held = interval_s.div_ceil(60) as usize;
+            let states: Vec<Option<bool>> =
+                (0..30).map(|minute| state_by_the_book(&reports, minute, held, at_least)).collect();
+            let count = |wanted| 60 * states.iter().filter(|state| **state == wanted).count() as u64;
+            prop_assert_eq!((seconds.up, seconds.down, seconds.unknown), (count(Some(false)), count(Some(true)), count(None)));
+        }
+    }
+}
