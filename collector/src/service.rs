@@ -98,7 +98,7 @@ impl Collector {
         let agents = bind(config.listen).await?;
         let portal = bind(config.portal).await?;
         let addresses = Addresses { agents: local(&agents)?, portal: local(&portal)? };
-        folder.publish(addresses, config.tls.is_some())?;
+        folder.publish(addresses)?;
         Ok(Self { config, tls, store: AnyStore::Sqlite(store), agents, portal, addresses, folder })
     }
 
@@ -206,11 +206,10 @@ impl StateFolder {
     }
 
     /// Whole or not at all: readers poll for the file.
-    fn publish(&self, addresses: Addresses, tls: bool) -> Result<(), ServiceError> {
-        let scheme = if tls { "https" } else { "http" };
+    fn publish(&self, addresses: Addresses) -> Result<(), ServiceError> {
         let text = json!({
-            "agents": format!("{scheme}://{}", addresses.agents),
-            "portal": format!("http://{}", addresses.portal),
+            "agents": addresses.agents.to_string(),
+            "portal": addresses.portal.to_string(),
             "pid": std::process::id(),
         });
         let fresh = self.path.join("addresses.json.new");

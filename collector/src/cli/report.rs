@@ -28,16 +28,16 @@ Exit codes: 0 there is a verdict, whatever it is; 2 the question is wrong; 3 the
 pub struct Args {
     /// The agreement's name.
     #[arg(long, value_name = "ID")]
-    agreement: String,
+    pub agreement: String,
     /// The period: a month such as 2026-04, or a day such as 2026-04-17; left out: the one that is open.
     #[arg(long, value_name = "LABEL")]
-    period: Option<String>,
+    pub period: Option<String>,
     /// The configuration of the collector.
     #[arg(long, value_name = "FILE", default_value = "collector.yaml")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// How to print the result.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    pub format: Format,
 }
 
 /// How a report is printed.
@@ -52,25 +52,27 @@ pub enum Format {
 }
 
 /// Why there is no report.
-enum Failure {
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
     /// The question is wrong.
+    #[error("{0}")]
     Input(String),
     /// The store cannot be read.
+    #[error("{0}")]
     Environment(String),
 }
 
 /// Runs `report`: exit code 0 with a verdict, whatever it is.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
-    let text = match report(args) {
+    let text = match make(args) {
         Ok(text) => text,
-        Err(Failure::Input(why)) => {
-            anstream::eprintln!("{why}");
-            return ExitCode::from(EXIT_BAD_INPUT);
-        }
-        Err(Failure::Environment(why)) => {
-            anstream::eprintln!("{why}");
-            return ExitCode::from(EXIT_ENVIRONMENT);
+        Err(failure) => {
+            anstream::eprintln!("{failure}");
+            return ExitCode::from(match failure {
+                Failure::Input(_) => EXIT_BAD_INPUT,
+                Failure::Environment(_) => EXIT_ENVIRONMENT,
+            });
         }
     };
     match anstream::stdout().write_all(text.as_bytes()) {
@@ -82,7 +84,11 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn report(args: &Args) -> Result<String, Failure> {
+/// The text of a report. Not to be called from within a runtime: it waits.
+///
+/// # Errors
+/// [`Failure`] when the question is wrong or the store cannot be read.
+pub fn make(args: &Args) -> Result<String, Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::Input(error.to_string()))?;
     let signed = choose(&config, &args.agreement)?;
     let agreement = &signed.agreement;

@@ -184,21 +184,41 @@ struct Conversation {
 /// The session is over.
 struct Over;
 
+/// An agent is there as long as this lives, however its session ends.
+struct Presence {
+    fleet: Arc<Fleet>,
+    metrics: Arc<IngestMetrics>,
+    agent: Uuid,
+    session: u64,
+}
+
+impl Presence {
+    fn of(ingest: &Ingest, agent: Uuid, session: u64) -> Self {
+        ingest.metrics.sessions.inc();
+        let (fleet, metrics) = (Arc::clone(&ingest.fleet), Arc::clone(&ingest.metrics));
+        Self { fleet, metrics, agent, session }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.fleet.left(self.agent, self.session);
+        self.metrics.sessions.dec();
+    }
+}
+
 impl Conversation {
     async fn run(self, mut messages: Streaming<v1::FromAgent>) {
-        let metrics = Arc::clone(&self.ingest.metrics);
-        let Some(mut session) = self.open(&mut messages).await else { return };
-        metrics.sessions.inc();
+        let Some((mut session, presence)) = self.open(&mut messages).await else { return };
         let number = session.head().session;
         tracing::info!(agent = %self.who.agent, session = number, last_seq = session.head().last_seq, "session opened");
         self.converse(&mut session, &mut messages).await;
-        self.ingest.fleet.left(self.who.agent, number);
-        metrics.sessions.dec();
+        drop(presence);
         tracing::info!(agent = %self.who.agent, session = number, last_seq = session.head().last_seq, "session ended");
     }
 
     /// Hello, Welcome, and the plan.
-    async fn open(&self, messages: &mut Streaming<v1::FromAgent>) -> Option<Session> {
+    async fn open(&self, messages: &mut Streaming<v1::FromAgent>) -> Option<(Session, Presence)> {
         let first = tokio::time::timeout(HELLO_DEADLINE, messages.message()).await;
         let Ok(Ok(Some(v1::FromAgent { message: Some(Said::Hello(hello)) }))) = first else {
             let status = Status::invalid_argument("the first message of a session is Hello");
@@ -216,12 +236,13 @@ impl Conversation {
         let session = Session::new(greeting.spool_id, &opened);
         let plan =
             self.ingest.fleet.introduce(self.who.agent, &opened, &greeting, now_ns / NS_PER_S);
+        let presence = Presence::of(&self.ingest, self.who.agent, opened.head.session);
         self.answer(Answer::Welcome(session.welcome(self.who.agent, now_ns))).await.ok()?;
         if let Some(plan) = plan {
             tracing::info!(agent = %self.who.agent, bytes = plan.canonical_json.len(), "plan handed out");
             self.answer(Answer::Plan(plan)).await.ok()?;
         }
-        Some(session)
+        Some((session, presence))
     }
 
     async fn introduce(&self, hello: v1::Hello) -> Result<(Greeting, Opened), Refusal> {

@@ -47,7 +47,7 @@ pub struct Greeting {
     pub ignored: Vec<String>,
 }
 
-/// Why a frame is not taken. All but [`Code::OutOfOrder`] and [`Code::Poison`] end the session.
+/// Why a frame is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The class that the agent acts on.
@@ -68,10 +68,10 @@ impl Refusal {
         Self { retry_after_ms: BUSY_RETRY_MS, ..Self::new(Code::Busy, text) }
     }
 
-    /// Whether the session goes on after it.
+    /// Whether the session is over: the agent can do nothing about it within it.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        !matches!(self.code, Code::OutOfOrder | Code::Poison)
+        !matches!(self.code, Code::OutOfOrder | Code::Poison | Code::Busy)
     }
 
     pub(super) fn into_nack(self, expected_seq: u64) -> v1::Nack {

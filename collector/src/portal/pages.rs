@@ -172,11 +172,16 @@ impl AgreementView {
     }
 }
 
-/// Whether money follows.
+/// Money follows only where both parties have signed, and are two parties.
+fn pays(now: &AgreementNow) -> bool {
+    now.countersigned && matches!(now.agreement.terms().kind, Kind::Sla | Kind::Underpinning)
+}
+
 fn standing(now: &AgreementNow) -> &'static str {
-    match (now.countersigned, now.agreement.terms().kind) {
-        (true, Kind::Sla | Kind::Underpinning) => "countersigned (declared by the operator)",
-        _ => "internal target: no credit",
+    if pays(now) {
+        "countersigned (declared by the operator)"
+    } else {
+        "internal target: no credit"
     }
 }
 
@@ -191,15 +196,8 @@ impl PeriodView {
             Ok(verdict) => (Some(verdict), None),
             Err(error) => (None, Some(error.clone())),
         };
-        let objectives = verdict.iter().flat_map(|verdict| {
-            verdict.objectives.iter().map(|objective| {
-                ObjectiveView::new(
-                    (&now.agreement, standing(now)),
-                    (verdict, period.open),
-                    objective,
-                )
-            })
-        });
+        let judged = verdict.iter().flat_map(|verdict| &verdict.objectives);
+        let objectives = judged.map(|judged| ObjectiveView::new(now, period.open, judged));
         Self {
             title,
             bounds: bounds(&now.agreement, period.label),
@@ -208,7 +206,7 @@ impl PeriodView {
             }),
             failure,
             objectives: objectives.collect(),
-            credit: verdict.and_then(|verdict| credit_total(verdict, period.open)),
+            credit: verdict.filter(|_| pays(now)).and_then(|it| credit_total(it, period.open)),
         }
     }
 }
@@ -226,7 +224,7 @@ fn bounds(agreement: &Agreement, label: PeriodLabel) -> String {
 
 /// What is due for the period, where anything can be.
 fn credit_total(verdict: &Verdict, open: bool) -> Option<String> {
-    if !verdict.signed || verdict.objectives.iter().all(|objective| objective.credit.is_none()) {
+    if verdict.objectives.iter().all(|objective| objective.credit.is_none()) {
         return None;
     }
     let credits = &verdict.credits;
@@ -236,18 +234,12 @@ fn credit_total(verdict: &Verdict, open: bool) -> Option<String> {
 }
 
 impl ObjectiveView {
-    fn new(
-        (agreement, standing): (&Agreement, &str),
-        (verdict, open): (&Verdict, bool),
-        judged: &ObjectiveVerdict,
-    ) -> Self {
+    fn new(now: &AgreementNow, open: bool, judged: &ObjectiveVerdict) -> Self {
+        let agreement = &now.agreement;
         let dash = || "–".to_owned();
-        let known: Vec<&Objective> = agreement
-            .objectives()
-            .iter()
-            .filter(|objective| objective.name.as_str() == judged.name)
-            .collect();
-        let of_time = known.iter().any(|objective| objective.measure.is_of_time());
+        let mut promised = agreement.objectives().iter();
+        let promised = promised.find(|objective| objective.name.as_str() == judged.name);
+        let of_time = promised.is_some_and(|objective| objective.measure.is_of_time());
         let mut longest: Vec<_> = judged.outages.iter().flatten().copied().collect();
         let outages_total = longest.len();
         longest.sort_by_key(|outage| std::cmp::Reverse(outage.seconds));
@@ -269,7 +261,7 @@ impl ObjectiveView {
             attempts: words::attempts(&judged.attempts),
             time: words::time(&judged.seconds),
             agents: agents(judged),
-            credit: credit(standing, (verdict, open), judged),
+            credit: credit(now, open, promised, judged),
             why: why(judged),
             cautions: cautions(judged),
             bar: if of_time { words::bar(&judged.seconds) } else { Vec::new() },
@@ -287,12 +279,21 @@ fn agents(judged: &ObjectiveVerdict) -> String {
     }
 }
 
-fn credit(standing: &str, (verdict, open): (&Verdict, bool), judged: &ObjectiveVerdict) -> String {
-    let Some(line) = judged.credit.as_ref().filter(|_| verdict.signed) else {
-        let nothing = if verdict.signed { "none due" } else { standing };
+fn credit(
+    now: &AgreementNow,
+    open: bool,
+    promised: Option<&Objective>,
+    judged: &ObjectiveVerdict,
+) -> String {
+    let nothing = match promised.and_then(|objective| objective.credit.as_ref()) {
+        _ if !pays(now) => standing(now),
+        None => "none agreed",
+        Some(_) => "none due",
+    };
+    let Some(line) = judged.credit.as_ref().filter(|_| pays(now)) else {
         return nothing.to_owned();
     };
-    let currency = &verdict.credits.currency;
+    let currency = &now.agreement.terms().currency;
     let word = if open { "projected" } else { "payable" };
     format!("{} {} {word}", currency.text(&line.amount), currency.code())
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
@@ -163,7 +163,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn write_loop(path: &PathBuf, mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>) {
+fn write_loop(path: &Path, mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>) {
     while let Some(first) = jobs.blocking_recv() {
         if run_group(&mut connection, first, &mut jobs).is_ok() {
             continue;
@@ -325,5 +325,85 @@ impl Store for SqliteStore {
             db.pragma_update(None, "user_version", version)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use probefleet_proto::label::Labels;
+    use probefleet_proto::name::Name;
+    use uuid::Uuid;
+
+    fn introduction(agent: u128, name: &str) -> Introduction {
+        Introduction {
+            agent: Uuid::from_u128(agent),
+            spool_id: agent.to_be_bytes(),
+            proposed_name: Name::new(name).expect("a name"),
+            proposed_labels: Labels::new(),
+            now_s: 1,
+        }
+    }
+
+    /// A full disk as SQLite sees it: the file may not grow any more.
+    async fn fill(store: &SqliteStore) {
+        let filled = store.write(|db| {
+            let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        });
+        filled.await.expect("sets the limit");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_refuses_and_loses_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
+        let scope = TenantScope::default();
+        let before = store.open_session(&scope, introduction(1, "a")).await.expect("opens");
+        fill(&store).await;
+        let large = store
+            .write(|db| {
+                db.execute("CREATE TABLE filler (x)", [])?;
+                db.execute("INSERT INTO filler VALUES (zeroblob(10000000))", [])
+            })
+            .await;
+        assert!(large.is_err(), "{large:?}");
+
+        // Reading goes on, what was there is there, and what fits is taken.
+        let head = store.head(&scope, before.stream).await.expect("reads");
+        assert_eq!(head, Some(before.head));
+        let after = store.open_session(&scope, introduction(1, "a")).await.expect("opens");
+        assert_eq!(after.head.session, before.head.session + 1);
+        store.check_writable().await.expect("writes");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_that_fails_takes_nothing_of_its_neighbours_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
+        let scope = TenantScope::default();
+        let mut jobs = Vec::new();
+        for index in 0..40_u128 {
+            let (store, scope) = (store.clone(), scope.clone());
+            jobs.push(tokio::spawn(async move {
+                if index % 2 == 0 {
+                    let name = format!("agent-{index}");
+                    let opened = store.open_session(&scope, introduction(index, &name)).await;
+                    opened.map(drop).map_err(|error| error.to_string())
+                } else {
+                    let wrong = store.write(|db| {
+                        db.execute("DELETE FROM agent", [])?;
+                        db.execute("INSERT INTO nowhere VALUES (1)", [])
+                    });
+                    wrong.await.map(drop).map_err(|error| error.to_string())
+                }
+            }));
+        }
+        let mut failed = 0;
+        for job in jobs {
+            failed += usize::from(job.await.expect("no panic").is_err());
+        }
+        assert_eq!(failed, 20);
+        assert_eq!(store.agents(&scope).await.expect("reads").len(), 20);
     }
 }
