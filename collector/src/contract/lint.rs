@@ -27,6 +27,8 @@ const PHASES: [(&str, &[&str]); 3] = [
     ),
 ];
 
+/// The label that every agent has: its name.
+const AGENT_LABEL: &str = "agent";
 /// Begins the phases that are named by a journey's steps.
 const STEP: &str = "step.";
 
@@ -111,6 +113,10 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
     if objective.unknown.counts_as == UnknownAs::Up {
         warn("unknown-as-up", "time that nobody measured counts as Up", "write `as: removed`");
     }
+    if let Some(agents) = agents_too_few(objective) {
+        let message = format!("a state needs more agents than the {agents} that are chosen");
+        warn("quorum-over-agents", &message, "lower `at_least` or choose more agents");
+    }
     if objective.failures == Failures::Exclude {
         let message = "failed attempts do not count against this threshold";
         warn("failures-excluded", message, "pair it with an objective for `success`");
@@ -131,6 +137,13 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
         let message = "the budget is shorter than one window: one bad window breaches";
         warn("budget-under-one-window", message, "narrow `window: width` or lower the target");
     }
+}
+
+/// How many agents are chosen by name, when they are fewer than a state needs.
+fn agents_too_few(objective: &Objective) -> Option<usize> {
+    let Vantages::Quorum { at_least, .. } = objective.vantages else { return None };
+    let (_, named) = objective.agents.wanted().find(|(key, _)| *key == AGENT_LABEL)?;
+    u64::try_from(named.len()).is_ok_and(|agents| agents < at_least).then_some(named.len())
 }
 
 /// The shortest period of the objective's kind, in s, but for the hour of a changed clock.

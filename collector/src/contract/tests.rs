@@ -213,6 +213,7 @@ fn what_is_unwise_is_a_warning() {
         (25, "    target: \">= 99.999%\"", "unprovable"),
         (22, "    probe: slow", "after-under-interval"),
         (22, "    probe: slow", "bridge-under-interval"),
+        (23, "    agents: {agent: [a-1, a-2]}", "quorum-over-agents"),
         (29, "    unknown: {as: up}", "unknown-as-up"),
         (29, "    failures: exclude", "failures-excluded"),
         (31, "      bands: [{below: 0%, rate: 10%}]", "credit-cannot-occur"),
@@ -233,4 +234,28 @@ fn several_files_wait_for_inheritance() {
     assert!(Agreement::load(&[]).is_err());
     let rejected = Agreement::load(&[("a.yaml", "a: 1"), ("b.yaml", "[")]).expect_err("both bad");
     assert_eq!(rejected.0.len(), 2);
+}
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A file is read or refused, whatever was done to it.
+        #[test]
+        fn is_read_or_refused(
+            cut in 0_usize..2_000, length in 0_usize..40,
+            text in "[-a-z0-9%.:,{}\\[\\]\"'&*#<>= \n]{0,30}",
+        ) {
+            let mut changed = GOOD.to_owned();
+            let start = cut.min(changed.len());
+            let end = (start + length).min(changed.len());
+            prop_assume!(changed.is_char_boundary(start) && changed.is_char_boundary(end));
+            changed.replace_range(start..end, &text);
+            match Agreement::load_with_plan(&[("a.yaml", &changed)], Some(&plan())) {
+                Ok(loaded) => prop_assert!(!loaded.agreement.objectives().is_empty()),
+                Err(rejected) => prop_assert!(!rejected.to_string().is_empty()),
+            }
+        }
+    }
 }

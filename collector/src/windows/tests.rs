@@ -152,3 +152,22 @@ fn an_ok_attempt_without_a_sample_is_worse_than_any_threshold() {
     assert_eq!(counted(&line(r#""ok":3,"phases":{"total":{"ns":[1,2000000000]}}"#)), (2, 2));
     assert_eq!(counted(&line(r#""ok":3"#)), (0, 0));
 }
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A line is read or refused, whatever was done to it.
+        #[test]
+        fn is_read_or_refused(cut in 0_usize..250, length in 0_usize..20, text in "[-a-z0-9.:,{}\\[\\]\"eE+]{0,12}") {
+            let mut changed = line(r#""ok":2,"failed":{"tls":1},"flags":["clock"],"phases":{"total":{"ns":[1,2]}}"#);
+            let start = cut.min(changed.len());
+            let end = (start + length).min(changed.len());
+            changed.replace_range(start..end, &text);
+            if let Err(error) = read_text(&changed) {
+                prop_assert!(error.starts_with("w.jsonl:1: "));
+            }
+        }
+    }
+}
