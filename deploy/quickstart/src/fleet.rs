@@ -156,7 +156,7 @@ async fn start_collector(data: &Data, parts: &mut Vec<Part>, ports: &mut Ports) 
     let addresses_file = data.path("collector/addresses.json");
     let ready = |_: &Path| {
         let addresses: serde_json::Value = serde_json::from_slice(&std::fs::read(&addresses_file).ok()?).ok()?;
-        let address = |name: &str| addresses[name].as_str().map(str::to_owned);
+        let address = |name: &str| addresses[name].as_str().map(without_scheme);
         Some((address("agents")?, address("portal")?))
     };
     let mut started = None;
@@ -193,6 +193,11 @@ async fn wait_for_newest<T>(parts: &mut [Part], ready: impl Fn(&Path) -> Option<
 fn is_taken(error: &anyhow::Error) -> bool {
     let text = error.to_string().to_lowercase();
     text.contains("address already in use") || text.contains("address in use")
+}
+
+/// `http://127.0.0.1:7480/` and `127.0.0.1:7480` alike as the latter.
+fn without_scheme(address: &str) -> String {
+    address.rsplit("://").next().unwrap_or(address).trim_end_matches('/').to_owned()
 }
 
 fn port_of(address: &str) -> u16 {
