@@ -1,5 +1,28 @@
-//! The agent.
+//! The agent: probes on a schedule, and everything they need to be believed.
+//!
+//! Start at [`cli`]. In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what
+//! [`policy`] permits), how it is counted ([`window`]), and how it is delivered ([`spool`], [`uplink`]). [`runner`]
+//! drives the first three, [`service`] wires everything. [`trial`] runs probes once for whoever sits at the keyboard,
+//! [`respond`] is the other side, for measuring a way between two agents.
 
+pub mod cli;
+
+pub mod config;
+pub mod identity;
+pub mod policy;
+
+pub mod applied;
 pub mod probe;
+pub mod runner;
 pub mod schedule;
+pub mod task;
 pub mod window;
+
+pub mod backoff;
+pub mod spool;
+pub mod uplink;
+
+pub mod service;
+
+pub mod respond;
+pub mod trial;

@@ -3,7 +3,20 @@
 //! One more kind = one more file (or folder) under `probe/` and one more arm in [`Probe`]. A probe is immutable: all
 //! state of an attempt lives and dies with the attempt.
 
+mod connect;
+mod environment;
+mod failure;
+pub mod http;
+mod progress;
+mod resolver;
+mod tls;
+
+pub use environment::Environment;
+pub use resolver::{Family, Resolver};
+
+use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
+use probefleet_proto::yaml::{Node, Problems};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use tokio::time::Instant;
@@ -22,14 +35,18 @@ pub enum Outcome {
 /// Name of a phase, such as `connect`.
 pub type Phase = Cow<'static, str>;
 
+/// Wire code such as `503` or `tls:expired`; bounded by [`CODE_MAX_BYTES`].
+pub type Code = Cow<'static, str>;
+
 /// Everything one attempt measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// What became of it.
     pub outcome: Outcome,
-    /// Wire code such as `503` or `tls:expired`; bounded by [`CODE_MAX_BYTES`].
-    pub code: Option<Cow<'static, str>>,
-    /// Duration of each phase that happened, ns, in the order in which they happened.
+    /// What exactly, as it came over the wire.
+    pub code: Option<Code>,
+    /// Duration of each phase that happened, ns, in the order in which they happened; `total` is the last and is always
+    /// there.
     pub phases_ns: Vec<(Phase, u64)>,
     /// What `try` shows beside the figures; never evidence.
     pub detail: Map<String, Value>,
@@ -45,4 +62,68 @@ pub struct Attempt {
     pub started: Instant,
     /// When it must have ended.
     pub deadline: Instant,
+}
+
+/// A probe of any kind, checked and ready to run.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// One HTTP request.
+    Http(HttpProbe),
+}
+
+impl Probe {
+    /// The kinds of this version, as plans name them.
+    pub const KINDS: &'static [&'static str] = &["http"];
+
+    /// Reads the block under a probe's kind. `None` means that problems were reported.
+    pub fn build(kind: &str, block: &Node, problems: &mut Problems) -> Option<Self> {
+        match kind {
+            "http" => HttpProbe::build(block, problems).map(Self::Http),
+            _ => problems.report(
+                block.at,
+                "unknown-kind",
+                format!("`{kind}` probes are not in this version"),
+                format!("known kinds: {}", Self::KINDS.join(", ")),
+            ),
+        }
+    }
+
+    /// The kind, as plans name it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+        }
+    }
+
+    /// What is probed, for people.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::Http(probe) => probe.target(),
+        }
+    }
+
+    /// The block with all defaults filled in and no secrets, for [`probefleet_proto::plan::spec_hash`].
+    #[must_use]
+    pub fn canonical_block(&self) -> Value {
+        match self {
+            Self::Http(probe) => probe.canonical_block(),
+        }
+    }
+
+    /// Loads what the first attempt would otherwise spend its time on, such as the system's root certificates. Reads
+    /// files; call it where a plan is taken on, not on an attempt's way.
+    pub fn prepare(&self, environment: &Environment) {
+        match self {
+            Self::Http(probe) => probe.prepare(environment),
+        }
+    }
+
+    /// Runs one attempt. It ends by its deadline, whatever the other side does, and leaves no socket behind.
+    pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
+        match self {
+            Self::Http(probe) => probe.attempt(environment, attempt).await,
+        }
+    }
 }

@@ -34,6 +34,28 @@ pub struct SeriesSpec {
     pub at_most_ns: Thresholds,
 }
 
+impl SeriesSpec {
+    /// A cell that counts nothing yet.
+    #[must_use]
+    pub fn empty_cell(&self) -> Cell {
+        Cell {
+            probe: self.probe.clone(),
+            spec: self.spec,
+            interval_s: self.interval_s,
+            scheduled: 0,
+            ok: 0,
+            others: Vec::new(),
+            series: Vec::new(),
+        }
+    }
+}
+
+/// Counts attempts that were due and never started.
+pub fn add_missed(cell: &mut Cell, reason: MissedReason, count: u32) {
+    cell.scheduled = cell.scheduled.saturating_add(count);
+    cell.add_other(OtherKind::Missed, reason.as_str(), "", count);
+}
+
 impl PartialOrd for SeriesSpec {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -54,7 +76,10 @@ impl Ord for SeriesSpec {
 /// The windows that are not sealed to the last cell.
 #[derive(Debug)]
 pub struct Windows {
+    /// Of new windows, s.
     width_s: u32,
+    /// Of new windows.
+    plan_hash: Vec<u8>,
     /// By start, Unix s.
     open: BTreeMap<u64, Window>,
 }
@@ -62,6 +87,7 @@ pub struct Windows {
 #[derive(Debug)]
 struct Window {
     width_s: u32,
+    plan_hash: Vec<u8>,
     cells: BTreeMap<Arc<SeriesSpec>, OpenCell>,
     start_lag_max_ns: u64,
     /// Its first report was sealed: whatever is here now is a straggler.
@@ -81,6 +107,8 @@ pub struct Sealed {
     pub window_start_s: u64,
     /// Width of the window, s.
     pub window_s: u32,
+    /// Plan in force in the window.
+    pub plan_hash: Vec<u8>,
     /// The closed cells, ordered by probe and spec.
     pub cells: Vec<Cell>,
     /// Attempts of this window are still in flight.
@@ -90,29 +118,25 @@ pub struct Sealed {
 }
 
 impl Windows {
-    /// No window yet, of a width in s.
+    /// No window yet; new ones have this width (s) under the plan of this hash.
     #[must_use]
-    pub const fn new(width_s: u32) -> Self {
-        Self { width_s, open: BTreeMap::new() }
+    pub const fn new(width_s: u32, plan_hash: Vec<u8>) -> Self {
+        Self { width_s, plan_hash, open: BTreeMap::new() }
     }
 
-    /// Width of new windows, s.
-    #[must_use]
-    pub const fn width_s(&self) -> u32 {
-        self.width_s
-    }
-
-    /// Opens windows of another width from now on; open ones keep theirs.
-    pub fn set_width_s(&mut self, width_s: u32) {
+    /// Puts new windows under another plan; open ones keep theirs.
+    pub fn set_plan(&mut self, width_s: u32, plan_hash: Vec<u8>) {
         self.width_s = width_s;
+        self.plan_hash = plan_hash;
     }
 
     /// Opens the window of an instant (Unix ns), so that it is reported even when nothing is due in it.
     pub fn open(&mut self, at_ns: u64) -> u64 {
         let start_s = start_s(at_ns / NS_PER_S, self.width_s);
-        let width_s = self.width_s;
+        let (width_s, plan_hash) = (self.width_s, &self.plan_hash);
         self.open.entry(start_s).or_insert_with(|| Window {
             width_s,
+            plan_hash: plan_hash.clone(),
             cells: BTreeMap::new(),
             start_lag_max_ns: 0,
             sealed: false,
@@ -134,8 +158,7 @@ impl Windows {
     pub fn missed(&mut self, series: &Arc<SeriesSpec>, scheduled_ns: u64, reason: MissedReason) {
         let start_s = self.open(scheduled_ns);
         if let Some(cell) = self.cell(start_s, series) {
-            cell.cell.scheduled = cell.cell.scheduled.saturating_add(1);
-            cell.cell.add_other(OtherKind::Missed, reason.as_str(), "");
+            add_missed(&mut cell.cell, reason, 1);
         }
     }
 
@@ -157,18 +180,8 @@ impl Windows {
 
     fn cell(&mut self, window_start_s: u64, series: &Arc<SeriesSpec>) -> Option<&mut OpenCell> {
         let window = self.open.get_mut(&window_start_s)?;
-        Some(window.cells.entry(Arc::clone(series)).or_insert_with(|| OpenCell {
-            cell: Cell {
-                probe: series.probe.clone(),
-                spec: series.spec,
-                interval_s: series.interval_s,
-                scheduled: 0,
-                ok: 0,
-                others: Vec::new(),
-                series: Vec::new(),
-            },
-            in_flight: 0,
-        }))
+        let fresh = || OpenCell { cell: series.empty_cell(), in_flight: 0 };
+        Some(window.cells.entry(Arc::clone(series)).or_insert_with(fresh))
     }
 
     /// When [`Windows::seal`] will next have something by the clock alone, Unix ns.
@@ -203,6 +216,7 @@ impl Windows {
         let sealed = Sealed {
             window_start_s: start_s,
             window_s: window.width_s,
+            plan_hash: window.plan_hash.clone(),
             cells: closed.map(|(_, cell)| cell.cell).collect(),
             stragglers_follow: !window.cells.is_empty(),
             start_lag_max_ns: window.start_lag_max_ns,
@@ -240,8 +254,8 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
     record(cell, series, START_LAG, lag_ns);
     match outcome {
         Outcome::Ok => cell.ok = cell.ok.saturating_add(1),
-        Outcome::Failed(class) => cell.add_other(OtherKind::Failed, class.as_str(), code),
-        Outcome::Invalid(reason) => cell.add_other(OtherKind::Invalid, reason.as_str(), code),
+        Outcome::Failed(class) => cell.add_other(OtherKind::Failed, class.as_str(), code, 1),
+        Outcome::Invalid(reason) => cell.add_other(OtherKind::Invalid, reason.as_str(), code, 1),
     }
     for (phase, ns) in &sample.phases_ns {
         let of_failures = phase.ends_with(FAILED_SUFFIX);

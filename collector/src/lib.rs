@@ -1,1 +1,32 @@
-//! x
+//! The collector: takes what agents measured, keeps it, judges it by the agreements, and shows the result.
+//!
+//! ```text
+//! agents ──mTLS──▶ ingest ──▶ store ──▶ evaluator ──▶ portal (pages, metrics)
+//!    ▲                │                     ▲
+//!    └──── fleet ◀────┘       contract, sla, verdict (pure)
+//! ```
+//! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
+//! ([`windows`]); where records live ([`store`]); who agents are and how their records get there ([`tls`], [`fleet`],
+//! [`ingest`]); what comes of it ([`evaluator`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
+//! [`service`], [`cli`]).
+
+pub mod contract;
+pub mod sla;
+
+pub mod verdict;
+pub mod windows;
+
+pub mod store;
+
+pub mod fleet;
+pub mod ingest;
+pub mod tls;
+
+pub mod evaluator;
+
+pub mod metrics;
+pub mod portal;
+
+pub mod cli;
+pub mod config;
+pub mod service;

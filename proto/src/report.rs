@@ -156,8 +156,8 @@ impl Cell {
             .sum()
     }
 
-    /// Counts an attempt that was not ok; codes beyond [`CODES_MAX`] become [`CODE_OTHER`].
-    pub fn add_other(&mut self, kind: OtherKind, name: &str, code: &str) {
+    /// Counts attempts that were not ok; codes beyond [`CODES_MAX`] become [`CODE_OTHER`].
+    pub fn add_other(&mut self, kind: OtherKind, name: &str, code: &str, count: u32) {
         let known = |other: &Other, code: &str| {
             other.kind == kind && other.name == name && other.code == code
         };
@@ -168,12 +168,12 @@ impl Cell {
             code
         };
         match self.others.iter_mut().find(|other| known(other, code)) {
-            Some(other) => other.count = other.count.saturating_add(1),
+            Some(other) => other.count = other.count.saturating_add(count),
             None => self.others.push(Other {
                 kind,
                 name: name.to_owned(),
                 code: code.to_owned(),
-                count: 1,
+                count,
             }),
         }
     }

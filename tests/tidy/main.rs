@@ -172,9 +172,9 @@ fn verdicts_have_no_float() {
 #[test]
 fn rooms_use_only_what_they_may() {
     let forbidden = [
-        ("proto/src", &["probefleet_agent", "probefleet_collector"][..]),
-        ("agent/src", &["probefleet_collector"]),
-        ("collector/src", &["probefleet_agent"]),
+        ("proto/src", &["probefleet_agent::", "probefleet_collector::"][..]),
+        ("agent/src", &["probefleet_collector::"]),
+        ("collector/src", &["probefleet_agent::"]),
         (
             "collector/src/contract",
             &["crate::store", "crate::ingest", "crate::portal", "crate::evaluator"],

@@ -25,7 +25,7 @@ fn phases(cell: &Cell) -> Vec<(&str, u64)> {
 
 #[test]
 fn a_sample_belongs_to_the_window_of_its_scheduled_instant() {
-    let (mut windows, home) = (Windows::new(WIDTH_S), series("home"));
+    let (mut windows, home) = (Windows::new(WIDTH_S, Vec::new()), series("home"));
     let window = windows.started(&home, at(19) + 999_999_999);
     windows.started(&home, at(20));
     windows.ended(&home, window, 0, &sample(Outcome::Ok));
@@ -38,7 +38,8 @@ fn a_sample_belongs_to_the_window_of_its_scheduled_instant() {
 
 #[test]
 fn stragglers_follow_in_a_report_of_their_own() {
-    let (mut windows, home, login) = (Windows::new(WIDTH_S), series("home"), series("login"));
+    let (mut windows, home, login) =
+        (Windows::new(WIDTH_S, Vec::new()), series("home"), series("login"));
     let first = windows.started(&home, at(10));
     let second = windows.started(&login, at(11));
     windows.ended(&home, first, 0, &sample(Outcome::Ok));
@@ -54,7 +55,7 @@ fn stragglers_follow_in_a_report_of_their_own() {
 
 #[test]
 fn a_window_without_attempts_is_reported() {
-    let mut windows = Windows::new(WIDTH_S);
+    let mut windows = Windows::new(WIDTH_S, Vec::new());
     windows.open(at(15));
     assert_eq!(windows.next_seal_ns(), Some(at(21)));
     assert_eq!(windows.seal(at(21)).expect("due").cells, []);
@@ -62,7 +63,7 @@ fn a_window_without_attempts_is_reported() {
 
 #[test]
 fn phases_hold_what_they_may() {
-    let (mut windows, home) = (Windows::new(WIDTH_S), series("home"));
+    let (mut windows, home) = (Windows::new(WIDTH_S, Vec::new()), series("home"));
     let late = START_LAG_MAX_NS + 1;
     for (lag_ns, outcome, expected, kind) in [
         (0, Outcome::Ok, &["start_lag", "total"][..], None),
@@ -112,7 +113,7 @@ proptest! {
     #[test]
     fn every_attempt_is_accounted_for(steps in proptest::collection::vec(step(), 0..200)) {
         let specs = [series("a"), series("b"), series("c")];
-        let (mut windows, mut now_ns, mut due) = (Windows::new(WIDTH_S), at(100), 0_u64);
+        let (mut windows, mut now_ns, mut due) = (Windows::new(WIDTH_S, Vec::new()), at(100), 0_u64);
         let (mut flights, mut sealed) = (Vec::new(), Vec::new());
         for step in steps {
             match step {

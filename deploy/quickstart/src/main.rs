@@ -1,2 +1,78 @@
-//! x
-fn main() {}
+//! A whole fleet on this machine, in one command: collector, three agents, and something to measure.
+//!
+//! The program starts itself again, once for each part, as `probefleet-quickstart agent …` and `… collector …`, which
+//! are the very programs `probefleet-agent` and `probefleet-collector`: real processes that talk over real mTLS.
+
+mod certificates;
+mod children;
+mod files;
+mod fleet;
+mod status;
+
+use anyhow::Context as _;
+use clap::Parser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A whole Probefleet on this machine: a collector with its portal, three agents (berlin, london, tokyo) that probe an
+/// HTTP responder every 5 s, and an agreement over each day.
+///
+/// It prints the portal's address and the command lines it runs. Ctrl-C ends everything; a second start goes on where
+/// the first stopped.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "\
+Examples:
+  probefleet-quickstart                  run, and look at the address it prints
+  probefleet-quickstart --reset          forget everything measured before, and run
+  probefleet-quickstart --data /tmp/pf   keep the data elsewhere")]
+struct Args {
+    /// Where everything is kept [default: $XDG_STATE_HOME/probefleet-quickstart or ~/.local/state/…]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Remove what an earlier run measured, and its certificates, first
+    #[arg(long)]
+    reset: bool,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    match args.get(1).and_then(|role| role.to_str()) {
+        Some("agent") => children::run_as_child(|| probefleet_agent::cli::main(role_args("probefleet-agent", &args))),
+        Some("collector") => {
+            children::run_as_child(|| probefleet_collector::cli::main(role_args("probefleet-collector", &args)))
+        }
+        _ => run_fleet(Args::parse_from(args)),
+    }
+}
+
+/// `quickstart agent run …` as the agent's own program would see it.
+fn role_args(program: &str, args: &[std::ffi::OsString]) -> Vec<std::ffi::OsString> {
+    std::iter::once(program.into()).chain(args.iter().skip(2).cloned()).collect()
+}
+
+fn run_fleet(args: Args) -> ExitCode {
+    let ran = data_dir(args.data)
+        .and_then(|data| files::Data::open(&data, args.reset))
+        .and_then(|data| {
+            // On this thread alone: a child dies with the thread that started it.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.context("cannot start the runtime")?.block_on(fleet::run(&data))
+        });
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("probefleet-quickstart: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = given {
+        return std::path::absolute(&dir).with_context(|| format!("cannot use {}", dir.display()));
+    }
+    let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = from_env("XDG_STATE_HOME").or_else(|| from_env("HOME").map(|home| home.join(".local/state")));
+    let state = state.context("neither HOME nor XDG_STATE_HOME is set; say where to keep the data: --data DIR")?;
+    Ok(state.join("probefleet-quickstart"))
+}

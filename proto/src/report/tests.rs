@@ -21,7 +21,7 @@ fn cell(probe: &str, latencies_ns: &[u64], failed: u32) -> Cell {
         others: Vec::new(),
         series: if latencies_ns.is_empty() { Vec::new() } else { vec![total] },
     };
-    (0..failed).for_each(|_| cell.add_other(OtherKind::Failed, "status", "503"));
+    (0..failed).for_each(|_| cell.add_other(OtherKind::Failed, "status", "503", 1));
     cell
 }
 
@@ -76,7 +76,7 @@ fn more_cells_are_more_reports_and_none_is_too_large() {
 fn codes_of_a_cell_are_bounded() {
     let mut cell = cell("home", &[], 0);
     for code in 0..100 {
-        cell.add_other(OtherKind::Failed, "status", &code.to_string());
+        cell.add_other(OtherKind::Failed, "status", &code.to_string(), 1);
     }
     cell.scheduled = 100;
     assert_eq!(cell.others.len(), CODES_MAX + 1);

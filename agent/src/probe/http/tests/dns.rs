@@ -1,0 +1,179 @@
+//! Names: a resolver that answers as the name asked for says.
+
+use super::{TIMEOUT, assert_failed, assert_ok, phases, run_in};
+use crate::policy::Permission;
+use crate::probe::http::tests::server::{Server, answer};
+use crate::probe::{Environment, Outcome, Resolver};
+use probefleet_proto::name::{FailureClass, InvalidReason};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+
+const A: u8 = 1;
+const AAAA: u8 = 28;
+
+/// A name server on loopback.
+struct NameServer {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl NameServer {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+        let address = socket.local_addr().expect("bound");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        drop(tokio::spawn(async move {
+            let mut query = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut query).await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                if let Some(reply) = reply(&query[..length]) {
+                    drop(socket.send_to(&reply, from).await);
+                }
+            }
+        }));
+        Self { address, asked }
+    }
+
+    fn environment(&self) -> Environment {
+        let resolver = Resolver::with_servers(vec![self.address]);
+        Environment::with_resolver(Permission::Anywhere, resolver)
+    }
+}
+
+/// What the first label of the name asks for; `None` is silence.
+fn reply(query: &[u8]) -> Option<Vec<u8>> {
+    let end = 12 + query[12..].iter().position(|byte| *byte == 0)? + 1;
+    let label = std::str::from_utf8(&query[13..13 + usize::from(query[12])]).ok()?;
+    let kind = query[end + 1];
+    let (code, answers): (u8, Vec<Vec<u8>>) = match (label, kind) {
+        ("nx", _) => (3, vec![]),
+        ("servfail", _) => (2, vec![]),
+        ("refused", _) => (5, vec![]),
+        ("silent", _) => return None,
+        ("garbage", _) => {
+            return Some([&query[..2], &[0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, 0xff]].concat());
+        }
+        ("four" | "both", A) => (0, vec![vec![127, 0, 0, 1], vec![127, 0, 0, 2]]),
+        ("metadata", A) => (0, vec![vec![169, 254, 169, 254]]),
+        ("six" | "both", AAAA) => (0, vec![[[0; 15].as_slice(), &[1]].concat()]),
+        _ => (0, vec![]),
+    };
+    let count = u8::try_from(answers.len()).ok()?;
+    let mut reply = [&query[..2], &[0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0]].concat();
+    reply.extend_from_slice(&query[12..end + 4]);
+    for address in answers {
+        let length = u8::try_from(address.len()).ok()?;
+        reply.extend_from_slice(&[0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 60, 0, length]);
+        reply.extend_from_slice(&address);
+    }
+    Some(reply)
+}
+
+#[tokio::test]
+async fn negative_answers_have_their_codes() {
+    let names = NameServer::start().await;
+    let environment = names.environment();
+    for (name, code) in [
+        ("nx", "nxdomain"),
+        ("nodata", "nodata"),
+        ("servfail", "servfail"),
+        ("refused", "servfail"),
+        ("garbage", "servfail"),
+    ] {
+        let block = format!("url: 'http://{name}.test/'");
+        let sample = run_in(&environment, &block, TIMEOUT).await;
+        assert_failed(&sample, FailureClass::Resolve, code);
+        assert_eq!(phases(&sample), ["total"], "a name that was not found took no `resolve`");
+    }
+    for (name, family) in [("four", 6), ("six", 4)] {
+        let block = format!("{{url: 'http://{name}.test/', ip: {family}}}");
+        assert_failed(
+            &run_in(&environment, &block, TIMEOUT).await,
+            FailureClass::Resolve,
+            "nodata",
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_resolver_takes_no_longer_than_the_attempt() {
+    let names = NameServer::start().await;
+    let block = "url: 'http://silent.test/'";
+    let sample = run_in(&names.environment(), block, Duration::from_millis(300)).await;
+    assert_failed(&sample, FailureClass::Resolve, "dns_timeout");
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_not_there_is_no_answer() {
+    let closed =
+        UdpSocket::bind("127.0.0.1:0").await.expect("loopback").local_addr().expect("bound");
+    let resolver = Resolver::with_servers(vec![closed]);
+    let environment = Environment::with_resolver(Permission::Anywhere, resolver);
+    let sample = run_in(&environment, "url: 'http://four.test/'", Duration::from_secs(1)).await;
+    assert_failed(&sample, FailureClass::Resolve, "dns_timeout");
+}
+
+#[tokio::test]
+async fn the_next_resolver_is_asked_when_one_cannot_answer() {
+    let names = NameServer::start().await;
+    let broken =
+        UdpSocket::bind("127.0.0.1:0").await.expect("loopback").local_addr().expect("bound");
+    let server = Server::answering(answer("200 OK", "", "ok")).await;
+    let resolver = Resolver::with_servers(vec![broken, names.address]);
+    let environment = Environment::with_resolver(Permission::Anywhere, resolver);
+    let block = format!("url: 'http://four.test:{}/'", server.address.port());
+    assert_ok(&run_in(&environment, &block, Duration::from_secs(8)).await);
+}
+
+#[tokio::test]
+async fn the_first_address_that_fits_is_dialled_and_every_attempt_asks() {
+    let names = NameServer::start().await;
+    let environment = names.environment();
+    let server = Server::answering(answer("200 OK", "", "ok")).await;
+    let port = server.address.port();
+    for (name, family) in [("four", "any"), ("both", "any"), ("both", "4"), ("four", "4")] {
+        let block = format!("{{url: 'http://{name}.test:{port}/', ip: {family}}}");
+        let before = names.asked.load(Ordering::SeqCst);
+        let sample = run_in(&environment, &block, TIMEOUT).await;
+        assert_ok(&sample);
+        assert_eq!(phases(&sample), ["resolve", "connect", "wait", "receive", "total"]);
+        assert_eq!(sample.detail["address"], format!("127.0.0.1:{port}"));
+        assert_eq!(names.asked.load(Ordering::SeqCst), before + 1, "nothing is cached");
+    }
+    for (name, family) in [("six", "any"), ("both", "6")] {
+        let block = format!("{{url: 'http://{name}.test:{port}/', ip: {family}}}");
+        let sample = run_in(&environment, &block, TIMEOUT).await;
+        assert_eq!(sample.detail["address"], format!("[::1]:{port}"), "{sample:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_name_rebinds_to_is_checked() {
+    let names = NameServer::start().await;
+    let policy =
+        crate::policy::Policy::parse("p", "allow: [{kind: http, to: any}]").expect("valid");
+    let resolver = Resolver::with_servers(vec![names.address]);
+    let environment = Environment::with_resolver(Permission::Policy(policy), resolver);
+    for name in ["metadata", "four", "six"] {
+        let block = format!("url: 'http://{name}.test/'");
+        let sample = run_in(&environment, &block, TIMEOUT).await;
+        let expected = (Outcome::Invalid(InvalidReason::PolicyDenied), Some("target"));
+        assert_eq!((sample.outcome, sample.code.as_deref()), expected, "{sample:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_forbidden_name_is_not_even_asked_about() {
+    let names = NameServer::start().await;
+    let policy =
+        crate::policy::Policy::parse("p", "allow: [{kind: http, to: ok.test}]").expect("valid");
+    let resolver = Resolver::with_servers(vec![names.address]);
+    let environment = Environment::with_resolver(Permission::Policy(policy), resolver);
+    let sample = run_in(&environment, "url: 'http://secret.exfil.test/'", TIMEOUT).await;
+    assert_eq!(sample.outcome, Outcome::Invalid(InvalidReason::PolicyDenied));
+    assert_eq!(names.asked.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,224 @@
+//! `resolv.conf` and `hosts`, read again when they change.
+
+use super::Family;
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::system_conf::parse_resolv_conf;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Most servers that are asked, as in glibc.
+const SERVERS_MAX: usize = 3;
+/// Port of the domain name service.
+const DNS_PORT: u16 = 53;
+/// Largest file that is read: block lists in `hosts` reach a few MiB.
+const FILE_MAX_BYTES: u64 = 16 << 20;
+
+/// A small file and what it means, kept until the file changes.
+pub(super) struct Watched<T> {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    parse: fn(&[u8]) -> T,
+    value: Arc<T>,
+}
+
+/// What tells two versions of a file apart.
+type Stamp = (Option<SystemTime>, u64);
+
+impl<T> Watched<T> {
+    /// A file that is read at its first use.
+    pub(super) fn new(path: impl AsRef<Path>, parse: fn(&[u8]) -> T) -> Self {
+        Self { path: path.as_ref().to_owned(), stamp: None, parse, value: Arc::new(parse(b"")) }
+    }
+
+    /// The file's meaning now; a file that is not there means the same as an empty one.
+    pub(super) fn current(&mut self) -> Arc<T> {
+        let metadata = std::fs::metadata(&self.path).ok();
+        let stamp = metadata.map(|metadata| (metadata.modified().ok(), metadata.len()));
+        if stamp != self.stamp {
+            let readable = stamp.is_some_and(|(_, length)| length <= FILE_MAX_BYTES);
+            let text = if readable { std::fs::read(&self.path) } else { Ok(Vec::new()) };
+            self.value = Arc::new((self.parse)(&text.unwrap_or_default()));
+            self.stamp = stamp;
+        }
+        Arc::clone(&self.value)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("path", &self.path)
+            .field("value", &self.value)
+            .finish_non_exhaustive()
+    }
+}
+
+// === resolv.conf ===
+
+/// How names are asked about.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// Asked in this order.
+    pub(super) servers: Vec<SocketAddr>,
+    /// Appended to names that are not full.
+    pub(super) search: Vec<Name>,
+    /// A name with at least so many dots is first taken as it is.
+    pub(super) ndots: usize,
+    /// How long one server may take.
+    pub(super) timeout: Duration,
+    /// How often the list of servers is gone through.
+    pub(super) attempts: usize,
+    /// Whether answers may be larger than 512 bytes over UDP.
+    pub(super) edns0: bool,
+}
+
+impl Default for Settings {
+    /// What glibc does without a file: the machine itself is asked.
+    fn default() -> Self {
+        Self {
+            servers: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, DNS_PORT))],
+            search: Vec::new(),
+            ndots: 1,
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            edns0: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a `resolv.conf`.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let Ok((config, options)) = parse_resolv_conf(text) else { return Self::default() };
+        let servers = config.name_servers().iter().map(|server| (server.ip, DNS_PORT).into());
+        let domain = config.domain().cloned().into_iter();
+        let search =
+            if config.search().is_empty() { domain.collect() } else { config.search().to_vec() };
+        Self {
+            servers: servers.take(SERVERS_MAX).collect(),
+            search,
+            ndots: options.ndots,
+            timeout: options.timeout.max(Duration::from_secs(1)),
+            attempts: options.attempts.max(1),
+            edns0: options.edns0,
+        }
+    }
+
+    /// The full names that a host's name may stand for, in the order in which they are tried.
+    pub(super) fn names(&self, host: &str) -> Result<Vec<Name>, String> {
+        let mut name = Name::from_str(host).map_err(|error| error.to_string())?;
+        if name.is_fqdn() {
+            return Ok(vec![name]);
+        }
+        let dots = host.matches('.').count();
+        let searched = self.search.iter().filter_map(|domain| {
+            let mut full = name.clone().append_domain(domain).ok()?;
+            full.set_fqdn(true);
+            Some(full)
+        });
+        let mut names: Vec<Name> = searched.collect();
+        name.set_fqdn(true);
+        if dots >= self.ndots || name.is_localhost() {
+            names.insert(0, name);
+        } else {
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// The servers, for messages.
+    pub(super) fn servers_text(&self) -> String {
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        servers.join(", ")
+    }
+}
+
+// === hosts ===
+
+/// Names that the machine knows by itself.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    addresses: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Hosts {
+    /// Reads a `hosts` file; lines that are not understood are skipped, as everywhere.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let mut hosts = Self::default();
+        for line in String::from_utf8_lossy(text).lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
+            for name in words {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                hosts.addresses.entry(name).or_default().push(address);
+            }
+        }
+        hosts
+    }
+
+    /// The address of a name that fits.
+    pub(super) fn find(&self, host: &str, family: Family) -> Option<IpAddr> {
+        let addresses = self.addresses.get(host.trim_end_matches('.'))?;
+        let mut fitting = addresses.iter().copied().filter(|address| family.has(*address));
+        // As over the network: IPv4 before IPv6.
+        match family {
+            Family::Any => addresses.iter().copied().find(IpAddr::is_ipv4).or(fitting.next()),
+            Family::V4 | Family::V6 => fitting.next(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(settings: &Settings, host: &str) -> Vec<String> {
+        settings.names(host).expect(host).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn resolv_conf_is_read_as_glibc_does() {
+        let text = b"nameserver 10.0.0.1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\nsearch corp.example lab.example\noptions ndots:2 timeout:1 attempts:3 edns0\n";
+        let settings = Settings::parse(text);
+        assert_eq!(settings.servers_text(), "10.0.0.1:53, 10.0.0.2:53, 10.0.0.3:53");
+        assert_eq!((settings.timeout.as_secs(), settings.attempts, settings.edns0), (1, 3, true));
+        assert_eq!(
+            names(&settings, "portal.web"),
+            ["portal.web.corp.example.", "portal.web.lab.example.", "portal.web."]
+        );
+        assert_eq!(names(&settings, "a.b.c")[0], "a.b.c.");
+        assert_eq!(names(&settings, "portal."), ["portal."]);
+        assert_eq!(names(&settings, "localhost")[0], "localhost.");
+    }
+
+    #[test]
+    fn without_a_file_the_machine_itself_is_asked() {
+        for text in ["", "options ndots:3\n", "\u{0}garbage"] {
+            assert_eq!(Settings::parse(text.as_bytes()).servers_text(), "127.0.0.1:53", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_read_again_when_they_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hosts");
+        let mut watched = Watched::new(&path, Hosts::parse);
+        assert_eq!(watched.current().find("portal", Family::Any), None);
+        std::fs::write(&path, "::1 portal\n10.0.0.1 Portal. # office\nnonsense x\n")
+            .expect("written");
+        let found = |watched: &mut Watched<Hosts>, family| {
+            watched.current().find("portal", family).map(|address| address.to_string())
+        };
+        assert_eq!(found(&mut watched, Family::Any).as_deref(), Some("10.0.0.1"));
+        assert_eq!(found(&mut watched, Family::V6).as_deref(), Some("::1"));
+        std::fs::write(&path, "10.0.0.22 portal\n").expect("written");
+        assert_eq!(found(&mut watched, Family::V4).as_deref(), Some("10.0.0.22"));
+        assert_eq!(found(&mut watched, Family::V6), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! TLS as a client: which roots are trusted, and what a failed handshake is called.
+
+use super::failure::{Failure, errno_of, from_io};
+use super::progress::TLS;
+use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::name::{FailureClass, InvalidReason};
+use probefleet_proto::units::NS_PER_S;
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Largest file of extra roots: every public root together is under 300 KiB.
+const CA_FILE_MAX_BYTES: u64 = 4 << 20;
+
+/// The trusted roots, loaded once and at their first use.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    system: OnceLock<Arc<RootCertStore>>,
+    configs: Mutex<HashMap<Purpose, Kept>>,
+}
+
+/// What distinguishes one client configuration from another.
+type Purpose = (Option<PathBuf>, Option<&'static [u8]>);
+
+/// A configuration, and when the file of extra roots in it was last changed.
+#[derive(Clone, Debug)]
+struct Kept {
+    changed: Option<SystemTime>,
+    config: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// The configuration that trusts the system's roots and those of `ca_file`, and speaks `protocol` (ALPN).
+    ///
+    /// A missing or broken file is the agent's fault, never the provider's.
+    pub(crate) fn client(
+        &self,
+        ca_file: Option<&Path>,
+        protocol: Option<&'static [u8]>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        let changed = ca_file.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+        let purpose = (ca_file.map(Path::to_owned), protocol);
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = configs.get(&purpose).filter(|kept| kept.changed == changed) {
+            return Ok(Arc::clone(&kept.config));
+        }
+        let config = Arc::new(build(self.roots(ca_file)?, protocol)?);
+        configs.insert(purpose, Kept { changed, config: Arc::clone(&config) });
+        Ok(config)
+    }
+
+    fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Failure> {
+        let system = Arc::clone(self.system.get_or_init(|| Arc::new(system_roots())));
+        let roots = match ca_file {
+            None => system,
+            Some(path) => {
+                let mut roots = RootCertStore::clone(&system);
+                let extra = read_certificates(path).map_err(|why| {
+                    let why = format!("ca_file {}: {why}", path.display());
+                    Failure::invalid(InvalidReason::AgentError, "ca_file", why)
+                })?;
+                roots.add_parsable_certificates(extra);
+                Arc::new(roots)
+            }
+        };
+        if roots.is_empty() {
+            let why = "this machine has no root certificates; install them, or name a ca_file";
+            return Err(Failure::invalid(InvalidReason::AgentError, "no_roots", why));
+        }
+        Ok(roots)
+    }
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let loaded = rustls_native_certs::load_native_certs();
+    for error in &loaded.errors {
+        tracing::warn!(%error, "some of the system's root certificates could not be read");
+    }
+    roots.add_parsable_certificates(loaded.certs);
+    roots
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > CA_FILE_MAX_BYTES {
+        return Err(format!("larger than {} MiB", CA_FILE_MAX_BYTES >> 20));
+    }
+    let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match certificates {
+        // The parser's own words could show a line of a file that is no certificate.
+        Err(_) => Err("not a PEM file".to_owned()),
+        Ok(list) if list.is_empty() => Err("has no certificate".to_owned()),
+        Ok(list) => Ok(list),
+    }
+}
+
+fn build(
+    roots: Arc<RootCertStore>,
+    protocol: Option<&'static [u8]>,
+) -> Result<ClientConfig, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| {
+            Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string())
+        })?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
+    // A resumed handshake is shorter: the figures of one attempt would depend on the attempt before.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// Makes a connection private.
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let connecting = TlsConnector::from(config).connect(name, stream);
+    // The future is large and most attempts need it once: not on everybody's stack.
+    Box::pin(connecting).await.map_err(|error| from_handshake(&error))
+}
+
+fn from_handshake(error: &io::Error) -> Failure {
+    if let Some(failure) = from_tls(error) {
+        return failure;
+    }
+    if errno_of(error).is_none() && error.kind() == io::ErrorKind::UnexpectedEof {
+        let why = "the stream ended within the handshake";
+        return Failure::failed(FailureClass::Tls, "tls:eof", why);
+    }
+    from_io(error, TLS)
+}
+
+/// What an error of a private stream means, if it is the protocol's own.
+pub(crate) fn from_tls(error: &io::Error) -> Option<Failure> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let failed =
+        |code: &'static str| Some(Failure::failed(FailureClass::Tls, code, error.to_string()));
+    match error {
+        rustls::Error::AlertReceived(alert) => {
+            let code = format!("tls:alert:{}", u8::from(*alert));
+            Some(Failure::failed(FailureClass::Tls, code, error.to_string()))
+        }
+        rustls::Error::InvalidCertificate(problem) => failed(certificate_code(problem)),
+        rustls::Error::NoCertificatesPresented => failed("tls:no_certificate"),
+        rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => failed("tls:not_tls"),
+        rustls::Error::InvalidMessage(_) | rustls::Error::PeerSentOversizedRecord => {
+            failed("tls:malformed")
+        }
+        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+            failed("tls:incompatible")
+        }
+        rustls::Error::DecryptError => failed("tls:decrypt"),
+        _ => failed("tls:misbehaved"),
+    }
+}
+
+fn certificate_code(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "tls:name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "tls:expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "tls:not_yet_valid"
+        }
+        CertificateError::UnknownIssuer => "tls:issuer",
+        CertificateError::Revoked => "tls:revoked",
+        CertificateError::BadSignature => "tls:signature",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "tls:purpose"
+        }
+        // What `openssl req -x509` makes: a self-signed certificate that calls itself an authority.
+        CertificateError::Other(other)
+            if other.0.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            "tls:issuer"
+        }
+        _ => "tls:certificate",
+    }
+}
+
+/// Notes until when the other side's certificate is valid.
+pub(crate) fn note_certificate(stream: &TlsStream<TcpStream>, detail: &mut Map<String, Value>) {
+    let (_, session) = stream.get_ref();
+    let leaf = session.peer_certificates().and_then(<[_]>::first);
+    // The certificate was verified, so its bytes are well formed.
+    let Some(Ok((_, leaf))) = leaf.map(|leaf| x509_parser::parse_x509_certificate(leaf)) else {
+        return;
+    };
+    let not_after_s = leaf.validity().not_after.timestamp();
+    note_expiry(not_after_s, detail);
+}
+
+fn note_expiry(not_after_s: i64, detail: &mut Map<String, Value>) {
+    let Ok(not_after) = jiff::Timestamp::from_second(not_after_s) else { return };
+    let now_s = i64::try_from(unix_now_ns() / NS_PER_S).unwrap_or(i64::MAX);
+    detail.insert("cert_not_after".to_owned(), not_after.to_string().into());
+    detail.insert("cert_expires_in_s".to_owned(), not_after_s.saturating_sub(now_s).into());
+}

@@ -1,0 +1,428 @@
+//! The runner: one task that owns schedule, attempts in flight and open windows.
+//!
+//! Each turn of its loop starts what is due, seals what has ended and then waits for the next of: an attempt that
+//! lands, a plan, the clock, the end. A plan takes effect at a window's edge; until then it only waits, written down.
+
+mod flights;
+mod recovery;
+mod sealer;
+
+pub use recovery::{Era, Recovery, STRAGGLERS_S, SealedBefore};
+pub use sealer::{Seal, run as run_sealer};
+
+use crate::applied::{Applied, AppliedPlans};
+use crate::probe::{Environment, Outcome, Sample};
+use crate::schedule::{Due, Schedule};
+use crate::task::{self, Task};
+use crate::window::Windows;
+use flights::{Flights, Landed};
+use probefleet_proto::clock::Clock;
+use probefleet_proto::name::{InvalidReason, MissedReason};
+use probefleet_proto::plan::AgentPlan;
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::v1;
+use probefleet_proto::window::{edge_at_or_after_s, start_s};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+/// Most attempts in flight: each holds a socket, and 4,096 stay below common limits of open files.
+const SLOTS_MAX: usize = 4_096;
+/// How often the snapshot of what is happening is refreshed.
+const STATUS_EVERY_NS: u64 = NS_PER_S;
+/// Most probes in that snapshot: 2,000 of them stay below the largest message.
+const STATUS_PROBES_MAX: usize = 2_000;
+/// Wait before sealing is tried again when the spool does not keep up.
+const SEAL_RETRY: Duration = Duration::from_millis(100);
+/// A step of the wall clock beyond this is told to the collector, ns.
+const CLOCK_STEP_NS: u64 = NS_PER_S;
+
+/// What the runner is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who this agent is.
+    pub agent_id: [u8; 16],
+    /// What attempts share.
+    pub environment: Environment,
+    /// The clock that windows are cut by.
+    pub clock: Clock,
+    /// The plans that were kept.
+    pub applied: AppliedPlans,
+    /// The same plans, built, ascending.
+    pub eras: Vec<Era>,
+}
+
+/// The runner's ends of its channels.
+#[derive(Debug)]
+pub struct Ports {
+    /// Plans from the collector.
+    pub plans: mpsc::Receiver<v1::Plan>,
+    /// What became of them.
+    pub applied: mpsc::Sender<v1::PlanApplied>,
+    /// Hash of the plan in force; empty = none.
+    pub plan_hash: watch::Sender<Vec<u8>>,
+    /// What is happening now.
+    pub status: watch::Sender<v1::Status>,
+    /// The clock, as it is re-anchored.
+    pub clock: watch::Sender<Clock>,
+    /// Closed windows and events, to the spool.
+    pub seals: mpsc::Sender<Seal>,
+}
+
+/// Runs the tasks of the plan in force.
+#[derive(Debug)]
+pub struct Runner {
+    agent_id: [u8; 16],
+    environment: Environment,
+    clock: Clock,
+    applied: AppliedPlans,
+    ports: Ports,
+    running: Option<Running>,
+    next: Option<Era>,
+    building: Option<JoinHandle<Built>>,
+    windows: Windows,
+    flights: Flights,
+    latest: BTreeMap<String, v1::ProbeNow>,
+    status_ns: u64,
+}
+
+/// The plan in force.
+#[derive(Debug)]
+struct Running {
+    era: Era,
+    schedule: Schedule,
+}
+
+/// A plan that was read and built off the runner's thread.
+type Built = (v1::Plan, Result<(AgentPlan, Vec<Arc<Task>>), String>);
+
+impl Runner {
+    /// Takes up where the kept plans and the recovery say.
+    #[must_use]
+    pub fn new(parts: Parts, recovery: &Recovery, ports: Ports) -> Self {
+        let Parts { agent_id, environment, clock, applied, mut eras } = parts;
+        let now_s = clock.now_ns() / NS_PER_S;
+        let next = eras.pop_if(|era| era.from_s > now_s);
+        let running = eras.pop().map(|era| Running::new(era, recovery.resume_ns()));
+        let windows = running.as_ref().map_or_else(
+            || Windows::new(probefleet_proto::window::WIDTHS_S[3], Vec::new()),
+            |running| Windows::new(running.era.window_s, running.era.plan_hash.clone()),
+        );
+        let mut runner = Self {
+            agent_id,
+            environment,
+            clock,
+            applied,
+            ports,
+            running,
+            next,
+            building: None,
+            windows,
+            flights: Flights::default(),
+            latest: BTreeMap::new(),
+            status_ns: 0,
+        };
+        runner.account_open_window(recovery);
+        runner.announce_plan();
+        runner
+    }
+
+    fn account_open_window(&mut self, recovery: &Recovery) {
+        let at_ns = recovery.resume_ns();
+        for (task, count) in recovery.open_window() {
+            for _ in 0..count {
+                self.windows.missed(&task.series, at_ns, MissedReason::AgentDown);
+            }
+        }
+    }
+
+    /// Runs until `shutdown`, then ends attempts, accounts for the rest of the open window and seals it.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        loop {
+            let wake = self.turn();
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(landed) = self.flights.next() => self.land(landed),
+                built = join(&mut self.building) => self.take_on(built).await,
+                Some(plan) = self.ports.plans.recv(), if self.building.is_none() => self.build(plan),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Does what the clock asks for. Returns when it will ask next.
+    fn turn(&mut self) -> Instant {
+        let now_ns = self.clock.now_ns();
+        self.change_plan(now_ns);
+        self.start_due(now_ns);
+        if self.running.is_some() {
+            self.windows.open(now_ns);
+        }
+        let kept_up = self.seal(now_ns);
+        self.publish_status(now_ns);
+        let schedule_ns = self.running.as_ref().and_then(|running| running.schedule.next_ns());
+        let edge_ns = self.next.as_ref().map(|era| era.from_s.saturating_mul(NS_PER_S));
+        let seal_ns = self.windows.next_seal_ns().filter(|_| kept_up);
+        let earliest_ns = [schedule_ns, edge_ns, seal_ns, Some(now_ns + STATUS_EVERY_NS)]
+            .into_iter()
+            .flatten()
+            .min();
+        let wake = self.clock.to_instant(earliest_ns.unwrap_or(now_ns));
+        if kept_up { wake } else { wake.min(Instant::now() + SEAL_RETRY) }
+    }
+
+    /// Puts the next plan in force when its edge has come.
+    fn change_plan(&mut self, now_ns: u64) {
+        let Some(era) = self.next.take_if(|era| era.from_s.saturating_mul(NS_PER_S) <= now_ns)
+        else {
+            return;
+        };
+        let edge_ns = era.from_s.saturating_mul(NS_PER_S);
+        self.start_due(edge_ns.saturating_sub(1));
+        info!(probes = era.tasks.len(), window_s = era.window_s, "a plan has taken effect");
+        self.windows.set_plan(era.window_s, era.plan_hash.clone());
+        self.latest.retain(|name, _| era.tasks.iter().any(|task| task.series.probe == *name));
+        self.running = Some(Running::new(era, edge_ns));
+        self.announce_plan();
+    }
+
+    fn announce_plan(&self) {
+        if let Some(running) = &self.running {
+            self.ports.plan_hash.send_replace(running.era.plan_hash.clone());
+        }
+    }
+
+    fn start_due(&mut self, until_ns: u64) {
+        while let Some(running) = &mut self.running {
+            let Some(due) = running.schedule.pop_due(until_ns) else { break };
+            let (Due::Start { probe, scheduled_ns } | Due::PassedOver { probe, scheduled_ns }) =
+                due;
+            let task = Arc::clone(&running.era.tasks[probe]);
+            match due {
+                Due::PassedOver { .. } => {
+                    self.windows.missed(&task.series, scheduled_ns, MissedReason::Suspended)
+                }
+                Due::Start { .. } => self.start(&task, scheduled_ns),
+            }
+        }
+    }
+
+    fn start(&mut self, task: &Arc<Task>, scheduled_ns: u64) {
+        if self.flights.holds(&task.series.probe) {
+            self.windows.missed(&task.series, scheduled_ns, MissedReason::Overrun);
+        } else if self.flights.len() >= SLOTS_MAX {
+            self.windows.missed(&task.series, scheduled_ns, MissedReason::NoSlot);
+        } else {
+            let window_start_s = self.windows.started(&task.series, scheduled_ns);
+            let due = self.clock.to_instant(scheduled_ns);
+            self.flights.start(
+                Arc::clone(task),
+                self.environment.clone(),
+                due,
+                (window_start_s, scheduled_ns),
+            );
+        }
+    }
+
+    fn land(&mut self, landed: Landed) {
+        let Landed { flight, lag_ns, sample } = landed;
+        self.windows.ended(&flight.task.series, flight.window_start_s, lag_ns, &sample);
+        let total_ns =
+            sample.phases_ns.iter().find(|(phase, _)| phase == "total").map_or(0, |(_, ns)| *ns);
+        let outcome = match sample.outcome {
+            Outcome::Ok => "ok",
+            Outcome::Failed(class) => class.as_str(),
+            Outcome::Invalid(reason) => reason.as_str(),
+        };
+        let probe = flight.task.series.probe.clone();
+        let now = v1::ProbeNow {
+            probe: probe.clone(),
+            scheduled_ns: flight.scheduled_ns,
+            outcome: outcome.to_owned(),
+            code: sample.code.unwrap_or_default().into_owned(),
+            total_ns,
+        };
+        self.latest.insert(probe, now);
+    }
+
+    /// Hands closed windows to the spool. False when the spool does not take them right now: they wait here, counted.
+    fn seal(&mut self, now_ns: u64) -> bool {
+        let mut sealed_one = false;
+        let kept_up = loop {
+            let Ok(permit) = self.ports.seals.try_reserve() else { break false };
+            let Some(sealed) = self.windows.seal(now_ns) else { break true };
+            permit.send(Seal::Window(sealed));
+            sealed_one = true;
+        };
+        if sealed_one {
+            self.follow_wall_clock();
+        }
+        kept_up
+    }
+
+    /// Between windows only: within one, instants never jump.
+    fn follow_wall_clock(&mut self) {
+        let step_ns = self.clock.reanchor();
+        self.ports.clock.send_replace(self.clock);
+        if step_ns.unsigned_abs() > CLOCK_STEP_NS {
+            warn!(step_ns, "the wall clock was set");
+            let detail = format!("{step_ns} ns");
+            let event =
+                Seal::Event { what: "clock_step", wall_time_ns: self.clock.now_ns(), detail };
+            if self.ports.seals.try_send(event).is_err() {
+                warn!("the spool does not keep up: the step of the clock is not on record");
+            }
+        }
+    }
+
+    fn publish_status(&mut self, now_ns: u64) {
+        if now_ns < self.status_ns {
+            return;
+        }
+        self.status_ns = now_ns + STATUS_EVERY_NS;
+        let probes = self.latest.values().take(STATUS_PROBES_MAX).cloned().collect();
+        self.ports.status.send_replace(v1::Status { probes, ..v1::Status::default() });
+    }
+}
+
+// === taking on a plan ===
+
+impl Runner {
+    /// Reads and builds a plan on another thread: root certificates and patterns take longer than an attempt may wait.
+    fn build(&mut self, plan: v1::Plan) {
+        let (agent_id, environment) = (self.agent_id, self.environment.clone());
+        self.building = Some(tokio::task::spawn_blocking(move || {
+            let built = read_plan(&plan, &agent_id);
+            if let Ok((_, tasks)) = &built {
+                task::prepare(tasks, &environment);
+            }
+            (plan, built)
+        }));
+    }
+
+    /// Writes a built plan down, to take effect at the next edge, and tells the collector what became of it.
+    async fn take_on(&mut self, (plan, built): Built) {
+        let outcome = match built {
+            Ok((agent_plan, tasks)) => self.schedule_plan(&plan, &agent_plan, tasks),
+            Err(error) => Err(error),
+        };
+        let error = outcome.err().unwrap_or_default();
+        if !error.is_empty() {
+            error!(error, "the plan that the collector sent is not applied; the last one goes on");
+        }
+        if self.ports.applied.send(v1::PlanApplied { hash: plan.hash, error }).await.is_err() {
+            warn!("the uplink has ended: the collector will not hear about its plan");
+        }
+    }
+
+    fn schedule_plan(
+        &mut self,
+        plan: &v1::Plan,
+        agent_plan: &AgentPlan,
+        tasks: Vec<Arc<Task>>,
+    ) -> Result<(), String> {
+        let newest = self.next.as_ref().or(self.running.as_ref().map(|running| &running.era));
+        if newest.is_some_and(|era| era.plan_hash == plan.hash) {
+            return Ok(());
+        }
+        let now_ns = self.clock.now_ns();
+        let before_s =
+            self.running.as_ref().map_or(agent_plan.window_s, |running| running.era.window_s);
+        let earliest_ns = now_ns.max(plan.from_window_s.saturating_mul(NS_PER_S));
+        let from_s = edge_at_or_after_s(earliest_ns, lcm(before_s, agent_plan.window_s));
+        let applied =
+            Applied::new(from_s, &plan.canonical_json).map_err(|error| error.to_string())?;
+        self.applied.keep(applied, now_ns / NS_PER_S).map_err(|error| error.to_string())?;
+        let (window_s, plan_hash) = (agent_plan.window_s, plan.hash.clone());
+        self.next = Some(Era { from_s, window_s, plan_hash, tasks });
+        Ok(())
+    }
+}
+
+fn read_plan(plan: &v1::Plan, agent_id: &[u8; 16]) -> Result<(AgentPlan, Vec<Arc<Task>>), String> {
+    if AgentPlan::hash(&plan.canonical_json).as_slice() != plan.hash {
+        return Err("the plan's hash is not that of its content".to_owned());
+    }
+    let agent_plan =
+        AgentPlan::from_canonical_json(&plan.canonical_json).map_err(|error| error.to_string())?;
+    let tasks = task::build(&agent_plan, agent_id).map_err(|problems| problems.to_string())?;
+    Ok((agent_plan, tasks))
+}
+
+/// The built plan, once there is one; never before.
+async fn join(building: &mut Option<JoinHandle<Built>>) -> Built {
+    let Some(handle) = building.as_mut() else { return std::future::pending().await };
+    let built = handle.await.unwrap_or_else(|error| (v1::Plan::default(), Err(error.to_string())));
+    *building = None;
+    built
+}
+
+/// Least common multiple: an edge of both widths.
+fn lcm(a_s: u32, b_s: u32) -> u32 {
+    let (mut a, mut b) = (a_s, b_s);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a_s / a.max(1) * b_s
+}
+
+// === stopping ===
+
+impl Runner {
+    /// Leaves nothing unaccounted: attempts in flight are ours to spoil, and what is due in the rest of the open window
+    /// will not run. A restarted agent goes on with the next window.
+    async fn stop(mut self) {
+        let now_ns = self.clock.now_ns();
+        self.start_due_as_missed(now_ns);
+        let spoiled = Sample {
+            outcome: Outcome::Invalid(InvalidReason::Shutdown),
+            code: None,
+            phases_ns: Vec::new(),
+            detail: serde_json::Map::new(),
+        };
+        for flight in self.flights.abort() {
+            self.windows.ended(&flight.task.series, flight.window_start_s, 0, &spoiled);
+        }
+        while let Some(sealed) = self.windows.seal_oldest() {
+            if self.ports.seals.send(Seal::Window(sealed)).await.is_err() {
+                error!(
+                    "the spool is closed: the open window is lost and will be accounted for after the next start"
+                );
+                return;
+            }
+        }
+        let event = Seal::Event { what: "stop", wall_time_ns: now_ns, detail: String::new() };
+        if self.ports.seals.send(event).await.is_err() {
+            warn!("the spool is closed: the stop is not on record");
+        }
+    }
+
+    fn start_due_as_missed(&mut self, now_ns: u64) {
+        let Some(running) = &mut self.running else { return };
+        let window_s = running.era.window_s;
+        let end_ns =
+            (start_s(now_ns / NS_PER_S, window_s) + u64::from(window_s)).saturating_mul(NS_PER_S);
+        self.windows.open(now_ns);
+        while let Some(due) = running.schedule.pop_due(end_ns - 1) {
+            let (Due::Start { probe, scheduled_ns } | Due::PassedOver { probe, scheduled_ns }) =
+                due;
+            let series = &running.era.tasks[probe].series;
+            self.windows.missed(series, scheduled_ns, MissedReason::AgentDown);
+        }
+    }
+}
+
+impl Running {
+    fn new(era: Era, from_ns: u64) -> Self {
+        let grids = era.tasks.iter().map(|task| task.grid).collect();
+        Self { schedule: Schedule::new(grids, from_ns), era }
+    }
+}

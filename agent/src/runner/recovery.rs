@@ -1,0 +1,312 @@
+//! What was due while the agent did not run: the account that a restarted agent writes first. Pure.
+//!
+//! A kill loses the samples of the windows that were not sealed; the schedule is known, so each of their attempts
+//! becomes `missed: agent_down`. Three stretches:
+//!
+//! 1. windows that were sealed while some of their attempts were still in flight: the cells that never followed;
+//! 2. windows after the last sealed one that have ended: whole;
+//! 3. the window that is open now: up to now, the rest will be run. Unless it was sealed by a clean stop.
+
+use crate::task::Task;
+use crate::window::{Sealed, add_missed};
+use probefleet_proto::name::MissedReason;
+use probefleet_proto::plan::SpecHash;
+use probefleet_proto::report::Report;
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, start_s};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+/// How long before the newest sealed window another may still have missed a straggler, s: the longest attempt and the
+/// widest window.
+pub const STRAGGLERS_S: u64 = TIMEOUT_MAX_NS / NS_PER_S + 900;
+
+/// The tasks that were in force from a window on.
+#[derive(Clone, Debug)]
+pub struct Era {
+    /// First window, Unix s.
+    pub from_s: u64,
+    /// Width of its windows, s.
+    pub window_s: u32,
+    /// Hash of the plan.
+    pub plan_hash: Vec<u8>,
+    /// Its tasks.
+    pub tasks: Vec<Arc<Task>>,
+}
+
+/// What the newest records of the spool say was sealed.
+#[derive(Debug, Default)]
+pub struct SealedBefore {
+    /// Cells by window start (Unix s).
+    cells: BTreeMap<u64, HashSet<(String, SpecHash)>>,
+    /// End of the newest window, Unix s.
+    end_s: Option<u64>,
+}
+
+impl SealedBefore {
+    /// Notes a report of the spool.
+    pub fn note(&mut self, report: &Report) {
+        let cells = self.cells.entry(report.head.window_start_s).or_default();
+        cells.extend(report.cells.iter().map(|cell| (cell.probe.clone(), cell.spec)));
+        let end_s = report.head.window_start_s + u64::from(report.head.window_s);
+        self.end_s = self.end_s.max(Some(end_s));
+    }
+
+    /// Forgets the oldest window: the records that were read may begin in its middle.
+    pub fn forget_oldest(&mut self) {
+        self.cells.pop_first();
+    }
+
+    /// Start of the newest window that was noted, Unix s.
+    #[must_use]
+    pub fn newest_s(&self) -> Option<u64> {
+        self.cells.last_key_value().map(|(start_s, _)| *start_s)
+    }
+
+    /// End of the newest sealed window, Unix s.
+    #[must_use]
+    pub const fn end_s(&self) -> Option<u64> {
+        self.end_s
+    }
+}
+
+/// The account of a downtime, window by window, so that a day of it never stands in memory.
+#[derive(Debug)]
+pub struct Recovery {
+    eras: Vec<Era>,
+    sealed: SealedBefore,
+    next_s: u64,
+    now_ns: u64,
+    /// Windows from here on were never sealed, Unix s.
+    unsealed_from_s: u64,
+}
+
+impl Recovery {
+    /// The account at an instant (Unix ns), for the plans that were in force (ascending).
+    #[must_use]
+    pub fn new(eras: Vec<Era>, sealed: SealedBefore, now_ns: u64) -> Self {
+        let now_s = now_ns / NS_PER_S;
+        let earliest_s = now_s.saturating_sub(AGENT_DOWN_MAX_S);
+        let first_era_s = eras.first().map_or(now_s, |era| era.from_s);
+        let unsealed_from_s = sealed.end_s.unwrap_or(first_era_s).max(earliest_s);
+        let oldest_noted_s = sealed.cells.first_key_value().map(|(start_s, _)| *start_s);
+        let next_s = oldest_noted_s.unwrap_or(unsealed_from_s).min(unsealed_from_s);
+        Self { eras, sealed, next_s, now_ns, unsealed_from_s }
+    }
+
+    /// From which instant (Unix ns) the schedule may run: now, or the end of a window that was sealed early.
+    #[must_use]
+    pub fn resume_ns(&self) -> u64 {
+        self.sealed.end_s.unwrap_or(0).saturating_mul(NS_PER_S).max(self.now_ns)
+    }
+
+    /// Since when nothing was sealed, Unix s; `None` when nothing was due since.
+    #[must_use]
+    pub fn down_since_s(&self) -> Option<u64> {
+        let first_due_s = self.eras.first().map(|era| era.from_s)?.max(self.unsealed_from_s);
+        (first_due_s.saturating_mul(NS_PER_S) < self.now_ns).then_some(first_due_s)
+    }
+
+    /// What of the window that is open now was due before now.
+    #[must_use]
+    pub fn open_window(&self) -> Vec<(Arc<Task>, u32)> {
+        let Some(era) = self.era(self.now_ns / NS_PER_S) else { return Vec::new() };
+        let start_s = start_s(self.now_ns / NS_PER_S, era.window_s);
+        if start_s < self.unsealed_from_s {
+            return Vec::new();
+        }
+        due(era, start_s.saturating_mul(NS_PER_S), self.now_ns).collect()
+    }
+
+    fn era(&self, at_s: u64) -> Option<&Era> {
+        self.eras.iter().rev().find(|era| era.from_s <= at_s)
+    }
+}
+
+impl Iterator for Recovery {
+    /// A window that has ended.
+    type Item = Sealed;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let era = match self.era(self.next_s) {
+                Some(era) => era,
+                None => {
+                    // Nothing was in force yet: go on where something was.
+                    self.next_s = self
+                        .eras
+                        .iter()
+                        .map(|era| era.from_s)
+                        .find(|from_s| *from_s > self.next_s)?;
+                    continue;
+                }
+            };
+            let window_start_s = start_s(self.next_s, era.window_s);
+            let end_s = window_start_s + u64::from(era.window_s);
+            if end_s.saturating_mul(NS_PER_S) > self.now_ns {
+                return None;
+            }
+            let lost = self.lost_cells(era, window_start_s, end_s);
+            let (window_s, plan_hash) = (era.window_s, era.plan_hash.clone());
+            let whole = window_start_s >= self.unsealed_from_s;
+            self.next_s = end_s;
+            if whole || !lost.is_empty() {
+                let (stragglers_follow, start_lag_max_ns) = (false, 0);
+                return Some(Sealed {
+                    window_start_s,
+                    window_s,
+                    plan_hash,
+                    cells: lost,
+                    stragglers_follow,
+                    start_lag_max_ns,
+                });
+            }
+        }
+    }
+}
+
+impl Recovery {
+    fn lost_cells(
+        &self,
+        era: &Era,
+        window_start_s: u64,
+        end_s: u64,
+    ) -> Vec<probefleet_proto::report::Cell> {
+        let reported = self.sealed.cells.get(&window_start_s);
+        if reported.is_none() && window_start_s < self.unsealed_from_s {
+            return Vec::new();
+        }
+        due(era, window_start_s.saturating_mul(NS_PER_S), end_s.saturating_mul(NS_PER_S))
+            .filter(|(task, _)| {
+                let key = (task.series.probe.clone(), task.series.spec);
+                !reported.is_some_and(|reported| reported.contains(&key))
+            })
+            .map(|(task, count)| {
+                let mut cell = task.series.empty_cell();
+                add_missed(&mut cell, MissedReason::AgentDown, count);
+                cell
+            })
+            .collect()
+    }
+}
+
+/// The tasks with instants in `[from_ns, until_ns)`, and how many.
+pub(super) fn due(
+    era: &Era,
+    from_ns: u64,
+    until_ns: u64,
+) -> impl Iterator<Item = (Arc<Task>, u32)> {
+    era.tasks.iter().filter_map(move |task| {
+        let count = u32::try_from(task.grid.count(from_ns, until_ns)).unwrap_or(u32::MAX);
+        (count > 0).then(|| (Arc::clone(task), count))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use probefleet_proto::plan::AgentPlan;
+    use probefleet_proto::report::{Cell, Head, OtherKind};
+    use serde_json::json;
+
+    const WIDTH_S: u64 = 10;
+
+    /// Two probes: `a` every 2 s, `b` every 7 s.
+    fn era(from_s: u64) -> Era {
+        let probe = |name: &str, every: &str| json!({"at_most_ns": {}, "every": every, "http": {"url": "http://127.0.0.1/"}, "name": name, "timeout": "1s"});
+        let plan = json!({"probes": [probe("a", "2s"), probe("b", "7s")], "version": 1, "window_s": WIDTH_S});
+        let plan = AgentPlan::from_canonical_json(&probefleet_proto::plan::canonical_json(&plan))
+            .expect("valid");
+        let tasks = crate::task::build(&plan, &[9; 16]).expect("valid");
+        Era { from_s, window_s: 10, plan_hash: vec![1; 32], tasks }
+    }
+
+    fn report(window_start_s: u64, probes: &[&str]) -> Report {
+        let era = era(0);
+        let cells = era.tasks.iter().filter(|task| probes.contains(&task.series.probe.as_str()));
+        Report {
+            head: Head { window_start_s, window_s: 10, ..Head::default() },
+            cells: cells.map(|task| task.series.empty_cell()).collect(),
+        }
+    }
+
+    fn sealed_before(reports: &[Report]) -> SealedBefore {
+        let mut sealed = SealedBefore::default();
+        reports.iter().for_each(|report| sealed.note(report));
+        sealed
+    }
+
+    fn missed(cells: &[Cell]) -> u64 {
+        cells.iter().map(|cell| cell.count(OtherKind::Missed)).sum()
+    }
+
+    /// What the schedule alone says was due in a stretch.
+    fn scheduled(from_s: u64, until_s: u64) -> u64 {
+        let count = |task: &Arc<Task>| task.grid.count(from_s * NS_PER_S, until_s * NS_PER_S);
+        era(0).tasks.iter().map(count).sum()
+    }
+
+    #[test]
+    fn windows_after_the_last_sealed_one_are_missed_whole() {
+        let sealed = sealed_before(&[report(1_000, &["a", "b"])]);
+        let recovery = Recovery::new(vec![era(500)], sealed, 1_043 * NS_PER_S);
+        assert_eq!(recovery.down_since_s(), Some(1_010));
+        assert_eq!(recovery.resume_ns(), 1_043 * NS_PER_S);
+        let open: u32 = recovery.open_window().iter().map(|(_, count)| count).sum();
+        assert_eq!(u64::from(open), scheduled(1_040, 1_043));
+        let windows: Vec<Sealed> = recovery.collect();
+        assert_eq!(
+            windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(),
+            [1_010, 1_020, 1_030]
+        );
+        assert_eq!(windows.iter().map(|w| missed(&w.cells)).sum::<u64>(), scheduled(1_010, 1_040));
+    }
+
+    #[test]
+    fn stragglers_that_never_followed_are_missed() {
+        let sealed = sealed_before(&[report(1_000, &["a"]), report(1_010, &["a", "b"])]);
+        let windows: Vec<Sealed> =
+            Recovery::new(vec![era(500)], sealed, 1_021 * NS_PER_S).collect();
+        assert_eq!(windows.len(), 1);
+        assert_eq!((windows[0].window_start_s, windows[0].cells[0].probe.as_str()), (1_000, "b"));
+    }
+
+    #[test]
+    fn after_a_clean_stop_the_open_window_is_not_run_again() {
+        let sealed = sealed_before(&[report(1_000, &["a", "b"])]);
+        let recovery = Recovery::new(vec![era(500)], sealed, 1_004 * NS_PER_S);
+        assert_eq!(recovery.resume_ns(), 1_010 * NS_PER_S);
+        assert_eq!((recovery.down_since_s(), recovery.open_window().len()), (None, 0));
+        assert_eq!(recovery.count(), 0);
+    }
+
+    #[test]
+    fn a_plan_of_which_nothing_was_sealed_counts_from_its_edge() {
+        let recovery = Recovery::new(vec![era(1_000)], SealedBefore::default(), 1_025 * NS_PER_S);
+        let windows: Vec<Sealed> = recovery.collect();
+        assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_000, 1_010]);
+    }
+
+    #[test]
+    fn nothing_is_due_before_the_first_plan_or_more_than_a_day_ago() {
+        assert_eq!(Recovery::new(Vec::new(), SealedBefore::default(), 1_025 * NS_PER_S).count(), 0);
+        assert_eq!(
+            Recovery::new(vec![era(2_000)], SealedBefore::default(), 1_025 * NS_PER_S).count(),
+            0
+        );
+        let now_s = 1_000_000;
+        let recovery = Recovery::new(vec![era(10)], SealedBefore::default(), now_s * NS_PER_S);
+        assert_eq!(recovery.count() as u64, AGENT_DOWN_MAX_S / WIDTH_S);
+    }
+
+    #[test]
+    fn a_change_of_plan_while_down_splits_the_account() {
+        let mut later = era(1_020);
+        later.tasks.retain(|task| task.series.probe == "a");
+        let sealed = sealed_before(&[report(1_000, &["a", "b"])]);
+        let windows: Vec<Sealed> =
+            Recovery::new(vec![era(500), later], sealed, 1_040 * NS_PER_S).collect();
+        assert_eq!(windows.len(), 3);
+        assert!(windows[1..].iter().all(|w| w.cells.iter().all(|cell| cell.probe == "a")));
+    }
+}

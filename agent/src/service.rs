@@ -1,0 +1,245 @@
+//! The service: everything wired, in the order of the data.
+
+use crate::applied::{Applied, AppliedPlans};
+use crate::config::Config;
+use crate::identity::{Identity, IdentityError, kept_agent_id};
+use crate::policy::{Permission, Policy, PolicyError};
+use crate::probe::Environment;
+use crate::runner::{
+    Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, run_sealer,
+};
+use crate::spool::{Limits, Recovered, Spool, SpoolError, SpoolHandle};
+use crate::task;
+use crate::uplink::{Links, Uplink, UplinkConfig, UplinkError};
+use probefleet_proto::clock::{Clock, unix_now_ns};
+use probefleet_proto::record::Kind;
+use probefleet_proto::report::Report;
+use probefleet_proto::v1;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+/// Closed windows that may wait for the disk: more wait in the runner, where they are still counted, not encoded.
+const SEALS_MAX: usize = 64;
+/// Records read back at a time when the agent takes up where it stopped.
+const READ_BACK: u64 = 64;
+/// Payload bytes of them at a time.
+const READ_BACK_BYTES: usize = 1 << 20;
+
+/// Why the agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The state directory.
+    #[error("cannot use the state directory {path}: {source}")]
+    StateDir {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The certificate.
+    #[error("cannot read the certificate {path}: {source}")]
+    Certificate {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Who this agent is.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The policy file.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The uplink.
+    #[error(transparent)]
+    Uplink(#[from] UplinkError),
+}
+
+/// Runs the agent until `shutdown`; then everything measured is on disk, and delivered as far as the collector takes it
+/// within two seconds.
+///
+/// # Errors
+/// [`ServiceError`] when it cannot start.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServiceError> {
+    let policy = Policy::load(&config.policy_file)?;
+    create_state_dir(&config.state_dir)?;
+    let agent_id = agent_id(&config)?;
+    let environment = Environment::new(Permission::Policy(policy));
+    let (spool, recovered) = open_spool(&config)?;
+    let (uplink, views) = Uplink::new(uplink_config(&config, agent_id))?;
+    let clock = Clock::start();
+    let applied = kept_plans(&config.state_dir);
+    let eras = build_eras(&applied, agent_id.as_bytes(), &environment);
+    let sealed = read_back(&spool, &recovered).await?;
+    let recovery = Recovery::new(eras.clone(), sealed, clock.now_ns());
+    let (ports, links, seals) = channels(clock);
+    info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, "the agent runs");
+
+    announce_start(&ports.seals, &recovery, clock.now_ns()).await;
+    let parts = Parts { agent_id: *agent_id.as_bytes(), environment, clock, applied, eras };
+    let runner = Runner::new(parts, &recovery, ports);
+    let sealer = tokio::spawn(run_sealer(spool.clone(), recovery, seals, views.offset));
+    let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
+    let delivery = tokio::spawn(uplink.run(spool.clone(), links, async {
+        uplink_stopped.await.unwrap_or_default();
+    }));
+
+    runner.run(shutdown).await;
+    // The runner's end of `seals` is gone: the sealer ends when everything measured is on disk.
+    report_fault(sealer.await, "sealer");
+    drop(stop_uplink);
+    report_fault(delivery.await, "uplink");
+    spool.close().await?;
+    info!("the agent has stopped");
+    Ok(())
+}
+
+fn report_fault(ended: Result<(), tokio::task::JoinError>, part: &str) {
+    if let Err(error) = ended {
+        tracing::error!(%error, part, "a part of the agent ended by a fault of this program");
+    }
+}
+
+fn create_state_dir(path: &Path) -> Result<(), ServiceError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|source| ServiceError::StateDir { path: path.to_owned(), source })
+}
+
+/// By its certificate; without one, by the id that was made at its first start.
+fn agent_id(config: &Config) -> Result<Uuid, ServiceError> {
+    let Some(tls) = &config.tls else {
+        return Ok(kept_agent_id(&config.state_dir, unix_now_ns())?);
+    };
+    let pem = std::fs::read(&tls.cert_file)
+        .map_err(|source| ServiceError::Certificate { path: tls.cert_file.clone(), source })?;
+    Ok(Identity::of_certificate(&pem)?.agent_id)
+}
+
+fn open_spool(config: &Config) -> Result<(SpoolHandle, Recovered), ServiceError> {
+    let dir = config.state_dir.join("spool");
+    let limits = match config.spool_max_bytes {
+        Some(bytes) => Limits::new(bytes),
+        None => Limits::of_file_system(&config.state_dir)?,
+    };
+    Ok(Spool::open(&dir, limits)?)
+}
+
+fn uplink_config(config: &Config, agent_id: Uuid) -> UplinkConfig {
+    UplinkConfig {
+        collector: config.collector.clone(),
+        tls: config.tls.clone(),
+        agent_id,
+        boot_id: *Uuid::now_v7().as_bytes(),
+        name: config.name.to_string(),
+        labels: config.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// The plans that were kept. Damage costs the account of a downtime, not the measuring: the collector sends the plan
+/// again.
+fn kept_plans(state_dir: &Path) -> AppliedPlans {
+    AppliedPlans::load(state_dir).unwrap_or_else(|error| {
+        warn!(%error, "the kept plans cannot be used; waiting for the collector's");
+        AppliedPlans::none(state_dir)
+    })
+}
+
+fn build_eras(applied: &AppliedPlans, agent_id: &[u8; 16], environment: &Environment) -> Vec<Era> {
+    let build = |kept: &Applied| match task::build(&kept.plan, agent_id) {
+        Ok(tasks) => {
+            let (from_s, window_s) = (kept.from_s, kept.plan.window_s);
+            Some(Era { from_s, window_s, plan_hash: kept.hash.to_vec(), tasks })
+        }
+        Err(problems) => {
+            warn!(%problems, "a kept plan cannot be run by this version");
+            None
+        }
+    };
+    let eras: Vec<Era> = applied.list().iter().filter_map(build).collect();
+    if let Some(newest) = eras.last() {
+        task::prepare(&newest.tasks, environment);
+    }
+    eras
+}
+
+/// What the newest records say was sealed, far enough back that no straggler can be older.
+async fn read_back(
+    spool: &SpoolHandle,
+    recovered: &Recovered,
+) -> Result<SealedBefore, ServiceError> {
+    let mut reports: Vec<Report> = Vec::new();
+    let mut from = recovered.next_seq;
+    let oldest = recovered.oldest_seq.max(1);
+    while from > oldest && !reaches_back(&reports) {
+        let until = from;
+        from = from.saturating_sub(READ_BACK).max(oldest);
+        let mut seq = from;
+        while seq < until {
+            let records = spool.read_from(seq, READ_BACK_BYTES).await?;
+            let Some(last) = records.last() else { break };
+            seq = last.seq_to + 1;
+            let in_reach =
+                records.iter().filter(|record| record.kind == Kind::Report && record.seq < until);
+            reports.extend(in_reach.filter_map(|record| Report::decode(&record.payload).ok()));
+        }
+    }
+    let mut sealed = SealedBefore::default();
+    reports.iter().for_each(|report| sealed.note(report));
+    if from > 1 {
+        sealed.forget_oldest();
+    }
+    Ok(sealed)
+}
+
+fn reaches_back(reports: &[Report]) -> bool {
+    let starts = || reports.iter().map(|report| report.head.window_start_s);
+    match (starts().min(), starts().max()) {
+        (Some(oldest_s), Some(newest_s)) => newest_s - oldest_s > STRAGGLERS_S,
+        _ => false,
+    }
+}
+
+/// Both ends of every channel between runner, sealer and uplink.
+fn channels(clock: Clock) -> (Ports, Links, mpsc::Receiver<Seal>) {
+    let (plans_in, plans) = mpsc::channel(1);
+    let (applied, applied_out) = mpsc::channel(1);
+    let (plan_hash, plan_hash_out) = watch::channel(Vec::new());
+    let (status, status_out) = watch::channel(v1::Status::default());
+    let (clock, clock_out) = watch::channel(clock);
+    let (seals, seals_out) = mpsc::channel(SEALS_MAX);
+    let ports = Ports { plans, applied, plan_hash, status, clock, seals };
+    let links = Links {
+        plans: plans_in,
+        applied: applied_out,
+        plan_hash: plan_hash_out,
+        status: status_out,
+        clock: clock_out,
+    };
+    (ports, links, seals_out)
+}
+
+async fn announce_start(seals: &mpsc::Sender<Seal>, recovery: &Recovery, now_ns: u64) {
+    let start = Seal::Event {
+        what: "start",
+        wall_time_ns: now_ns,
+        detail: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let down = recovery.down_since_s().map(|since_s| Seal::Event {
+        what: "agent_down",
+        wall_time_ns: now_ns,
+        detail: format!("nothing was sealed since {since_s} (Unix s)"),
+    });
+    for event in down.into_iter().chain([start]) {
+        if seals.send(event).await.is_err() {
+            warn!("the spool has ended before the start was on record");
+        }
+    }
+}

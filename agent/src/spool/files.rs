@@ -1,0 +1,231 @@
+//! The few file operations of the spool, each with its name and path in the error.
+
+use super::SpoolError;
+use probefleet_proto::record::SpoolId;
+use rustix::fs::FlockOperation;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Most bytes of a segment that are read: more than any segment that this program writes, so that a file that grew
+/// without end costs no memory. What lies behind counts as damaged.
+const SEGMENT_READ_MAX_BYTES: u64 = 4 << 20;
+const LOCK_FILE: &str = "lock";
+const SEGMENT: &str = "seg";
+const GAP: &str = "gap";
+/// Ends the name of a mended segment that has not yet taken the damaged one's place.
+pub(super) const MENDED_SUFFIX: &str = ".new";
+/// Ends the name of a file that could not be read whole. Nothing here ever deletes one.
+const QUARANTINE_SUFFIX: &str = ".quarantine";
+
+/// Gives an I/O error its place.
+pub(super) trait At<T> {
+    /// Names what was done to which file.
+    fn at(self, what: &'static str, path: &Path) -> Result<T, SpoolError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T, SpoolError> {
+        self.map_err(|source| SpoolError::Io { what, path: path.to_owned(), source })
+    }
+}
+
+/// What a file's name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// Records `first_seq` and on.
+    Segment { first_seq: u64 },
+    /// One gap in place of the segments that held these records.
+    Gap { first_seq: u64, last_seq: u64 },
+}
+
+impl Name {
+    pub(super) fn parse(name: &OsStr) -> Option<Self> {
+        let (stem, kind) = name.to_str()?.rsplit_once('.')?;
+        let parsed = match kind {
+            SEGMENT => Self::Segment { first_seq: stem.parse().ok()? },
+            GAP => {
+                let (first, last) = stem.split_once('-')?;
+                Self::Gap { first_seq: first.parse().ok()?, last_seq: last.parse().ok()? }
+            }
+            _ => return None,
+        };
+        (name.to_str() == Some(parsed.file_name().as_str())).then_some(parsed)
+    }
+
+    pub(super) fn file_name(self) -> String {
+        match self {
+            Self::Segment { first_seq } => format!("{first_seq:010}.{SEGMENT}"),
+            Self::Gap { first_seq, last_seq } => format!("{first_seq:010}-{last_seq:010}.{GAP}"),
+        }
+    }
+
+    pub(super) const fn first_seq(self) -> u64 {
+        match self {
+            Self::Segment { first_seq } | Self::Gap { first_seq, .. } => first_seq,
+        }
+    }
+}
+
+/// The lock on a spool's folder; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says which process has it.
+    pub(super) fn take(dir: &Path) -> Result<Self, SpoolError> {
+        let path = dir.join(LOCK_FILE);
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .at("open", &path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut owner = String::new();
+                (&file).take(32).read_to_string(&mut owner).at("read", &path)?;
+                let owner = owner.trim().parse().ok();
+                return Err(SpoolError::Locked { dir: dir.to_owned(), owner });
+            }
+            Err(errno) => return Err(io::Error::from(errno)).at("lock", &path),
+        }
+        file.set_len(0).at("write", &path)?;
+        file.rewind().at("write", &path)?;
+        writeln!(file, "{}", std::process::id()).at("write", &path)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Makes a folder, durably.
+pub(super) fn make_dir(dir: &Path) -> Result<(), SpoolError> {
+    std::fs::create_dir_all(dir).at("make", dir)?;
+    dir.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes the entries of a folder durable.
+pub(super) fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
+    File::open(dir).and_then(|folder| folder.sync_all()).at("sync", dir)
+}
+
+/// Makes a file that was not there, with these bytes, durable with its name.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<File, SpoolError> {
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).create_new(true).open(path).at("make", path)?;
+    file.write_all(bytes).at("write", path)?;
+    file.sync_data().at("sync", path)?;
+    path.parent().map_or(Ok(()), sync_dir)?;
+    Ok(file)
+}
+
+/// The bytes of a segment, as many as any segment may have.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, SpoolError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(SEGMENT_READ_MAX_BYTES).read_to_end(&mut bytes))
+        .at("read", path)?;
+    Ok(bytes)
+}
+
+/// Deletes a file that is no longer needed; one that is already gone is no error.
+pub(super) fn unlink(path: &Path) -> Result<(), SpoolError> {
+    match std::fs::remove_file(path) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.at("delete", path),
+    }
+}
+
+/// Sets a file aside under a name of its own, and returns that. Durable with the next [`sync_dir`].
+pub(super) fn quarantine(path: &Path) -> Result<PathBuf, SpoolError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(QUARANTINE_SUFFIX);
+    let mut target = PathBuf::from(&name);
+    let mut copy = 1_u32;
+    while target.exists() {
+        copy = copy.saturating_add(1);
+        let mut numbered = name.clone();
+        numbered.push(format!("{copy}"));
+        target = PathBuf::from(numbered);
+    }
+    std::fs::rename(path, &target).at("rename", path)?;
+    Ok(target)
+}
+
+/// Whether a file was set aside by [`quarantine`].
+pub(super) fn is_quarantined(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains(QUARANTINE_SUFFIX))
+}
+
+/// The folders of live spools under the spool's folder, with their identities.
+pub(super) fn live_spools(dir: &Path) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).at("list", dir)? {
+        let entry = entry.at("list", dir)?;
+        if let Some(spool_id) = entry.file_name().to_str().and_then(parse_id) {
+            found.push((spool_id, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// An identity as a folder's name.
+pub(super) fn id_text(spool_id: &SpoolId) -> String {
+    spool_id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_id(text: &str) -> Option<SpoolId> {
+    let bytes = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
+    (id_text(&bytes) == text).then_some(bytes)
+}
+
+/// 16 bytes from the kernel's generator: two spools must never share an identity.
+pub(super) fn random_id() -> Result<SpoolId, SpoolError> {
+    let path = Path::new("/dev/urandom");
+    let mut id = [0; 16];
+    File::open(path).and_then(|mut source| source.read_exact(&mut id)).at("read", path)?;
+    Ok(id)
+}
+
+/// Bytes of the file system that holds a folder.
+pub(super) fn file_system_bytes(dir: &Path) -> Result<u64, SpoolError> {
+    let stat = rustix::fs::statvfs(dir).map_err(io::Error::from).at("measure", dir)?;
+    Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for name in [
+            Name::Segment { first_seq: 1 },
+            Name::Segment { first_seq: u64::MAX },
+            Name::Gap { first_seq: 3, last_seq: 12_345_678_901 },
+        ] {
+            assert_eq!(Name::parse(OsStr::new(&name.file_name())), Some(name));
+        }
+        for other in ["1.seg", "0000000001.seg.new", "0000000001.seg.quarantine", "lock", "x.gap"] {
+            assert_eq!(Name::parse(OsStr::new(other)), None, "{other}");
+        }
+        assert_eq!(parse_id(&id_text(&[0xa5; 16])), Some([0xa5; 16]));
+        assert_eq!(parse_id("a5.forked"), None);
+    }
+
+    #[test]
+    fn a_second_owner_is_told_the_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let lock = Lock::take(dir.path()).expect("free");
+        let refused = Lock::take(dir.path()).expect_err("taken").to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(lock);
+        Lock::take(dir.path()).expect("free again");
+    }
+}

@@ -1,0 +1,441 @@
+//! The segments of one spool and what may be done with them. Blocking: only the spool's thread calls it.
+
+mod leave;
+
+use super::files::{self, At as _, Name};
+use super::gap::Place;
+use super::scan::{Frame, Scan, mend, report_of, stored_at};
+use super::segment::{Header, encode_record};
+use super::{Limits, SpoolError, SpoolState};
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Most records in one answer: with payloads of a few bytes a limit in bytes alone would not bound it.
+const READ_MAX_RECORDS: usize = 256;
+
+/// One file: a segment, or the gap that replaced some.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    /// Its name.
+    pub(super) name: Name,
+    /// Sequence behind its last record; `first_seq` while it is empty.
+    pub(super) next_seq: u64,
+    /// Hash of the record before its first.
+    pub(super) prev_hash: Hash,
+    /// Bytes on disk.
+    pub(super) bytes: u64,
+    /// Bytes of payloads.
+    pub(super) payload_bytes: u64,
+}
+
+impl Unit {
+    const fn first_seq(&self) -> u64 {
+        self.name.first_seq()
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.next_seq == self.name.first_seq()
+    }
+}
+
+/// One spool on disk.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// The folder of all spools.
+    root: PathBuf,
+    limits: Limits,
+    spool_id: SpoolId,
+    /// Dense: each begins where the one before ends.
+    units: VecDeque<Unit>,
+    /// The last unit, open for appending; none until the next append makes a new one.
+    active: Option<File>,
+    next_seq: u64,
+    head_hash: Hash,
+    /// Highest sequence known to be acknowledged; none until the collector has said so.
+    acked: Option<u64>,
+    /// Payload bytes of acknowledged records in the unit that also holds others.
+    acked_payload_bytes: u64,
+    oldest_unsent_s: Option<u64>,
+    _lock: files::Lock,
+}
+
+/// What recovery found of a spool that can be continued.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) spool_id: SpoolId,
+    pub(super) units: VecDeque<Unit>,
+    pub(super) active: Option<File>,
+    pub(super) next_seq: u64,
+    pub(super) head_hash: Hash,
+}
+
+impl Found {
+    /// A spool that holds nothing yet.
+    pub(super) fn nothing(spool_id: SpoolId) -> Self {
+        let head_hash = genesis_hash(&spool_id);
+        Self { spool_id, units: VecDeque::new(), active: None, next_seq: 1, head_hash }
+    }
+}
+
+impl Store {
+    pub(super) fn new(
+        root: &Path,
+        limits: Limits,
+        found: Found,
+        lock: files::Lock,
+    ) -> Result<Self, SpoolError> {
+        let mut store = Self {
+            root: root.to_owned(),
+            limits,
+            spool_id: found.spool_id,
+            units: found.units,
+            active: found.active,
+            next_seq: found.next_seq,
+            head_hash: found.head_hash,
+            acked: None,
+            acked_payload_bytes: 0,
+            oldest_unsent_s: None,
+            _lock: lock,
+        };
+        store.refresh_unsent()?;
+        Ok(store)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.join(files::id_text(&self.spool_id))
+    }
+
+    fn path(&self, name: Name) -> PathBuf {
+        self.dir().join(name.file_name())
+    }
+
+    pub(super) fn state(&self) -> SpoolState {
+        let payload: u64 = self.unacked_units().map(|unit| unit.payload_bytes).sum();
+        SpoolState {
+            spool_id: self.spool_id,
+            oldest_seq: self.oldest_seq(),
+            next_seq: self.next_seq,
+            head_hash: self.head_hash,
+            bytes: self.bytes(),
+            unacked_bytes: payload.saturating_sub(self.acked_payload_bytes),
+            oldest_unsent_s: self.oldest_unsent_s,
+        }
+    }
+
+    fn oldest_seq(&self) -> u64 {
+        self.units.iter().find(|unit| !unit.is_empty()).map_or(0, Unit::first_seq)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.units.iter().map(|unit| unit.bytes).sum()
+    }
+
+    fn unacked_units(&self) -> impl Iterator<Item = &Unit> {
+        let acked = self.acked.unwrap_or(0);
+        self.units.iter().filter(move |unit| unit.next_seq > acked.saturating_add(1))
+    }
+
+    /// Appends records and makes them durable; all of them or none.
+    ///
+    /// A write or sync that failed is never repeated on that file: the kernel may have marked the lost pages clean. The
+    /// records go to a new segment instead, which takes over from the first of them, and what the old one holds behind
+    /// that point is ignored from then on. If that fails too the caller is told, and the numbers stay free: nothing of it
+    /// was sent.
+    pub(super) fn append(
+        &mut self,
+        items: &[(Kind, Vec<u8>)],
+    ) -> Result<Vec<(u64, Hash)>, SpoolError> {
+        let (bytes, sealed, payload_bytes) = self.seal(items);
+        if let Err(first) = self.write(&bytes) {
+            tracing::error!(error = %first, "a write to the spool failed; trying a new segment");
+            self.abandon_active();
+            if first.is_full() {
+                self.drop_acknowledged(0)?;
+            }
+            if let Err(second) = self.write(&bytes) {
+                self.abandon_active();
+                return Err(second);
+            }
+        }
+        if let Some((seq, hash)) = sealed.last() {
+            (self.next_seq, self.head_hash) = (seq + 1, *hash);
+        }
+        if let Some(unit) = self.units.back_mut() {
+            unit.next_seq = self.next_seq;
+            unit.bytes = unit.bytes.saturating_add(len_u64(&bytes));
+            unit.payload_bytes = unit.payload_bytes.saturating_add(payload_bytes);
+        }
+        if self.oldest_unsent_s.is_none() {
+            self.refresh_unsent()?;
+        }
+        Ok(sealed)
+    }
+
+    /// The bytes of the next records, with their numbers and hashes.
+    fn seal(&self, items: &[(Kind, Vec<u8>)]) -> (Vec<u8>, Vec<(u64, Hash)>, u64) {
+        let (mut bytes, mut sealed, mut payload_bytes) = (Vec::new(), Vec::new(), 0_u64);
+        let (mut seq, mut prev_hash) = (self.next_seq, self.head_hash);
+        for (kind, payload) in items {
+            let (payload, signature) = (payload.clone(), Vec::new());
+            let record = Record { seq, seq_to: seq, kind: *kind, prev_hash, payload, signature };
+            encode_record(&record, &mut bytes);
+            payload_bytes = payload_bytes.saturating_add(len_u64(&record.payload));
+            prev_hash = record.content_hash(&self.spool_id);
+            sealed.push((seq, prev_hash));
+            seq += 1;
+        }
+        (bytes, sealed, payload_bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        let full = self.units.back().is_some_and(|unit| {
+            !unit.is_empty()
+                && unit.bytes.saturating_add(len_u64(bytes)) > self.limits.segment_bytes
+        });
+        if full {
+            self.active = None;
+        }
+        let name = match (&self.active, self.units.back()) {
+            (Some(_), Some(unit)) => unit.name,
+            _ => self.roll()?,
+        };
+        let path = self.path(name);
+        let Some(active) = &mut self.active else { return Err(SpoolError::Closed) };
+        active.write_all(bytes).at("write", &path)?;
+        active.sync_data().at("sync", &path)
+    }
+
+    /// Begins a new segment at `next_seq`.
+    fn roll(&mut self) -> Result<Name, SpoolError> {
+        let name = Name::Segment { first_seq: self.next_seq };
+        let header =
+            Header { spool_id: self.spool_id, first_seq: self.next_seq, prev_hash: self.head_hash };
+        let bytes = header.encode();
+        let path = self.path(name);
+        let file = match files::create(&path, &bytes) {
+            Ok(file) => file,
+            Err(error) => {
+                // Half a header holds nothing, and would be in the way of the next try. `AlreadyExists` is not ours.
+                if !error.is_exists()
+                    && let Err(kept) = files::unlink(&path)
+                {
+                    tracing::warn!(error = %kept, "an unfinished segment stays behind");
+                }
+                return Err(error);
+            }
+        };
+        self.units.push_back(Unit {
+            name,
+            next_seq: self.next_seq,
+            prev_hash: self.head_hash,
+            bytes: len_u64(&bytes),
+            payload_bytes: 0,
+        });
+        self.active = Some(file);
+        Ok(name)
+    }
+
+    /// Never writes to the active segment again. One without a durable record holds nothing that was promised, and its
+    /// name is needed.
+    fn abandon_active(&mut self) {
+        if self.active.take().is_none() {
+            return;
+        }
+        if let Some(unit) = self.units.pop_back_if(|unit| unit.is_empty())
+            && let Err(error) = files::unlink(&self.path(unit.name))
+        {
+            tracing::warn!(%error, "a segment that could not be written stays behind");
+        }
+    }
+
+    /// From now on each write to the active segment fails as on a full disk.
+    #[cfg(test)]
+    pub(super) fn break_active(&mut self) {
+        self.active =
+            Some(std::fs::OpenOptions::new().append(true).open("/dev/full").expect("a device"));
+    }
+
+    /// Durable records from `seq` on.
+    pub(super) fn read_from(
+        &mut self,
+        seq: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Record>, SpoolError> {
+        let Some(index) = self.unit_of(seq) else {
+            return if seq == self.next_seq {
+                Ok(Vec::new())
+            } else {
+                Err(SpoolError::NotHeld(seq))
+            };
+        };
+        let (bytes, scan) = self.load(index)?;
+        let (mut records, mut total) = (Vec::new(), 0_usize);
+        let mut expected: Option<Hash> = None;
+        for span in scan.spans.iter().skip_while(|span| span.seq < seq) {
+            let record = stored_at(&bytes, span).ok_or(SpoolError::NotHeld(span.seq))?.to_record();
+            total = total.saturating_add(record.payload.len());
+            if !records.is_empty() && (total > max_bytes || records.len() >= READ_MAX_RECORDS) {
+                break;
+            }
+            if expected.is_some_and(|hash| hash != record.prev_hash) {
+                return Err(SpoolError::Chain(record.seq));
+            }
+            expected =
+                Some(record.hash(&self.spool_id).map_err(|_| SpoolError::Chain(record.seq))?);
+            records.push(record);
+        }
+        match records.first() {
+            Some(first) if first.seq == seq => Ok(records),
+            _ => Err(SpoolError::NotHeld(seq)),
+        }
+    }
+
+    /// Hash of the record that ends at `seq`.
+    pub(super) fn hash_of(&mut self, seq: u64) -> Result<Option<Hash>, SpoolError> {
+        let behind = seq.saturating_add(1);
+        if behind == self.next_seq {
+            return Ok(Some(self.head_hash));
+        }
+        let Some(index) = self.unit_of(behind) else { return Ok(None) };
+        if self.units[index].first_seq() == behind {
+            return Ok(Some(self.units[index].prev_hash));
+        }
+        let (_, scan) = self.load(index)?;
+        Ok(scan.spans.iter().find(|span| span.seq == behind).map(|span| span.prev_hash))
+    }
+
+    fn unit_of(&self, seq: u64) -> Option<usize> {
+        self.units.iter().position(|unit| (unit.first_seq()..unit.next_seq).contains(&seq))
+    }
+
+    /// The bytes of a unit and its records. Damage since the spool was opened is mended first, as at opening.
+    fn load(&mut self, index: usize) -> Result<(Vec<u8>, Scan), SpoolError> {
+        for _ in 0..2 {
+            let unit = &self.units[index];
+            let path = self.path(unit.name);
+            let bytes = files::read(&path)?;
+            let scan = Scan::of(&bytes, unit.first_seq(), unit.next_seq);
+            if !scan.damaged && scan.next_seq() == Some(unit.next_seq) {
+                return Ok((bytes, scan));
+            }
+            self.mend(index, &bytes, &scan)?;
+        }
+        Err(SpoolError::NotHeld(self.units[index].first_seq()))
+    }
+
+    fn mend(&mut self, index: usize, bytes: &[u8], scan: &Scan) -> Result<(), SpoolError> {
+        let unit = &self.units[index];
+        let behind = self.units.get(index + 1).map_or(self.head_hash, |next| next.prev_hash);
+        let frame = Frame {
+            spool_id: self.spool_id,
+            first_seq: unit.first_seq(),
+            prev_hash: Some(unit.prev_hash),
+            behind: Some((unit.next_seq, behind)),
+        };
+        let path = self.path(unit.name);
+        let (_, mended) = mend(bytes, scan, &frame).ok_or(SpoolError::NotHeld(unit.first_seq()))?;
+        if index + 1 == self.units.len() {
+            self.active = None;
+        }
+        replace(&path, &mended)?;
+        let scan = Scan::of(&mended, frame.first_seq, self.units[index].next_seq);
+        let unit = &mut self.units[index];
+        (unit.bytes, unit.payload_bytes) = (len_u64(&mended), scan.payload_bytes());
+        Ok(())
+    }
+
+    /// The newest window that a report of this spool speaks of: start and width in seconds.
+    pub(super) fn newest_window(&mut self) -> Result<Option<(u64, u32)>, SpoolError> {
+        for index in (0..self.units.len()).rev() {
+            if self.units[index].is_empty() {
+                continue;
+            }
+            let (bytes, scan) = self.load(index)?;
+            if let Some(window) = scan.newest_window(&bytes) {
+                return Ok(Some(window));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Finds the oldest report that is not acknowledged, and how much of its segment is.
+    fn refresh_unsent(&mut self) -> Result<(), SpoolError> {
+        let acked = self.acked.unwrap_or(0);
+        (self.acked_payload_bytes, self.oldest_unsent_s) = (0, None);
+        let start =
+            self.units.iter().position(|unit| unit.next_seq > acked + 1 && !unit.is_empty());
+        let Some(start) = start else { return Ok(()) };
+        for index in start..self.units.len() {
+            if self.units[index].is_empty() {
+                continue;
+            }
+            let (bytes, scan) = self.load(index)?;
+            if index == start {
+                let done = scan.spans.iter().take_while(|span| span.seq_to <= acked);
+                self.acked_payload_bytes = done.map(|span| span.payload_bytes).sum();
+            }
+            let mut open = scan.spans.iter().filter(|span| span.seq_to > acked);
+            if let Some(report) = open.find_map(|span| report_of(&bytes, span)) {
+                self.oldest_unsent_s = Some(report.window_start_s);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts a mended segment in a damaged one's place, and returns where the damaged one is now. A crash at any point leaves
+/// either the damaged one under its name or the whole of the mended one.
+pub(super) fn replace(path: &Path, mended: &[u8]) -> Result<PathBuf, SpoolError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(files::MENDED_SUFFIX);
+    let new = PathBuf::from(name);
+    files::unlink(&new)?;
+    files::create(&new, mended)?;
+    let aside = files::quarantine(path)?;
+    std::fs::rename(&new, path).at("rename", &new)?;
+    path.parent().map_or(Ok(()), files::sync_dir)?;
+    tracing::error!(file = %aside.display(), "a damaged segment was set aside; a gap stands for what is lost");
+    Ok(aside)
+}
+
+/// Writes a gap as a file of its own.
+pub(super) fn write_gap(
+    dir: &Path,
+    spool_id: SpoolId,
+    place: Place,
+    record: &Record,
+) -> Result<Unit, SpoolError> {
+    let name = Name::Gap { first_seq: place.seq, last_seq: place.seq_to };
+    let mut bytes =
+        Header { spool_id, first_seq: place.seq, prev_hash: place.prev_hash }.encode().to_vec();
+    encode_record(record, &mut bytes);
+    files::create(&dir.join(name.file_name()), &bytes)?;
+    Ok(Unit {
+        name,
+        next_seq: place.seq_to + 1,
+        prev_hash: place.prev_hash,
+        bytes: len_u64(&bytes),
+        payload_bytes: len_u64(&record.payload),
+    })
+}
+
+/// Gives a spool's folder a name under which it is never opened again.
+pub(super) fn set_aside(
+    root: &Path,
+    spool_id: &SpoolId,
+    suffix: &str,
+) -> Result<PathBuf, SpoolError> {
+    let path = root.join(files::id_text(spool_id));
+    let target = root.join(format!("{}.{suffix}", files::id_text(spool_id)));
+    std::fs::rename(&path, &target).at("rename", &path)?;
+    files::sync_dir(root)?;
+    Ok(target)
+}
+
+fn len_u64(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

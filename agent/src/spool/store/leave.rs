@@ -1,0 +1,165 @@
+//! What leaves the spool: acknowledged segments, what there is no room for, and a history that forked.
+
+use super::{Found, Store, set_aside, write_gap};
+use crate::spool::files::{self, Name};
+use crate::spool::gap::{COLLECTOR_ROLLBACK, Place, SPOOL_FULL, Totals};
+use crate::spool::scan::{report_of, stored_at};
+use crate::spool::{Retire, SpoolError};
+use probefleet_proto::record::{Hash, Kind};
+use std::ops::Range;
+use std::path::PathBuf;
+
+impl Store {
+    /// The collector has everything up to `seq`, and nothing beyond. A quarter of the budget of what it has is kept, in
+    /// case it is restored from an older copy of itself.
+    pub(in crate::spool) fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
+        self.acked = Some(seq.min(self.next_seq - 1));
+        self.drop_acknowledged(self.limits.retained_bytes())?;
+        self.refresh_unsent()
+    }
+
+    /// Unlinks acknowledged segments, oldest first, until at most `keep_bytes` of them are left.
+    pub(super) fn drop_acknowledged(&mut self, keep_bytes: u64) -> Result<(), SpoolError> {
+        let Some(acked) = self.acked else { return Ok(()) };
+        let last = self.units.len().saturating_sub(1);
+        let whole = self.units.iter().take(last).take_while(|unit| unit.next_seq <= acked + 1);
+        let mut held: u64 = whole.clone().map(|unit| unit.bytes).sum();
+        let mut gone = Vec::new();
+        for unit in whole {
+            if held <= keep_bytes {
+                break;
+            }
+            held -= unit.bytes;
+            gone.push(self.path(unit.name));
+        }
+        self.forget(0, &gone)
+    }
+
+    /// Unlinks the files of as many units, which begin at `index`.
+    fn forget(&mut self, index: usize, paths: &[PathBuf]) -> Result<(), SpoolError> {
+        for path in paths {
+            files::unlink(path)?;
+            self.units.remove(index);
+        }
+        if paths.is_empty() { Ok(()) } else { files::sync_dir(&self.dir()) }
+    }
+
+    /// Comes back below the budget: first what is acknowledged goes, then the oldest of what was surely never sent becomes
+    /// a gap, or grows the one before it.
+    pub(in crate::spool) fn enforce_budget(&mut self) -> Result<(), SpoolError> {
+        while self.bytes() > self.limits.total_bytes {
+            let excess = self.bytes() - self.limits.total_bytes;
+            let acknowledged: u64 =
+                self.bytes() - self.unacked_units().map(|unit| unit.bytes).sum::<u64>();
+            let before = self.units.len();
+            self.drop_acknowledged(acknowledged.saturating_sub(excess))?;
+            if self.units.len() < before {
+                continue;
+            }
+            let Some(range) = self.droppable() else { return Ok(()) };
+            self.collapse(range)?;
+        }
+        Ok(())
+    }
+
+    /// The units that become one gap: the first that lies beyond all that may have been sent, and, if that is a gap
+    /// already, the one behind it. Never the last one, which is being written.
+    fn droppable(&self) -> Option<Range<usize>> {
+        let mut ahead = if self.acked.is_some() {
+            self.limits.pinned_bytes()
+        } else {
+            self.limits.pinned_bytes() + self.limits.retained_bytes()
+        };
+        let acked = self.acked.unwrap_or(0);
+        let mut index = 0;
+        while ahead > 0 {
+            let unit = self.units.get(index)?;
+            if unit.next_seq > acked + 1 {
+                ahead = ahead.saturating_sub(unit.bytes);
+            }
+            index += 1;
+        }
+        let is_gap = matches!(self.units.get(index)?.name, Name::Gap { .. });
+        let end = index + 1 + usize::from(is_gap);
+        (end < self.units.len()).then_some(index..end)
+    }
+
+    fn collapse(&mut self, range: Range<usize>) -> Result<(), SpoolError> {
+        let mut totals = Totals::default();
+        for index in range.clone() {
+            let (bytes, scan) = self.load(index)?;
+            for stored in scan.spans.iter().filter_map(|span| stored_at(&bytes, span)) {
+                totals.add(stored.kind, stored.payload);
+            }
+        }
+        let (first, behind) = (&self.units[range.start], &self.units[range.end]);
+        let place = Place {
+            seq: first.first_seq(),
+            seq_to: behind.first_seq() - 1,
+            prev_hash: first.prev_hash,
+            to_hash: behind.prev_hash,
+        };
+        tracing::warn!(
+            from = place.seq,
+            to = place.seq_to,
+            "the spool is full: unsent records became a gap"
+        );
+        let unit =
+            write_gap(&self.dir(), self.spool_id, place, &totals.into_record(place, SPOOL_FULL))?;
+        let dir = self.dir();
+        let gone: Vec<_> =
+            self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
+        self.units.insert(range.start, unit);
+        for path in gone {
+            files::unlink(&path)?; // what stays behind is covered by the gap, and goes at the next opening
+        }
+        files::sync_dir(&dir)?;
+        self.refresh_unsent()
+    }
+
+    /// The collector has everything up to `seq`, which ends with `hash`, and what follows is no longer held here: a gap
+    /// fills the hole.
+    pub(in crate::spool) fn bridge(&mut self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
+        let (held, to_hash) = self
+            .units
+            .front()
+            .map_or((self.next_seq, self.head_hash), |unit| (unit.first_seq(), unit.prev_hash));
+        if seq.saturating_add(1) < held {
+            let place = Place { seq: seq + 1, seq_to: held - 1, prev_hash: hash, to_hash };
+            let until_s = self.oldest_window()?.unwrap_or(0);
+            let totals = Totals::of_windows((until_s > 0).then_some((0, until_s)));
+            let record = totals.into_record(place, COLLECTOR_ROLLBACK);
+            let unit = write_gap(&self.dir(), self.spool_id, place, &record)?;
+            self.units.push_front(unit);
+        }
+        self.release(seq)
+    }
+
+    fn oldest_window(&mut self) -> Result<Option<u64>, SpoolError> {
+        let Some(index) = self.units.iter().position(|unit| !unit.is_empty()) else {
+            return Ok(None);
+        };
+        let (bytes, scan) = self.load(index)?;
+        Ok(scan
+            .spans
+            .iter()
+            .find_map(|span| report_of(&bytes, span))
+            .map(|report| report.window_start_s))
+    }
+
+    /// Leaves this spool, kept under another name, for a new one that begins with an event saying so.
+    pub(in crate::spool) fn retire(
+        &mut self,
+        reason: Retire,
+        event: Vec<u8>,
+    ) -> Result<(), SpoolError> {
+        let spool_id = files::random_id()?;
+        set_aside(&self.root, &self.spool_id, reason.suffix())?;
+        files::make_dir(&self.root.join(files::id_text(&spool_id)))?;
+        let found = Found::nothing(spool_id);
+        (self.spool_id, self.units, self.active) = (spool_id, found.units, None);
+        (self.next_seq, self.head_hash) = (found.next_seq, found.head_hash);
+        (self.acked, self.acked_payload_bytes, self.oldest_unsent_s) = (None, 0, None);
+        self.append(&[(Kind::Event, event)]).map(|_| ())
+    }
+}

@@ -1,0 +1,330 @@
+//! The uplink: what the spool holds goes to the collector, plans come back.
+//!
+//! [`session`] decides, [`drive`] carries one session over one connection, [`connect`] makes the connection, and this file
+//! keeps all that going: it reconnects with full jitter, ends sessions after a quarter of an hour so that a fleet spreads
+//! over its collectors, and leaves a spool that the collector knows another history of.
+
+mod connect;
+mod drive;
+mod offset;
+mod session;
+
+use self::connect::Target;
+use self::drive::{Outcome, Shared};
+use self::offset::Estimate;
+use self::session::End;
+use crate::backoff::{Backoff, CAP, HEALTHY_AFTER};
+use crate::spool::{Retire, SpoolHandle, SpoolState};
+use probefleet_proto::clock::Clock;
+use probefleet_proto::v1;
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+/// Metadata that carries the agent's id where no certificate does, as UUID text.
+pub const AGENT_ID_METADATA: &str = "probefleet-agent-id";
+
+/// A session ends by itself after this ± [`LIFETIME_SHARE`]: behind a load balancer a fleet would stay on one collector.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
+const LIFETIME_SHARE: f64 = 0.2;
+/// Longest wait that a collector can ask for.
+const AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+/// A spool is not left for another more often than this: a collector that calls everything a fork would fill the disk.
+const RETIRE_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Share by which the wait after a refusal differs between agents.
+const REFUSED_SHARE: f64 = 0.2;
+
+/// PEM files of mutual TLS; read again at each connect, so that they can be renewed.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Roots that the collector's certificate must chain to.
+    pub ca_file: PathBuf,
+    /// This agent's certificate, and what lies between it and the root.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// Where the collector is, and who we are.
+#[derive(Clone, Debug)]
+pub struct UplinkConfig {
+    /// `https://HOST:PORT`, or `http://HOST:PORT` of this machine. Without a port: 7400.
+    pub collector: String,
+    /// Left out = plaintext, to loopback only.
+    pub tls: Option<TlsFiles>,
+    /// The agent; with TLS what its certificate says.
+    pub agent_id: Uuid,
+    /// 16 random bytes, made at process start.
+    pub boot_id: [u8; 16],
+    /// Name that is proposed to a collector that sees this agent first.
+    pub name: String,
+    /// Labels that are proposed with it.
+    pub labels: BTreeMap<String, String>,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// The ends of the runner's channels that the uplink holds.
+#[derive(Debug)]
+pub struct Links {
+    /// Plans from the collector; only the newest matters, so capacity 1 is enough.
+    pub plans: mpsc::Sender<v1::Plan>,
+    /// What became of them.
+    pub applied: mpsc::Receiver<v1::PlanApplied>,
+    /// Hash of the plan in force; empty = none.
+    pub plan_hash: watch::Receiver<Vec<u8>>,
+    /// What is happening now, sent every few seconds; backlog and oldest unsent window are filled in here.
+    pub status: watch::Receiver<v1::Status>,
+    /// The clock that windows are cut by, as it is re-anchored.
+    pub clock: watch::Receiver<Clock>,
+}
+
+/// How far our clock is from the collector's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockOffset {
+    /// Agent's clock minus collector's, ns.
+    pub offset_ns: i64,
+    /// Bound on the error when it was measured, ns; at least 1.
+    pub error_ns: u64,
+}
+
+/// How the connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Trying to reach the collector, or waiting to try again; the text says why.
+    Down(String),
+    /// Welcomed.
+    Up,
+    /// The collector refuses this agent, its version or a record: a person must act.
+    Refused(String),
+}
+
+/// What the uplink knows, as it changes.
+#[derive(Clone, Debug)]
+pub struct Views {
+    /// The clock's offset; none before the first exchange.
+    pub offset: watch::Receiver<Option<ClockOffset>>,
+    /// The connection.
+    pub link: watch::Receiver<LinkState>,
+}
+
+/// Why an uplink cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UplinkError {
+    /// Not a URL of a collector, or not one that may be used with these TLS files.
+    #[error(
+        "the collector's URL {url} cannot be used: {why}; write https://HOST:PORT with tls files, or http://127.0.0.1:PORT without"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// The connection to the collector, kept up for ever.
+#[derive(Debug)]
+pub struct Uplink {
+    config: UplinkConfig,
+    target: Target,
+    backoff: Backoff,
+    estimate: Estimate,
+    link: watch::Sender<LinkState>,
+    offset: watch::Sender<Option<ClockOffset>>,
+    retired: Option<Instant>,
+}
+
+/// What comes after a session.
+enum Next {
+    Wait(Duration),
+    /// Nothing more until the agent stops.
+    Never,
+}
+
+impl Uplink {
+    /// Checks the configuration; nothing is contacted yet.
+    ///
+    /// # Errors
+    /// [`UplinkError`] naming what is wrong.
+    pub fn new(config: UplinkConfig) -> Result<(Self, Views), UplinkError> {
+        let target = Target::of(&config)?;
+        let (offset, offset_view) = watch::channel(None);
+        let (link, link_view) = watch::channel(LinkState::Down("not yet connected".to_owned()));
+        let seed =
+            config.boot_id.iter().fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
+        let backoff = Backoff::new(seed);
+        let uplink = Self {
+            config,
+            target,
+            backoff,
+            estimate: Estimate::default(),
+            link,
+            offset,
+            retired: None,
+        };
+        Ok((uplink, Views { offset: offset_view, link: link_view }))
+    }
+
+    /// Keeps a session with the collector until `shutdown`; then delivers what the spool holds, for two seconds at most.
+    /// So the runner first appends its last records, then ends this, then closes the spool.
+    pub async fn run(self, spool: SpoolHandle, links: Links, shutdown: impl Future<Output = ()>) {
+        let (stopper, stop) = watch::channel(false);
+        let stopped = async move {
+            shutdown.await;
+            stopper.send_replace(true);
+            stopper.closed().await; // a sender that is gone would look like a change
+        };
+        tokio::join!(self.keep_up(spool, links, stop), stopped);
+    }
+
+    async fn keep_up(
+        mut self,
+        spool: SpoolHandle,
+        mut links: Links,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        while !*stop.borrow() {
+            let Some(outcome) = self.attempt(&spool, &mut links, &mut stop).await else { return };
+            if *stop.borrow() {
+                return;
+            }
+            match self.after(outcome, &spool, &links).await {
+                Next::Wait(wait) => {
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        _ = stop.wait_for(|stop| *stop) => return,
+                    }
+                }
+                Next::Never => {
+                    drop(stop.wait_for(|stop| *stop).await);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Connects and speaks until that ends; none when the agent stops before there is a connection.
+    async fn attempt(
+        &mut self,
+        spool: &SpoolHandle,
+        links: &mut Links,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Outcome> {
+        let connected = tokio::select! {
+            connected = self.target.connect() => connected,
+            _ = stop.wait_for(|stop| *stop) => return None,
+        };
+        let channel = match connected {
+            Ok(channel) => channel,
+            Err(error) => {
+                let end = End::Retry { why: error.to_string(), after: None };
+                return Some(Outcome { end, welcomed: None });
+            }
+        };
+        let lifetime = self.backoff.spread(LIFETIME, LIFETIME_SHARE);
+        let shared = Shared {
+            config: &self.config,
+            spool,
+            links,
+            link: &self.link,
+            offset: &self.offset,
+            estimate: &mut self.estimate,
+            stop,
+        };
+        Some(drive::run(channel, lifetime, shared).await)
+    }
+
+    async fn after(&mut self, outcome: Outcome, spool: &SpoolHandle, links: &Links) -> Next {
+        let now = Instant::now();
+        let healthy = outcome
+            .welcomed
+            .is_some_and(|since| now.saturating_duration_since(since) >= HEALTHY_AFTER);
+        if let Some(since) = outcome.welcomed {
+            self.backoff.connected(since);
+        }
+        let wait = self.backoff.lost(now);
+        match outcome.end {
+            End::Retry { why, after } => {
+                // A collector that sends everyone away at once is not asked more often than one that is down.
+                let least = if healthy { Duration::ZERO } else { wait };
+                let wait = after.map_or(wait, |after| after.min(AFTER_MAX).max(least));
+                tracing::info!(%why, wait_ms = wait.as_millis(), "not connected to the collector");
+                self.link.send_replace(LinkState::Down(why));
+                Next::Wait(wait)
+            }
+            End::Replace(reason) => Next::Wait(self.retire(reason, spool, links, wait).await),
+            End::Refused(why) => Next::Wait(self.refused(why)),
+            End::Stopped(why) => {
+                tracing::error!(%why, "nothing more is sent to the collector until the agent is started again");
+                self.link.send_replace(LinkState::Refused(why));
+                Next::Never
+            }
+        }
+    }
+
+    fn refused(&mut self, why: String) -> Duration {
+        tracing::error!(%why, "the collector refuses this agent");
+        self.link.send_replace(LinkState::Refused(why));
+        self.backoff.spread(CAP, REFUSED_SHARE)
+    }
+
+    async fn retire(
+        &mut self,
+        reason: Retire,
+        spool: &SpoolHandle,
+        links: &Links,
+        wait: Duration,
+    ) -> Duration {
+        let now = Instant::now();
+        let state = spool.state().borrow().clone();
+        let why = explain(reason, &state);
+        tracing::error!(%why, "the collector knows another history of this spool");
+        if self.retired.is_some_and(|last| now.saturating_duration_since(last) < RETIRE_EVERY) {
+            return self.refused(format!("{why}; that was so minutes ago, too"));
+        }
+        self.retired = Some(now);
+        let event = v1::Event {
+            what: reason.event().to_owned(),
+            wall_time_ns: links.clock.borrow().to_unix_ns(now),
+            detail: why.clone(),
+        };
+        self.link.send_replace(LinkState::Down(why));
+        if let Err(error) = spool.retire(reason, event.encode_to_vec()).await {
+            tracing::error!(%error, "a new spool cannot be made");
+        }
+        wait
+    }
+}
+
+/// What an auditor should know of a spool that was left.
+fn explain(reason: Retire, state: &SpoolState) -> String {
+    let id: String = state.spool_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let cause = match reason {
+        Retire::Forked => {
+            "holds other records under the same numbers: a copy of this agent's state is in use elsewhere"
+        }
+        Retire::RolledBack => {
+            "holds records that this spool does not: the agent's state is an older copy"
+        }
+    };
+    let held = match state.oldest_unsent_s {
+        Some(oldest_s) => {
+            format!("reports of windows from {oldest_s} (Unix seconds) on may be only there")
+        }
+        None => "no report in it is known to be undelivered".to_owned(),
+    };
+    format!(
+        "the collector {cause}; spool {id} with records {} to {} is kept, {held}",
+        state.oldest_seq,
+        state.next_seq - 1
+    )
+}
+
+#[cfg(test)]
+mod tests;

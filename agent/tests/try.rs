@@ -1,0 +1,297 @@
+//! The program as people run it: `try` against the responder, both as processes of their own.
+
+#![cfg(test)]
+
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use tokio::time::Instant;
+
+fn agent() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_probefleet-agent"))
+}
+
+fn run(args: &[&str]) -> Output {
+    agent().args(args).output().expect("runs")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// The responder as a process, ended when dropped.
+struct Responder {
+    process: Child,
+    url: String,
+}
+
+impl Responder {
+    fn start(address: &str) -> Self {
+        let mut process = agent()
+            .args(["respond", "--http", address])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let url = line.strip_prefix("listening on ").expect("says where").trim().to_owned();
+        Self { process, url }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)
+}
+
+/// The sample files, made to fit a responder on another port.
+fn samples_for(responder: &Responder) -> (tempfile::TempDir, String, String) {
+    let port = responder.url.rsplit(':').next().expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = |name: &str| {
+        let path = folder.path().join(name);
+        let text = std::fs::read_to_string(sample(name)).expect(name).replace("8080", port);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        path.display().to_string()
+    };
+    let (plan, policy) = (copy("plan.yaml"), copy("policy.yaml"));
+    (folder, plan, policy)
+}
+
+#[test]
+fn the_sample_plan_is_all_good_and_runs() {
+    let plan = sample("plan.yaml").display().to_string();
+    let checked = run(&["try", "--check", &plan]);
+    assert_eq!(code(&checked), 0, "{}", text(&checked.stderr));
+    assert_eq!(text(&checked.stdout), format!("{plan}: 3 probes, all good\n"));
+
+    let responder = Responder::start("127.0.0.1:0");
+    let (_folder, plan, policy) = samples_for(&responder);
+    let output = run(&[
+        "try", &plan, "--policy", &policy, "--format", "json", "--count", "2", "--every", "0s",
+    ]);
+    assert_eq!(code(&output), 0, "{}{}", text(&output.stdout), text(&output.stderr));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 6);
+    let requests = run(&["try", &responder.url("/requests"), "--format", "json"]);
+    assert_eq!(code(&requests), 0);
+    let moved: Vec<&Value> = lines.iter().filter(|line| line["probe"] == "moved-page").collect();
+    assert!(moved[0]["phases_ns"]["redirect"].as_u64().expect("a phase") > 0);
+}
+
+#[test]
+fn a_line_is_the_documented_object() {
+    let responder = Responder::start("127.0.0.1:0");
+    let output = run(&["try", &responder.url("/delay/30ms"), "--format", "json"]);
+    let lines = lines(&output);
+    let line = lines[0].as_object().expect("an object");
+    let keys: Vec<&str> = line.keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        ["probe", "scheduled", "outcome", "class", "reason", "code", "phases_ns", "detail"]
+    );
+    assert_eq!(
+        (&line["probe"], &line["outcome"], &line["code"]),
+        (&"127-0-0-1".into(), &"ok".into(), &"200".into())
+    );
+    assert!(line["class"].is_null() && line["reason"].is_null());
+    let scheduled = line["scheduled"].as_str().expect("text");
+    assert!(
+        scheduled.len() == "2026-01-02T03:04:05.678901Z".len() && scheduled.ends_with('Z'),
+        "{scheduled}"
+    );
+    let phases = line["phases_ns"].as_object().expect("phases");
+    let parts: u64 =
+        phases.iter().filter(|(name, _)| *name != "total").filter_map(|(_, ns)| ns.as_u64()).sum();
+    let total = phases["total"].as_u64().expect("whole");
+    assert!(parts <= total && total - parts < 20_000_000, "{phases:?}");
+    assert!(phases["wait"].as_u64().expect("whole") >= 30_000_000);
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let responder = Responder::start("127.0.0.1:0");
+    let (folder, plan, policy) = samples_for(&responder);
+    let ok = responder.url("/");
+    let bad = responder.url("/status/503");
+    let loose = folder.path().join("loose.yaml");
+    std::fs::write(&loose, "allow: []\n").expect("written");
+    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o666)).expect("changed");
+    let nothing = folder.path().join("nothing.yaml");
+    std::fs::write(&nothing, "allow: []\n").expect("written");
+    std::fs::set_permissions(&nothing, std::fs::Permissions::from_mode(0o600)).expect("changed");
+    let (loose, nothing) = (loose.display().to_string(), nothing.display().to_string());
+    for (args, expected) in [
+        (vec![ok.as_str()], 0),
+        (vec![&bad], 1),
+        (vec![&bad, "--count", "2", "--every", "0s"], 1),
+        (vec![&ok, "--policy", &nothing], 3),
+        (vec![&ok, "--policy", &loose], 2),
+        (vec![&ok, "--policy", "/absent"], 2),
+        (vec![&plan, "--policy", &policy, "--probe", "home"], 0),
+        (vec![&plan, "--probe", "absent"], 2),
+        (vec!["/absent.yaml"], 2),
+        (vec!["ftp://127.0.0.1/"], 2),
+        (vec!["sip:echo@127.0.0.1"], 2),
+        (vec![&ok, "--count", "0"], 2),
+        (vec![&ok, "--every", "3"], 2),
+        (vec![&ok, "--unknown"], 2),
+    ] {
+        let output = run(&[&["try"], args.as_slice()].concat());
+        assert_eq!(
+            code(&output),
+            expected,
+            "{args:?}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        assert_eq!(output.stderr.is_empty(), expected != 2, "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn people_see_phases_and_a_summary() {
+    let responder = Responder::start("127.0.0.1:0");
+    let one = text(&run(&["try", &responder.url("/delay/20ms")]).stdout);
+    for part in ["127-0-0-1", "ok 200", "connect", "wait", "receive", "━"] {
+        assert!(one.contains(part), "{one}");
+    }
+    assert!(!one.contains('\x1b'), "no colour where nobody looks: {one}");
+    let many = text(
+        &run(&["try", &responder.url("/status/503"), "--count", "3", "--every", "1ms"]).stdout,
+    );
+    assert!(many.contains("3 attempts, 0 ok, 3 failed status 503"), "{many}");
+    let many = text(&run(&["try", &responder.url("/"), "--count", "3", "--every", "1ms"]).stdout);
+    assert!(many.contains("3 attempts, 3 ok") && many.contains("median"), "{many}");
+}
+
+#[test]
+fn every_mistake_of_a_plan_is_shown_in_one_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plan.yaml");
+    std::fs::write(&path, "probes:\n  - name: A\n    every: 0s\n    http: {url: x, ip: 5}\n")
+        .expect("written");
+    let output = run(&["try", "--check", &path.display().to_string()]);
+    assert_eq!(code(&output), 2);
+    let stderr = text(&output.stderr);
+    assert_eq!(stderr.lines().count(), 4, "{stderr}");
+    assert!(
+        stderr.lines().all(|line| line.starts_with(&format!("{}:", path.display()))),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn the_responder_counts_what_it_was_asked() {
+    let responder = Responder::start("127.0.0.1:0");
+    run(&["try", &responder.url("/"), "--count", "7", "--every", "0s"]);
+    run(&["try", &responder.url("/status/418")]);
+    run(&["try", &responder.url("/nowhere")]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = folder.path().join("plan.yaml");
+    let check = |path: &str, count: u64| format!("{{path: \"$['{path}']\", equals: {count}}}");
+    let json = [check("/", 7), check("/status/418", 1), check("/nowhere", 1)].join(", ");
+    let text = format!(
+        "probes:\n  - name: counts\n    every: 10s\n    http:\n      url: {}\n      expect: {{json: [{json}]}}\n",
+        responder.url("/requests")
+    );
+    std::fs::write(&plan, text).expect("written");
+    let output = run(&["try", &plan.display().to_string()]);
+    assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn an_interrupt_ends_with_what_was_seen() {
+    let responder = Responder::start("127.0.0.1:0");
+    let mut process = agent()
+        .args(["try", &responder.url("/"), "--count", "1000", "--every", "50ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut out = BufReader::new(process.stdout.take().expect("piped"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a first line");
+    interrupt(&process);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).expect("the rest");
+    assert!(rest.contains("attempts"), "{line}{rest}");
+    assert_eq!(process.wait().expect("ends").code(), Some(0));
+}
+
+#[test]
+fn the_responder_ends_cleanly() {
+    let mut responder = Responder::start("0");
+    assert!(responder.url.starts_with("http://127.0.0.1:"), "{}", responder.url);
+    interrupt(&responder.process);
+    assert_eq!(responder.process.wait().expect("ends").code(), Some(0));
+}
+
+fn interrupt(process: &Child) {
+    let pid =
+        rustix::process::Pid::from_raw(process.id().try_into().expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("sent");
+}
+
+#[test]
+fn a_hang_ends_with_its_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = folder.path().join("plan.yaml");
+    let text = format!(
+        "probes:\n  - {{name: hang, every: 10s, timeout: 300ms, http: {{url: 'http://{}/'}}}}\n",
+        silent.local_addr().expect("bound")
+    );
+    std::fs::write(&plan, text).expect("written");
+    let began = Instant::now();
+    let output = run(&["try", &plan.display().to_string(), "--format", "json"]);
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        (&lines(&output)[0]["class"], &lines(&output)[0]["code"]),
+        (&"timeout".into(), &"wait".into())
+    );
+}
+
+/// Each example of `--help` is one that runs.
+#[test]
+fn the_examples_of_help_run() {
+    let responder = Responder::start("127.0.0.1:0");
+    let (folder, ..) = samples_for(&responder);
+    let help = text(&run(&["try", "--help"]).stdout);
+    let examples: Vec<&str> =
+        help.lines().filter_map(|line| line.trim().strip_prefix("probefleet-agent try ")).collect();
+    assert!(examples.len() >= 6, "{help}");
+    for example in examples {
+        let command = example.split("  ").next().expect("a command").trim();
+        let args: Vec<String> = command
+            .split_whitespace()
+            .map(|word| word.replace("http://127.0.0.1:8080", &responder.url))
+            .collect();
+        let output =
+            agent().arg("try").args(&args).current_dir(folder.path()).output().expect("runs");
+        assert_eq!(code(&output), 0, "{command}: {}{}", text(&output.stdout), text(&output.stderr));
+    }
+}

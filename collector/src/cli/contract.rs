@@ -1,0 +1,188 @@
+//! `contract check` and `contract init`: agreements before anybody signs them.
+
+use super::evaluate::{Format, unreadable};
+use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, EXIT_NO};
+use crate::contract::Agreement;
+use crate::contract::template;
+use probefleet_proto::plan::Plan;
+use probefleet_proto::yaml::Problems;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `contract` can do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Checks agreements: exit code 0 when they are clean, 1 when they have errors.
+    Check(CheckArgs),
+    /// Writes an agreement to begin with, for the probes of a plan.
+    Init(InitArgs),
+}
+
+/// What `contract check` is asked.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Agreements.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The plan whose probes the agreements name.
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<PathBuf>,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// What `contract init` is asked.
+#[derive(Debug, clap::Args)]
+pub struct InitArgs {
+    /// The plan whose probes are promised.
+    #[arg(long, value_name = "PLAN")]
+    plan: PathBuf,
+    /// Where to write; standard output when left out. A file that exists is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs a `contract` command.
+#[must_use]
+pub fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Check(args) => check(&args),
+        Command::Init(args) => init(&args),
+    }
+}
+
+/// What was found in one file.
+struct Findings {
+    errors: Vec<Problems>,
+    warnings: Vec<Problems>,
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
+    let plan = match args.plan.as_deref().map(read_plan).transpose() {
+        Ok(plan) => plan,
+        Err(problem) => return bad_input(&problem),
+    };
+    let mut findings = Findings { errors: Vec::new(), warnings: Vec::new() };
+    for path in &args.files {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                findings.errors.push(not_text(path));
+                continue;
+            }
+            Err(error) => return bad_input(&unreadable(path, &error)),
+        };
+        let name = path.display().to_string();
+        match Agreement::load_with_plan(&[(&name, &text)], plan.as_ref()) {
+            Ok(loaded) => findings.warnings.push(loaded.warnings),
+            Err(rejected) => findings.errors.extend(rejected.0),
+        }
+    }
+    let printed = match args.format {
+        Format::Json => findings.print_json(),
+        Format::Text => findings.print_text(args.files.len()),
+    };
+    match printed {
+        Err(error) => {
+            anstream::eprintln!("the findings cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
+        }
+        Ok(()) if findings.errors.is_empty() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(EXIT_NO),
+    }
+}
+
+fn not_text(path: &Path) -> Problems {
+    let mut problems = Problems::new(&path.display().to_string());
+    let at = probefleet_proto::yaml::Position { line: 1, column: 1 };
+    problems.report::<()>(at, "bad-yaml", "the file is no UTF-8 text", "save it as UTF-8");
+    problems
+}
+
+fn bad_input(problem: &str) -> ExitCode {
+    anstream::eprintln!("{problem}");
+    ExitCode::from(EXIT_BAD_INPUT)
+}
+
+fn read_plan(path: &Path) -> Result<Plan, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    Plan::parse(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
+}
+
+fn init(args: &InitArgs) -> ExitCode {
+    let plan = match read_plan(&args.plan) {
+        Ok(plan) => plan,
+        Err(problem) => return bad_input(&problem),
+    };
+    if plan.probes.is_empty() {
+        return bad_input(&format!("{}: the plan has no probe to promise", args.plan.display()));
+    }
+    let text = template::agreement(&plan);
+    let written = match &args.out {
+        None => anstream::stdout().write_all(text.as_bytes()),
+        Some(path) => {
+            std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()))
+        }
+    };
+    match (written, &args.out) {
+        (Ok(()), _) => ExitCode::SUCCESS,
+        (Err(error), Some(path)) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bad_input(&format!("{}: exists already; name another file", path.display()))
+        }
+        (Err(error), _) => {
+            anstream::eprintln!("the agreement cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
+        }
+    }
+}
+
+// === impl Findings ===
+
+impl Findings {
+    fn print_text(&self, files: usize) -> std::io::Result<()> {
+        let (bad, unwise) =
+            (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Yellow.on_default());
+        let mut stderr = anstream::stderr();
+        for problems in &self.errors {
+            for line in problems.to_string().lines() {
+                writeln!(stderr, "{bad}error{bad:#}: {line}")?;
+            }
+        }
+        for problems in &self.warnings {
+            for line in problems.to_string().lines() {
+                writeln!(stderr, "{unwise}warning{unwise:#}: {line}")?;
+            }
+        }
+        if self.errors.is_empty() {
+            let noun = if files == 1 { "agreement" } else { "agreements" };
+            writeln!(anstream::stdout(), "{files} {noun} checked: no errors")?;
+        }
+        Ok(())
+    }
+
+    fn print_json(&self) -> std::io::Result<()> {
+        let findings = json!({"errors": listed(&self.errors), "warnings": listed(&self.warnings)});
+        writeln!(anstream::stdout(), "{findings}")
+    }
+}
+
+fn listed(all: &[Problems]) -> Vec<Value> {
+    let one = |problems: &Problems| -> Vec<Value> {
+        let file = problems.file();
+        let found = problems.sorted().into_iter().map(|problem| {
+            json!({
+                "file": file,
+                "line": problem.at.line,
+                "column": problem.at.column,
+                "code": problem.code,
+                "message": problem.message,
+                "cure": problem.cure,
+            })
+        });
+        found.collect()
+    };
+    all.iter().flat_map(one).collect()
+}

@@ -1,0 +1,140 @@
+//! `evaluate`: judges an agreement over a period, from files alone. No store, no network, no clock: the same bytes in
+//! give the same bytes out.
+
+use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
+use crate::contract::period::{PeriodLabel, instant_s};
+use crate::contract::{Agreement, Loaded};
+use crate::sla::{Question, Verdict, Windows, judge};
+use crate::verdict::text::{Paint, render};
+use crate::windows;
+use std::fs::File;
+use std::io::{BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Bytes read of a windows file at once: a few hundred lines.
+const READ_BUFFER_BYTES: usize = 256 << 10;
+
+/// What `evaluate` is asked.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The agreement.
+    #[arg(long, value_name = "FILE", required = true)]
+    agreement: Vec<PathBuf>,
+    /// Measured windows, one JSON object a line.
+    #[arg(long, value_name = "FILE", required = true)]
+    windows: Vec<PathBuf>,
+    /// Treat the agreement as countersigned, so that breaches have credits.
+    #[arg(long)]
+    signed: bool,
+    /// The period: 2026-04-17, 2026-W16, 2026-04, 2026-Q2, 2026-H1 or 2026.
+    #[arg(long, value_name = "LABEL")]
+    period: String,
+    /// Judge as of this instant (RFC 3339); without it the period is over.
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<String>,
+    /// Show only this objective; all of them are computed.
+    #[arg(long, value_name = "NAME")]
+    objective: Option<String>,
+    /// Exclusion records.
+    #[arg(long, value_name = "FILE")]
+    exclusions: Option<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: stable and documented.
+    Json,
+}
+
+/// Runs `evaluate`: exit code 0 with a verdict, whatever it is; 2 when the input is wrong.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let (agreement, verdict) = match evaluate(args) {
+        Ok(done) => done,
+        Err(problem) => {
+            anstream::eprintln!("{problem}");
+            return ExitCode::from(EXIT_BAD_INPUT);
+        }
+    };
+    let shown = |name: &str| args.objective.as_deref().is_none_or(|wanted| wanted == name);
+    let text = match args.format {
+        Format::Json => format!("{}\n", verdict.to_json_of(|objective| shown(&objective.name))),
+        Format::Text => {
+            let paint = Paint::terminal();
+            render(&verdict, agreement.zone(), &paint, |objective| shown(&objective.name))
+        }
+    };
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("the result cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
+        }
+    }
+}
+
+fn evaluate(args: &Args) -> Result<(Agreement, Verdict), String> {
+    if let Some(file) = &args.exclusions {
+        return Err(format!(
+            "{}: not-supported-yet: exclusions cannot be judged yet; leave --exclusions out",
+            file.display()
+        ));
+    }
+    let label = PeriodLabel::parse(&args.period).map_err(|error| format!("--period: {error}"))?;
+    let as_of_s = match &args.as_of {
+        None => None,
+        Some(text) => Some(instant_s(text).ok_or_else(|| {
+            format!("--as-of `{text}`: write an instant such as 2026-04-17T12:00:00+02:00")
+        })?),
+    };
+    let agreement = agreement(&args.agreement)?;
+    if let Some(name) = &args.objective {
+        let known: Vec<&str> =
+            agreement.objectives().iter().map(|objective| objective.name.as_str()).collect();
+        if !known.contains(&name.as_str()) {
+            return Err(format!("--objective `{name}`: the agreement has {}", known.join(", ")));
+        }
+    }
+    let mut evidence = Windows::for_agreement(&agreement);
+    for path in &args.windows {
+        read_windows(&mut evidence, path)?;
+    }
+    let question = Question { label, as_of_s, signed: args.signed };
+    let verdict = judge(&agreement, &evidence, &question).map_err(|error| error.to_string())?;
+    Ok((agreement, verdict))
+}
+
+fn agreement(paths: &[PathBuf]) -> Result<Agreement, String> {
+    let mut files = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        files.push((path.display().to_string(), text));
+    }
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let Loaded { agreement, warnings } =
+        Agreement::load(&files).map_err(|error| error.to_string())?;
+    if !warnings.is_empty() {
+        anstream::eprintln!("{warnings}");
+    }
+    Ok(agreement)
+}
+
+fn read_windows(evidence: &mut Windows, path: &Path) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let input = BufReader::with_capacity(READ_BUFFER_BYTES, file);
+    let name = path.display().to_string();
+    windows::read(evidence, &name, input).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// What is said of a file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: cannot be read: {error}", path.display())
+}

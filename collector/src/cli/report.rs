@@ -1,0 +1,161 @@
+//! `report`: judges an agreement over a period from the store, whether the service runs or not.
+
+use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
+use crate::config::{Config, Signed};
+use crate::contract::period::{PeriodLabel, Span};
+use crate::evaluator::{add_record, as_of_s, judge, with_context};
+use crate::sla::{Verdict, Windows};
+use crate::store::{AnyStore, Cursor, KnownAgent, SqliteStore, Store as _, TenantScope};
+use crate::verdict::csv;
+use crate::verdict::text::{Paint, render};
+use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::units::NS_PER_S;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// What `report` is asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector report --agreement acme-voice --period 2026-04
+  probefleet-collector report --agreement acme-voice --period 2026-04-17 --format json
+  probefleet-collector report --agreement acme-voice                      # the period that is open now
+
+Exit codes: 0 there is a verdict, whatever it is; 2 the question is wrong; 3 the store cannot be read.")]
+pub struct Args {
+    /// The agreement's name.
+    #[arg(long, value_name = "ID")]
+    pub agreement: String,
+    /// The period: a month such as 2026-04, or a day such as 2026-04-17; left out: the one that is open.
+    #[arg(long, value_name = "LABEL")]
+    pub period: Option<String>,
+    /// The configuration of the collector.
+    #[arg(long, value_name = "FILE", default_value = "collector.yaml")]
+    pub config: PathBuf,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs: stable and documented, as that of `evaluate`.
+    Json,
+    /// For spreadsheets: one objective a line.
+    Csv,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The question is wrong.
+    #[error("{0}")]
+    Input(String),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Environment(String),
+}
+
+/// Runs `report`: exit code 0 with a verdict, whatever it is.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let text = match make(args) {
+        Ok(text) => text,
+        Err(failure) => {
+            anstream::eprintln!("{failure}");
+            return ExitCode::from(match failure {
+                Failure::Input(_) => EXIT_BAD_INPUT,
+                Failure::Environment(_) => EXIT_ENVIRONMENT,
+            });
+        }
+    };
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("the report cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
+        }
+    }
+}
+
+/// The text of a report. Not to be called from within a runtime: it waits.
+///
+/// # Errors
+/// [`Failure`] when the question is wrong or the store cannot be read.
+pub fn make(args: &Args) -> Result<String, Failure> {
+    let config = Config::load(&args.config).map_err(|error| Failure::Input(error.to_string()))?;
+    let signed = choose(&config, &args.agreement)?;
+    let agreement = &signed.agreement;
+    let as_of_s = as_of_s(unix_now_ns() / NS_PER_S, config.window_s);
+    let label = match &args.period {
+        Some(text) => PeriodLabel::parse(text)
+            .map_err(|error| Failure::Input(format!("--period: {error}")))?,
+        None => agreement
+            .period_at(i64::try_from(as_of_s).unwrap_or(i64::MAX))
+            .ok_or_else(|| Failure::Input("now lies outside the calendar".to_owned()))?,
+    };
+    let period = label.span(agreement.zone()).map_err(|error| Failure::Input(error.to_string()))?;
+
+    let environment = |error: &dyn std::fmt::Display| {
+        Failure::Environment(format!("{}: {error}", config.store_path().display()))
+    };
+    let store = SqliteStore::open_read_only(&config.store_path()).map_err(|e| environment(&e))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.map_err(|error| environment(&error))?;
+    let windows = runtime.block_on(read(&AnyStore::Sqlite(store), signed, with_context(period)));
+    let windows = windows.map_err(|error| environment(&error))?;
+    let verdict = judge(agreement, &windows, label, (as_of_s, signed.countersigned))
+        .map_err(|error| Failure::Input(error.to_string()))?;
+    Ok(print(args.format, signed, &verdict))
+}
+
+fn choose<'a>(config: &'a Config, id: &str) -> Result<&'a Signed, Failure> {
+    let named = config.agreements.iter().find(|signed| signed.agreement.id().as_str() == id);
+    named.ok_or_else(|| {
+        let known: Vec<&str> =
+            config.agreements.iter().map(|signed| signed.agreement.id().as_str()).collect();
+        Failure::Input(match known.as_slice() {
+            [] => format!("--agreement `{id}`: the configuration names no agreement"),
+            known => format!("--agreement `{id}`: there is {}", known.join(", ")),
+        })
+    })
+}
+
+/// Reads the windows of a stretch, page by page.
+async fn read(
+    store: &AnyStore,
+    signed: &Signed,
+    stretch: Span,
+) -> Result<Windows, Box<dyn std::error::Error>> {
+    let scope = TenantScope::default();
+    let known = store.agents(&scope).await?;
+    let agents: BTreeMap<Uuid, KnownAgent> =
+        known.into_iter().map(|known| (known.agent, known)).collect();
+    let seconds = |instant_s: i64| u64::try_from(instant_s).unwrap_or_default();
+    let mut windows = Windows::for_agreement(&signed.agreement);
+    let mut cursor = Cursor::before(seconds(stretch.from_s));
+    loop {
+        let page = store.records_between(&scope, cursor, seconds(stretch.until_s)).await?;
+        let Some(last) = page.last() else { return Ok(windows) };
+        cursor = Cursor::from(last);
+        for record in &page {
+            if let Some(agent) = agents.get(&record.agent) {
+                add_record(&mut [&mut windows], agent, record)?;
+            }
+        }
+    }
+}
+
+fn print(format: Format, signed: &Signed, verdict: &Verdict) -> String {
+    match format {
+        Format::Json => format!("{}\n", verdict.to_json()),
+        Format::Csv => csv::render(verdict),
+        Format::Text => render(verdict, signed.agreement.zone(), &Paint::terminal(), |_| true),
+    }
+}

@@ -1,0 +1,252 @@
+//! What is wrong or unwise in an agreement that can be read.
+
+use super::model::{CreditForm, Failures, Kind, Measure, Objective, Terms, UnknownAs, Vantages};
+use super::number::{self, Exact};
+use super::parse::{Placed, Read};
+use num_bigint::BigInt;
+use probefleet_proto::plan::{Plan, PlannedProbe};
+use probefleet_proto::yaml::Problems;
+
+/// The phases that agents report of good attempts, by kind of probe.
+const PHASES: [(&str, &[&str]); 3] = [
+    ("http", &["resolve", "connect", "tls", "redirect", "wait", "receive", "total"]),
+    ("sql", &["resolve", "connect", "tls", "login", "first_row", "fetch", "query", "total"]),
+    (
+        "sip",
+        &[
+            "resolve",
+            "connect",
+            "tls",
+            "trying",
+            "session_request_delay",
+            "time_to_answer",
+            "session_disconnect_delay",
+            "registration_request_delay",
+            "total",
+        ],
+    ),
+];
+
+/// The label that every agent has: its name.
+const AGENT_LABEL: &str = "agent";
+/// Begins the phases that are named by a journey's steps.
+const STEP: &str = "step.";
+
+/// True when agents report such a phase of good attempts.
+pub(super) fn known_phase(phase: &str) -> bool {
+    PHASES.iter().any(|(kind, _)| kind_has_phase(kind, phase)) || is_step(phase)
+}
+
+fn kind_has_phase(kind: &str, phase: &str) -> bool {
+    let listed = PHASES.iter().any(|(name, phases)| *name == kind && phases.contains(&phase));
+    listed || (kind == "http" && is_step(phase))
+}
+
+fn is_step(phase: &str) -> bool {
+    phase.strip_prefix(STEP).is_some_and(|name| !name.is_empty())
+}
+
+/// All phases, for messages.
+pub(super) fn phases_text() -> String {
+    let lists: Vec<String> =
+        PHASES.iter().map(|(kind, phases)| format!("{kind}: {}", phases.join(" "))).collect();
+    format!("phases of good attempts are {}, {STEP}NAME", lists.join("; "))
+}
+
+/// Reports what is wrong and what is unwise; without a plan, names and intervals stay unchecked.
+pub(super) fn check(
+    read: &Read,
+    plan: Option<&Plan>,
+    problems: &mut Problems,
+    warnings: &mut Problems,
+) {
+    if read.terms.kind == Kind::Sla && read.terms.parties.customer.is_none() {
+        let cure = "name the customer; without one, nobody was promised anything";
+        warnings.report::<()>(read.parties_at, "no-customer", "an sla without a customer", cure);
+    }
+    for name in &read.terms.credits.priority {
+        if !read.objectives.iter().any(|placed| placed.objective.name == *name) {
+            let message = format!("`priority` names `{name}`, which is no objective");
+            problems.report::<()>(
+                read.credits_at,
+                "unknown-objective",
+                message,
+                "name objectives of this agreement",
+            );
+        }
+    }
+    for placed in &read.objectives {
+        charge(placed, &read.terms, problems, warnings);
+        wisdom(placed, warnings);
+        if let Some(plan) = plan {
+            against_plan(placed, plan, problems, warnings);
+        }
+    }
+}
+
+/// A credit needs something that it is a share of, and somebody who owes it.
+fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mut Problems) {
+    let Some(credit) = &placed.objective.credit else { return };
+    let service = terms.services.get(placed.objective.service);
+    if let Some(service) = service.filter(|service| service.monthly_charge.is_none()) {
+        let message = format!("service `{}` has no monthly_charge", service.name);
+        let cure = "a credit is a share of it: add `monthly_charge: \"…\"` to the service";
+        problems.report::<()>(placed.at, "missing-key", message, cure);
+    }
+    let zero = number::whole(0);
+    let never_passed = match credit {
+        CreditForm::Bands(bands) => bands.iter().all(|band| band.threshold == zero),
+        CreditForm::Flat(_) => false,
+    };
+    if terms.kind == Kind::Ola || never_passed {
+        let cure = "an ola has no credits, and no share is below 0%: leave `credit` out";
+        warnings.report::<()>(placed.at, "credit-cannot-occur", "this credit is never due", cure);
+    }
+}
+
+/// What is legal, but rarely meant.
+fn wisdom(placed: &Placed, warnings: &mut Problems) {
+    let objective = &placed.objective;
+    let mut warn = |code, message: &str, cure: &str| {
+        warnings.report::<()>(placed.at, code, message, cure);
+    };
+    if objective.unknown.counts_as == UnknownAs::Up {
+        warn("unknown-as-up", "time that nobody measured counts as Up", "write `as: removed`");
+    }
+    if let Some(agents) = agents_too_few(objective) {
+        let message = format!("a state needs more agents than the {agents} that are chosen");
+        warn("quorum-over-agents", &message, "lower `at_least` or choose more agents");
+    }
+    if objective.failures == Failures::Exclude {
+        let message = "failed attempts do not count against this threshold";
+        warn("failures-excluded", message, "pair it with an objective for `success`");
+    }
+    if objective.measure != Measure::Availability {
+        return;
+    }
+    let budget =
+        (number::whole(1) - &objective.target.limit) * number::whole(shortest_s(objective));
+    if budget == number::whole(0) && objective.outage.after == 1 {
+        let message = "100% without grace: one bad window breaches";
+        warn(
+            "hundred-percent-without-grace",
+            message,
+            "write `outage: {after: 2}` or a lower target",
+        );
+    } else if budget < number::whole(objective.window.width_s) && budget > number::whole(0) {
+        let message = "the budget is shorter than one window: one bad window breaches";
+        warn("budget-under-one-window", message, "narrow `window: width` or lower the target");
+    }
+}
+
+/// How many agents are chosen by name, when they are fewer than a state needs.
+fn agents_too_few(objective: &Objective) -> Option<usize> {
+    let Vantages::Quorum { at_least, .. } = objective.vantages else { return None };
+    let (_, named) = objective.agents.wanted().find(|(key, _)| *key == AGENT_LABEL)?;
+    u64::try_from(named.len()).is_ok_and(|agents| agents < at_least).then_some(named.len())
+}
+
+/// The shortest period of the objective's kind, in s, but for the hour of a changed clock.
+fn shortest_s(objective: &Objective) -> u64 {
+    objective.period.days_min() * 86_400
+}
+
+fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings: &mut Problems) {
+    let objective = &placed.objective;
+    let mut slowest_s = 0;
+    let mut attempts = 0;
+    for name in &objective.probes {
+        let Some(probe) = plan.probes.iter().find(|probe| probe.schedule.name == *name) else {
+            let known: Vec<&str> =
+                plan.probes.iter().map(|probe| probe.schedule.name.as_str()).take(20).collect();
+            let cure = format!("probes of the plan: {}", known.join(", "));
+            problems.report::<()>(placed.probes_at, "unknown-probe", format!("`{name}`"), cure);
+            continue;
+        };
+        slowest_s = slowest_s.max(probe.schedule.every_s);
+        attempts += shortest_s(objective).div_ceil(probe.schedule.every_s.max(1));
+        phase_of(placed, probe, problems);
+    }
+    if attempts == 0 {
+        return;
+    }
+    if objective.measure.is_of_time() {
+        intervals(placed, slowest_s, warnings);
+    }
+    let agents = match &objective.vantages {
+        Vantages::Quorum { at_least, .. } => *at_least,
+        Vantages::Each(_) => 1,
+    };
+    let attempts = attempts.saturating_mul(agents);
+    if unprovable(&objective.target.limit, attempts) {
+        let message = format!("{attempts} attempts in a period cannot prove such a target");
+        let cure = "probe more often, from more agents, or promise less";
+        warnings.report::<()>(placed.at, "unprovable", message, cure);
+    }
+}
+
+fn phase_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
+    let Measure::Within { phase, .. } = &placed.objective.measure else { return };
+    if !kind_has_phase(&probe.kind, phase) && PHASES.iter().any(|(kind, _)| *kind == probe.kind) {
+        let message =
+            format!("`{phase}` of `{}`, a probe of kind {}", probe.schedule.name, probe.kind);
+        problems.report::<()>(placed.at, "unknown-phase", message, phases_text());
+    }
+}
+
+/// Rules that count windows mean little where one attempt fills several.
+fn intervals(placed: &Placed, slowest_s: u64, warnings: &mut Problems) {
+    let objective = &placed.objective;
+    let width_s = u64::from(objective.window.width_s);
+    let held = slowest_s.div_ceil(width_s);
+    if held > 1 && objective.outage.after > 1 && objective.outage.after <= held {
+        let message =
+            format!("one attempt every {slowest_s} s fills {held} windows of {width_s} s");
+        let cure = format!("a single bad attempt is an outage: write `after: {}`", held + 1);
+        warnings.report::<()>(placed.at, "after-under-interval", message, cure);
+    }
+    if held > 1 && objective.outage.bridge < held {
+        let message = format!("one lost attempt leaves {held} windows of {width_s} s Unknown");
+        let cure = format!("it ends an outage: write `bridge: {held}`");
+        warnings.report::<()>(placed.at, "bridge-under-interval", message, cure);
+    }
+}
+
+/// True when even faultless attempts are fewer than ln 0.05 / ln target, that is when target^attempts > 5 %.
+///
+/// In fixed point of 62 bits, rounded down a step, which is far finer than a warning needs.
+fn unprovable(target: &Exact, attempts: u64) -> bool {
+    const BITS: u32 = 62;
+    let scaled = (target * Exact::from_integer(BigInt::from(1_u64 << BITS))).to_integer();
+    let Ok(mut square) = u128::try_from(scaled) else { return false };
+    if square >= 1 << BITS {
+        return true;
+    }
+    let (mut power, mut rest) = (1_u128 << BITS, attempts);
+    while rest > 0 {
+        if rest % 2 == 1 {
+            power = (power * square) >> BITS;
+        }
+        square = (square * square) >> BITS;
+        rest /= 2;
+    }
+    power > (1_u128 << BITS) / 20
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of attempts that prove a target at 95 %.
+    #[test]
+    fn what_can_be_proven() {
+        for (target, enough) in
+            [("99.9%", 2_995), ("99.95%", 5_990), ("99.99%", 29_956), ("99.999%", 299_572)]
+        {
+            let target = number::percentage(target).expect("valid");
+            assert!(!unprovable(&target, enough), "{enough} suffice");
+            assert!(unprovable(&target, enough - 1), "{enough} are needed");
+        }
+        assert!(unprovable(&number::whole(1), u64::MAX));
+    }
+}

@@ -1,0 +1,380 @@
+//! What an agreement says, after it was read and checked.
+
+use super::money::{Currency, Money, Rounding};
+use super::number::Exact;
+use super::period::{PeriodKind, Span};
+use probefleet_proto::label::Selector;
+use probefleet_proto::name::Name;
+use std::cmp::Ordering;
+
+/// What sort of promise it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Between a provider and its customer.
+    Sla,
+    /// Between teams of one house: no credits.
+    Ola,
+    /// Between a provider and its supplier: credits are owed to us.
+    Underpinning,
+}
+
+impl Kind {
+    /// The word in an agreement.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sla => "sla",
+            Self::Ola => "ola",
+            Self::Underpinning => "underpinning",
+        }
+    }
+}
+
+/// For whom it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Every customer.
+    Corporate,
+    /// All services of one customer.
+    Customer,
+    /// One service.
+    Service,
+}
+
+/// One side of the agreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub contact: Option<String>,
+}
+
+/// Who agreed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// Who promises.
+    pub provider: Party,
+    /// To whom; without one it is no SLA.
+    pub customer: Option<Party>,
+    /// Who may look at the evidence.
+    pub auditors: Vec<Party>,
+}
+
+/// What a party must do for the promise to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Responsibility {
+    /// `provider` or `customer`.
+    pub party: String,
+    /// The duty in words.
+    pub text: String,
+}
+
+/// What is delivered and paid for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: Name,
+    /// Its title; the name when none is given.
+    pub title: String,
+    /// What it costs a month.
+    pub monthly_charge: Option<Money>,
+    /// When it is in use; time outside is not eligible.
+    pub active: Span,
+}
+
+/// One promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objective {
+    /// Its name.
+    pub name: Name,
+    /// Index of its service in the agreement.
+    pub service: usize,
+    /// The probes that measure it.
+    pub probes: Vec<Name>,
+    /// From where it is measured.
+    pub agents: Selector,
+    /// What is measured.
+    pub measure: Measure,
+    /// What is promised.
+    pub target: Target,
+    /// The stretch over which it is judged.
+    pub period: PeriodKind,
+    /// When an agent calls a window Down.
+    pub window: WindowRule,
+    /// How the agents' voices make one.
+    pub vantages: Vantages,
+    /// When Down windows make an outage.
+    pub outage: OutageRule,
+    /// What Unknown time counts as.
+    pub unknown: UnknownRule,
+    /// Fewest counted attempts for a verdict.
+    pub min_attempts: u64,
+    /// Which attempts count beside an availability.
+    pub during: During,
+    /// What a failed attempt is for a threshold.
+    pub failures: Failures,
+    /// What a breach is worth.
+    pub credit: Option<CreditForm>,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// The share of eligible time that is Up.
+    Availability,
+    /// The share of attempts that are ok.
+    Success,
+    /// The share of attempts with a phase of at most a threshold.
+    Within {
+        /// The phase's name.
+        phase: String,
+        /// The threshold, in ns.
+        at_most_ns: u64,
+    },
+}
+
+impl Measure {
+    /// True when it is an amount of time, not of attempts.
+    #[must_use]
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, Self::Availability)
+    }
+}
+
+/// A comparison with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `>=`
+    AtLeast,
+    /// `>`
+    Above,
+    /// `<=`
+    AtMost,
+    /// `<`
+    Below,
+}
+
+impl Operator {
+    /// True when `value` stands in this relation to `limit`; equality satisfies `>=` and `<=`.
+    #[must_use]
+    pub fn holds(self, value: &Exact, limit: &Exact) -> bool {
+        match value.cmp(limit) {
+            Ordering::Less => matches!(self, Self::AtMost | Self::Below),
+            Ordering::Equal => matches!(self, Self::AtLeast | Self::AtMost),
+            Ordering::Greater => matches!(self, Self::AtLeast | Self::Above),
+        }
+    }
+}
+
+/// What is promised of a measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// As it is written: `>= 99.95%`.
+    pub text: String,
+    /// The comparison.
+    pub operator: Operator,
+    /// The limit, as a share.
+    pub limit: Exact,
+}
+
+impl Target {
+    /// True when the promise is kept.
+    #[must_use]
+    pub fn met_by(&self, value: &Exact) -> bool {
+        self.operator.holds(value, &self.limit)
+    }
+}
+
+/// The evaluation window, and when an agent calls it Down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowRule {
+    /// Its width, in s.
+    pub width_s: u32,
+    /// The comparison of the failed share with [`WindowRule::bad_share`].
+    pub bad_operator: Operator,
+    /// The failed share beyond which it is Down.
+    pub bad_share: Exact,
+    /// Fewest ok and failed attempts for a voice.
+    pub attempts: u64,
+}
+
+/// How the agents' voices make the service's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vantages {
+    /// Down when at least a share of those that said Up or Down say Down.
+    Quorum {
+        /// That share.
+        share: Exact,
+        /// Fewest voices for a state.
+        at_least: u64,
+    },
+    /// Every agent alone, the worst one decides. Empty list: every agent with a window in the period.
+    Each(Vec<String>),
+}
+
+/// When Down windows make an outage; all in windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutageRule {
+    /// It begins after so many consecutive Down windows.
+    pub after: u64,
+    /// It ends at the first of so many consecutive Up windows.
+    pub until: u64,
+    /// Unknown runs up to so many are neutral.
+    pub bridge: u64,
+}
+
+/// What Unknown seconds count as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownAs {
+    /// Nothing.
+    Removed,
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+}
+
+/// How Unknown time is treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownRule {
+    /// What it counts as.
+    pub counts_as: UnknownAs,
+    /// Least known share of eligible time for a verdict.
+    pub coverage: Exact,
+}
+
+/// Which attempts a response time objective counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum During {
+    /// Those outside Down time of the service's availability objectives.
+    Available,
+    /// All.
+    Always,
+}
+
+/// What a failed attempt is for a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failures {
+    /// Worse than any threshold.
+    AsWorst,
+    /// Not counted.
+    Exclude,
+}
+
+/// What a breach is worth, as shares of the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreditForm {
+    /// The same for every breach.
+    Flat(Exact),
+    /// By how bad the value is; mildest first.
+    Bands(Vec<Band>),
+}
+
+/// One step of a band table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Band {
+    /// `<` (below) or `<=` (at most).
+    pub operator: Operator,
+    /// The value it begins at, as a share.
+    pub threshold: Exact,
+    /// The credit, as a share of the base.
+    pub rate: Exact,
+}
+
+/// How several credits become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// All of them.
+    Sum,
+    /// The largest.
+    Max,
+}
+
+/// When a credit must be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Never: it is granted by itself.
+    Automatic,
+    /// Within so many seconds after the period's end.
+    WithinS(u64),
+}
+
+/// The rules for all credits of a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditRules {
+    /// How several become one.
+    pub combine: Combine,
+    /// Largest total, as a share of the charges.
+    pub cap: Option<Exact>,
+    /// Objectives whose lines are filled first.
+    pub priority: Vec<Name>,
+    /// How a line becomes whole minor units.
+    pub rounding: Rounding,
+    /// A smaller total is not paid.
+    pub minimum: Option<Money>,
+    /// Credits are the only remedy.
+    pub sole_remedy: bool,
+    /// Whether they must be asked for.
+    pub claim: Claim,
+}
+
+impl Default for CreditRules {
+    fn default() -> Self {
+        Self {
+            combine: Combine::Sum,
+            cap: None,
+            priority: Vec::new(),
+            rounding: Rounding::HalfAwayFromZero,
+            minimum: None,
+            sole_remedy: false,
+            claim: Claim::Automatic,
+        }
+    }
+}
+
+/// How long a period stays open after its end, in s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseRules {
+    /// Late reports are taken so long.
+    pub grace_s: u64,
+    /// Objections are taken so long.
+    pub dispute_s: u64,
+}
+
+/// Everything an agreement says beside its objectives' meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The agreement's name.
+    pub id: Name,
+    /// Its version.
+    pub version: u64,
+    /// What sort of promise it is.
+    pub kind: Kind,
+    /// For whom it holds.
+    pub level: Level,
+    /// Its title.
+    pub title: String,
+    /// What it is about.
+    pub overview: Option<String>,
+    /// What is expressly not promised.
+    pub not_included: Vec<String>,
+    /// Who agreed.
+    pub parties: Parties,
+    /// Who must do what.
+    pub responsibilities: Vec<Responsibility>,
+    /// IANA name of the zone of all its dates.
+    pub time_zone: String,
+    /// The currency of all its amounts.
+    pub currency: Currency,
+    /// When it holds.
+    pub term: Span,
+    /// Its period, for objectives without their own.
+    pub period: PeriodKind,
+    /// What is delivered.
+    pub services: Vec<Service>,
+    /// How credits combine.
+    pub credits: CreditRules,
+    /// How long a period stays open.
+    pub close: CloseRules,
+}

@@ -1,0 +1,279 @@
+//! Objectives: what is promised, how it is measured, and what counts.
+
+use super::credit::credit;
+use super::scalar::{bad_share, count, period, share, share_above_zero, target};
+use super::terms::NAME_CURE;
+use super::{Placed, not_yet, refuse};
+use crate::contract::lint;
+use crate::contract::model::{
+    During, Failures, Measure, Objective, Operator, OutageRule, Terms, UnknownAs, UnknownRule,
+    Vantages, WindowRule,
+};
+use crate::contract::number::Exact;
+use crate::contract::period::PeriodKind;
+use probefleet_proto::label::Selector;
+use probefleet_proto::name::Name;
+use probefleet_proto::yaml::{Map, Node, Position, Problems, Value, list, one_or_many, scalar};
+
+/// An evaluation window when nothing is agreed, in s.
+const WIDTH_DEFAULT_S: u32 = 60;
+/// Widest evaluation window, in s: a day.
+const WIDTH_MAX_S: u64 = 86_400;
+
+const NOT_YET: &[(&str, &str)] = &[
+    ("hours", "leave it out: the objective holds around the clock"),
+    ("round", "leave it out: values are compared exactly"),
+    ("supported_by", "leave it out: it only informs the linter"),
+    ("remove", "leave the objective out"),
+];
+
+/// Reads the objectives; `terms` is `None` when the rest of the agreement has problems.
+pub(super) fn objectives(
+    node: &Node,
+    terms: Option<&Terms>,
+    problems: &mut Problems,
+) -> Option<Vec<Placed>> {
+    let map = Map::open(node, "the objectives", problems)?;
+    let (mut read, mut total) = (Vec::new(), 0);
+    for (key, at, node) in map.entries() {
+        total += 1;
+        match Name::new(key) {
+            Ok(name) => read.extend(objective(Named { name, at }, node, terms, problems)),
+            Err(_) => {
+                problems.report::<()>(at, "bad-name", format!("`{key}`"), NAME_CURE);
+            }
+        }
+    }
+    if total == 0 {
+        let cure = "an agreement promises at least one thing";
+        return problems.report(node.at, "missing-key", "no objective", cure);
+    }
+    (read.len() == total).then_some(read)
+}
+
+/// An objective's name and its place.
+struct Named {
+    name: Name,
+    at: Position,
+}
+
+fn objective(
+    named: Named,
+    node: &Node,
+    terms: Option<&Terms>,
+    problems: &mut Problems,
+) -> Option<Placed> {
+    let mut map = Map::open(node, "an objective", problems)?;
+    refuse(&mut map, NOT_YET, problems);
+    let service = map.required("service", problems, |node, p| service(node, terms, p));
+    let probes = map.required("probe", problems, probes);
+    let agents = map.optional("agents", Selector::default(), problems, Selector::decode);
+    let measure = map.required("measure", problems, measure);
+    let target = map.required("target", problems, target);
+    let default_period = terms.map_or(PeriodKind::Month, |terms| terms.period);
+    let period = map.optional("period", default_period, problems, period);
+    let window = map.optional("window", window_default(), problems, window);
+    let vantages = map.optional("vantages", vantages_default(), problems, vantages);
+    let outage = map.optional("outage", OUTAGE_DEFAULT, problems, outage);
+    exclusions_and_inheritance(&mut map, problems);
+    let unknown = map.optional("unknown", unknown_default(), problems, unknown);
+    let min_attempts = map.optional("min_attempts", 1, problems, count);
+    let during = map.optional("during", During::Available, problems, |node, p| {
+        node.choice(p, &[("available", During::Available), ("always", During::Always)])
+    });
+    let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
+        node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
+    });
+    let credit = map.optional("credit", None, problems, |node, p| credit(node, p).map(Some));
+    map.finish(problems);
+    let (probes_at, probes) = probes?;
+    let objective = Objective {
+        name: named.name,
+        service: service?,
+        probes,
+        agents: agents?,
+        measure: measure?,
+        target: target?,
+        period: period?,
+        window: window?,
+        vantages: vantages?,
+        outage: outage?,
+        unknown: unknown?,
+        min_attempts: min_attempts?,
+        during: during?,
+        failures: failures?,
+        credit: credit?,
+    };
+    Some(Placed { at: named.at, probes_at, objective })
+}
+
+/// `exclusions` and `inherit` have one word each that means what is done anyway.
+fn exclusions_and_inheritance(map: &mut Map<'_>, problems: &mut Problems) {
+    let words: [(&'static str, &[&str], &str); 2] = [
+        ("exclusions", &["removed", "none"], "write removed or none: nothing is excluded yet"),
+        ("inherit", &["open"], "leave it out: nothing is inherited yet"),
+    ];
+    for (key, meant_anyway, instead) in words {
+        let Some(node) = map.get(key) else { continue };
+        let word = match &node.value {
+            Value::Scalar { text, .. } => text.as_str(),
+            Value::Sequence(_) | Value::Mapping(_) => "",
+        };
+        if !meant_anyway.contains(&word) {
+            not_yet(node.at, &format!("`{key}: {word}`"), instead, problems);
+        }
+    }
+}
+
+fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<usize> {
+    let name = node.name(problems)?;
+    let services = &terms?.services;
+    let found = services.iter().position(|service| service.name == name);
+    found.or_else(|| {
+        let known: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        let cure = format!("services here: {}", known.join(", "));
+        problems.report(node.at, "unknown-service", format!("`{name}`"), cure)
+    })
+}
+
+fn probes(node: &Node, problems: &mut Problems) -> Option<(Position, Vec<Name>)> {
+    let names = one_or_many(node, problems, Node::name)?;
+    if names.is_empty() {
+        return problems.report(node.at, "bad-value", "an empty list", "name a probe");
+    }
+    let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    if let Some((_, name)) = twice {
+        let message = format!("`{name}` stands here twice");
+        return problems.report(node.at, "bad-value", message, "name each probe once");
+    }
+    Some((node.at, names))
+}
+
+fn measure(node: &Node, problems: &mut Problems) -> Option<Measure> {
+    const LATER: [&str; 3] = ["downtime", "longest_outage", "outages"];
+    match &node.value {
+        Value::Scalar { text, .. } if LATER.contains(&text.as_str()) => {
+            let instead = "use `availability`, whose budget is the same Down time";
+            not_yet(node.at, &format!("the measure `{text}`"), instead, problems);
+            None
+        }
+        Value::Scalar { .. } => scalar(node, problems, "bad-value", |text| match text {
+            "availability" => Ok(Measure::Availability),
+            "success" => Ok(Measure::Success),
+            _ => Err("write availability, success or {within: 2s, phase: total}"),
+        }),
+        _ => measure_with_keys(node, problems),
+    }
+}
+
+fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
+    const LATER: [(&str, &str); 5] = [
+        (
+            "percentile",
+            "write {within: T, phase: P} with the percentile as target: it is the same promise",
+        ),
+        ("mean", "promise a share: {within: T, phase: P}"),
+        ("mean_success", "use `success`"),
+        ("ratio", "use `success`"),
+        ("good_days", "use {within: T, phase: P} with `period: day`"),
+    ];
+    let mut map = Map::open(node, "a measure", problems)?;
+    for (key, instead) in LATER {
+        if map.get(key).is_some() {
+            not_yet(node.at, &format!("the measure `{key}`"), instead, problems);
+            return None;
+        }
+    }
+    let at_most_ns = map.required("within", problems, Node::duration_ns);
+    let phase = map.required("phase", problems, |node, problems| {
+        scalar(node, problems, "unknown-phase", |text| {
+            lint::known_phase(text).then(|| text.to_owned()).ok_or_else(lint::phases_text)
+        })
+    });
+    map.finish(problems);
+    Some(Measure::Within { phase: phase?, at_most_ns: at_most_ns? })
+}
+
+fn window_default() -> WindowRule {
+    WindowRule {
+        width_s: WIDTH_DEFAULT_S,
+        bad_operator: Operator::Above,
+        bad_share: half(),
+        attempts: 1,
+    }
+}
+
+fn half() -> Exact {
+    Exact::new(1.into(), 2.into())
+}
+
+fn window(node: &Node, problems: &mut Problems) -> Option<WindowRule> {
+    let mut map = Map::open(node, "a window", problems)?;
+    let width_s = map.optional("width", WIDTH_DEFAULT_S, problems, |node, problems| {
+        match node.duration_s(problems)? {
+            width_s @ 1..=WIDTH_MAX_S => u32::try_from(width_s).ok(),
+            _ => problems.report(node.at, "bad-value", node.describe(), "write 1s to 24h"),
+        }
+    });
+    let bad = map.optional("bad", (Operator::Above, half()), problems, bad_share);
+    let attempts = map.optional("attempts", 1, problems, count);
+    map.finish(problems);
+    let (bad_operator, bad_share) = bad?;
+    Some(WindowRule { width_s: width_s?, bad_operator, bad_share, attempts: attempts? })
+}
+
+fn vantages_default() -> Vantages {
+    Vantages::Quorum { share: Exact::new(51.into(), 100.into()), at_least: 1 }
+}
+
+fn vantages(node: &Node, problems: &mut Problems) -> Option<Vantages> {
+    let mut map = Map::open(node, "the vantages", problems)?;
+    if let Some(each) = map.get("each") {
+        let vantages = each_vantage(each, problems);
+        map.finish(problems);
+        return vantages;
+    }
+    let share =
+        map.optional("quorum", Exact::new(51.into(), 100.into()), problems, share_above_zero);
+    let at_least = map.optional("at_least", 1, problems, count);
+    map.finish(problems);
+    Some(Vantages::Quorum { share: share?, at_least: at_least? })
+}
+
+fn each_vantage(node: &Node, problems: &mut Problems) -> Option<Vantages> {
+    if matches!(&node.value, Value::Scalar { text, .. } if text == "all") {
+        return Some(Vantages::Each(Vec::new()));
+    }
+    let names = list(node, problems, |node, p| node.name(p).map(|name| name.to_string()))?;
+    if names.is_empty() {
+        let cure = "name agents, or write `each: all`";
+        return problems.report(node.at, "bad-value", "an empty list", cure);
+    }
+    Some(Vantages::Each(names))
+}
+
+const OUTAGE_DEFAULT: OutageRule = OutageRule { after: 1, until: 1, bridge: 2 };
+
+fn outage(node: &Node, problems: &mut Problems) -> Option<OutageRule> {
+    let mut map = Map::open(node, "the outage rule", problems)?;
+    let after = map.optional("after", OUTAGE_DEFAULT.after, problems, count);
+    let until = map.optional("until", OUTAGE_DEFAULT.until, problems, count);
+    let bridge = map.optional("bridge", OUTAGE_DEFAULT.bridge, problems, Node::whole);
+    map.finish(problems);
+    Some(OutageRule { after: after?, until: until?, bridge: bridge? })
+}
+
+fn unknown_default() -> UnknownRule {
+    UnknownRule { counts_as: UnknownAs::Removed, coverage: Exact::new(95.into(), 100.into()) }
+}
+
+fn unknown(node: &Node, problems: &mut Problems) -> Option<UnknownRule> {
+    const AS: &[(&str, UnknownAs)] =
+        &[("removed", UnknownAs::Removed), ("up", UnknownAs::Up), ("down", UnknownAs::Down)];
+    let default = unknown_default();
+    let mut map = Map::open(node, "the rule for unknown time", problems)?;
+    let counts_as = map.optional("as", default.counts_as, problems, |node, p| node.choice(p, AS));
+    let coverage = map.optional("coverage", default.coverage, problems, share);
+    map.finish(problems);
+    Some(UnknownRule { counts_as: counts_as?, coverage: coverage? })
+}

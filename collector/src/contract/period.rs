@@ -1,0 +1,391 @@
+//! Periods: the stretches of an agreement's local calendar that are judged.
+
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use std::fmt;
+
+/// A half-open stretch of absolute time, in seconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// First second.
+    pub from_s: i64,
+    /// First second after it.
+    pub until_s: i64,
+}
+
+impl Span {
+    /// All of time.
+    pub const ALWAYS: Self = Self { from_s: i64::MIN / 4, until_s: i64::MAX / 4 };
+
+    /// What both have; empty (and with equal ends) when they do not meet.
+    #[must_use]
+    pub fn meet(self, other: Self) -> Self {
+        let from_s = self.from_s.max(other.from_s);
+        Self { from_s, until_s: self.until_s.min(other.until_s).max(from_s) }
+    }
+
+    /// Its seconds.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        u64::try_from(self.until_s.saturating_sub(self.from_s)).unwrap_or(0)
+    }
+
+    /// True when every second of `other` is one of its own.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.from_s <= other.from_s && other.until_s <= self.until_s
+    }
+}
+
+/// How the calendar is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeriodKind {
+    /// A local date.
+    Day,
+    /// A week of ISO 8601, from Monday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// Three months, from January.
+    Quarter,
+    /// Six months, from January.
+    HalfYear,
+    /// A calendar year.
+    Year,
+}
+
+impl PeriodKind {
+    /// Every kind with its word in an agreement.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("day", Self::Day),
+        ("week", Self::Week),
+        ("month", Self::Month),
+        ("quarter", Self::Quarter),
+        ("half_year", Self::HalfYear),
+        ("year", Self::Year),
+    ];
+
+    /// The word in an agreement.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whole months in it; `None` for days and weeks.
+    #[must_use]
+    pub fn months(self) -> Option<i8> {
+        match self {
+            Self::Day | Self::Week => None,
+            Self::Month => Some(1),
+            Self::Quarter => Some(3),
+            Self::HalfYear => Some(6),
+            Self::Year => Some(12),
+        }
+    }
+
+    /// Its least number of dates.
+    #[must_use]
+    pub fn days_min(self) -> u64 {
+        match self {
+            Self::Day => 1,
+            Self::Week => 7,
+            Self::Month => 28,
+            Self::Quarter => 90,
+            Self::HalfYear => 181,
+            Self::Year => 365,
+        }
+    }
+
+    /// The first date of the period in which a date lies.
+    fn first(self, date: Date) -> Option<Date> {
+        let Some(months) = self.months() else {
+            let back = if self == Self::Week { date.weekday().to_monday_zero_offset() } else { 0 };
+            return date.checked_sub(i64::from(back).days()).ok();
+        };
+        let month = (date.month() - 1) / months * months + 1;
+        Date::new(date.year(), month, 1).ok()
+    }
+
+    /// The length of the period that begins at its first date.
+    fn length(self) -> jiff::Span {
+        match (self, self.months()) {
+            (_, Some(months)) => i64::from(months).months(),
+            (Self::Week, None) => 7.days(),
+            (_, None) => 1.day(),
+        }
+    }
+}
+
+/// The name of one period, such as `2026-04`, `2026-04-17`, `2026-W16`, `2026-Q2`, `2026-H1` or `2026`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeriodLabel {
+    first: Date,
+    kind: PeriodKind,
+}
+
+/// The text is no label of a period.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// No label.
+    #[error("`{0}` is no period; write 2026-04-17, 2026-W16, 2026-04, 2026-Q2, 2026-H1 or 2026")]
+    Unknown(String),
+    /// The period ends outside the calendar.
+    #[error("`{0}` lies outside the calendar")]
+    OutOfRange(String),
+}
+
+impl PeriodLabel {
+    /// Reads a label; its form names the kind of period.
+    ///
+    /// # Errors
+    /// [`LabelError`] when it names no period.
+    pub fn parse(text: &str) -> Result<Self, LabelError> {
+        let shape: String =
+            text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let number = |from: usize| text.get(from..)?.parse::<i8>().ok();
+        let year = || text.get(..4)?.parse::<i16>().ok();
+        let month = |month: i8| Date::new(year()?, month, 1).ok();
+        let label = match shape.as_str() {
+            "0000-00-00" => text.parse().ok().map(|date| (date, PeriodKind::Day)),
+            "0000-W00" => monday(year(), number(6)).map(|date| (date, PeriodKind::Week)),
+            "0000-00" => number(5).and_then(month).map(|date| (date, PeriodKind::Month)),
+            "0000-Q0" => number(6)
+                .filter(|quarter| (1..=4).contains(quarter))
+                .and_then(|quarter| month(quarter * 3 - 2))
+                .map(|date| (date, PeriodKind::Quarter)),
+            "0000-H0" => number(6)
+                .filter(|half| (1..=2).contains(half))
+                .and_then(|half| month(half * 6 - 5))
+                .map(|date| (date, PeriodKind::HalfYear)),
+            "0000" => month(1).map(|date| (date, PeriodKind::Year)),
+            _ => None,
+        };
+        let (first, kind) = label.ok_or_else(|| LabelError::Unknown(text.to_owned()))?;
+        Ok(Self { first, kind })
+    }
+
+    /// The period of that kind in which an instant lies. `None` outside jiff's calendar (years -9999 to 9999).
+    #[must_use]
+    pub fn at(kind: PeriodKind, zone: &TimeZone, instant_s: i64) -> Option<Self> {
+        let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
+        Some(Self { first: kind.first(date)?, kind })
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(self) -> PeriodKind {
+        self.kind
+    }
+
+    /// The period of the same kind that follows. `None` at the calendar's end.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        Some(Self { first: self.end_date()?, kind: self.kind })
+    }
+
+    /// The period of the same kind before. `None` at the calendar's beginning.
+    #[must_use]
+    pub fn previous(self) -> Option<Self> {
+        Some(Self { first: self.first.checked_sub(self.kind.length()).ok()?, kind: self.kind })
+    }
+
+    /// Its bounds in a zone: from the first instant of its first date to the first instant of the date after it, so
+    /// that each date has its real length (23, 24 or 25 hours).
+    ///
+    /// # Errors
+    /// [`LabelError::OutOfRange`] at the calendar's end.
+    pub fn span(self, zone: &TimeZone) -> Result<Span, LabelError> {
+        let out_of_range = || LabelError::OutOfRange(self.to_string());
+        let from_s = start_of_date(self.first, zone).ok_or_else(out_of_range)?;
+        let until_s =
+            self.end_date().and_then(|date| start_of_date(date, zone)).ok_or_else(out_of_range)?;
+        Ok(Span { from_s, until_s })
+    }
+
+    /// Its dates, each as its stretch of absolute time.
+    pub fn dates(self, zone: &TimeZone) -> impl Iterator<Item = Span> {
+        let end = self.end_date().unwrap_or(self.first);
+        let dates = self.first.series(1.day()).take_while(move |date| *date < end);
+        dates.filter_map(move |date| {
+            let next = date.tomorrow().ok()?;
+            Some(Span { from_s: start_of_date(date, zone)?, until_s: start_of_date(next, zone)? })
+        })
+    }
+
+    fn end_date(self) -> Option<Date> {
+        self.first.checked_add(self.kind.length()).ok()
+    }
+}
+
+/// The Monday of a week of ISO 8601.
+fn monday(year: Option<i16>, week: Option<i8>) -> Option<Date> {
+    Some(ISOWeekDate::new(year?, week?, Weekday::Monday).ok()?.date())
+}
+
+impl fmt::Display for PeriodLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month) = (self.first.year(), self.first.month());
+        match self.kind {
+            PeriodKind::Day => write!(f, "{}", self.first),
+            PeriodKind::Week => {
+                let week = self.first.iso_week_date();
+                write!(f, "{:04}-W{:02}", week.year(), week.week())
+            }
+            PeriodKind::Month => write!(f, "{year:04}-{month:02}"),
+            PeriodKind::Quarter => write!(f, "{year:04}-Q{}", (month + 2) / 3),
+            PeriodKind::HalfYear => write!(f, "{year:04}-H{}", (month + 5) / 6),
+            PeriodKind::Year => write!(f, "{year:04}"),
+        }
+    }
+}
+
+/// The first instant of a date: midnight, or where midnight does not exist the end of the gap.
+#[must_use]
+pub fn start_of_date(date: Date, zone: &TimeZone) -> Option<i64> {
+    Some(date.to_zoned(zone.clone()).ok()?.timestamp().as_second())
+}
+
+/// Reads an instant, RFC 3339 with offset and whole seconds, as seconds since 1970 UTC.
+#[must_use]
+pub fn instant_s(text: &str) -> Option<i64> {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let offset = shape.strip_prefix("0000-00-00T00:00:00")?;
+    if !matches!(offset, "Z" | "+00:00" | "-00:00") {
+        return None;
+    }
+    Some(text.parse::<Timestamp>().ok()?.as_second())
+}
+
+/// An instant as RFC 3339 in UTC.
+#[must_use]
+pub fn instant_text(instant_s: i64) -> String {
+    Timestamp::from_second(instant_s).map_or_else(|_| format!("@{instant_s}"), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).expect("in the zone database")
+    }
+
+    fn hours(label: &str, name: &str) -> u64 {
+        PeriodLabel::parse(label).expect("a label").span(&zone(name)).expect("in range").seconds()
+            / 3_600
+    }
+
+    /// T2.
+    #[test]
+    fn months_have_their_real_length() {
+        for (label, name, expected) in [
+            ("2026-03", "America/New_York", 743),
+            ("2026-11", "America/New_York", 721),
+            ("2026-03", "Europe/Berlin", 743),
+            ("2026-10", "Europe/Berlin", 745),
+            ("2026-10", "Asia/Tokyo", 744),
+            ("2026-10", "Asia/Kathmandu", 744),
+            ("2026-02", "Europe/Berlin", 672),
+            ("2026-03-29", "Europe/Berlin", 23),
+            ("2026-10-25", "Europe/Berlin", 25),
+            ("2026-W13", "Europe/Berlin", 167),
+            ("2026-Q1", "Europe/Berlin", 90 * 24 - 1),
+            ("2026", "Europe/Berlin", 8_760),
+        ] {
+            assert_eq!(hours(label, name), expected, "{label} {name}");
+        }
+    }
+
+    #[test]
+    fn labels_are_read_and_written() {
+        let good = [
+            "2026-04",
+            "2026-04-17",
+            "2028-02-29",
+            "2026-W16",
+            "2026-W53",
+            "2026-Q2",
+            "2026-Q4",
+            "2026-H1",
+            "2026-H2",
+            "2026",
+        ];
+        for text in good {
+            assert_eq!(PeriodLabel::parse(text).expect("a label").to_string(), text);
+        }
+        for text in [
+            "",
+            "2026-13",
+            "2026-02-30",
+            "26-04",
+            "2026-4",
+            "2026-04-",
+            "april",
+            "2026-00",
+            "2025-W53",
+            "2026-W00",
+            "2026-Q0",
+            "2026-Q5",
+            "2026-H3",
+            "2026-w16",
+            "2026-W1",
+            "02026",
+        ] {
+            assert!(matches!(PeriodLabel::parse(text), Err(LabelError::Unknown(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_instant_has_its_period() {
+        let berlin = zone("Europe/Berlin");
+        let label = |kind, instant: &str| {
+            let at: Timestamp = instant.parse().expect("an instant");
+            PeriodLabel::at(kind, &berlin, at.as_second()).expect("in range").to_string()
+        };
+        assert_eq!(label(PeriodKind::Month, "2026-03-31T22:00:00Z"), "2026-04");
+        assert_eq!(label(PeriodKind::Month, "2026-03-31T21:59:59Z"), "2026-03");
+        assert_eq!(label(PeriodKind::Day, "2026-10-25T22:59:59Z"), "2026-10-25");
+        for (kind, expected, before, after, dates) in [
+            (PeriodKind::Day, "2026-04-19", "2026-04-18", "2026-04-20", 1),
+            (PeriodKind::Week, "2026-W16", "2026-W15", "2026-W17", 7),
+            (PeriodKind::Month, "2026-04", "2026-03", "2026-05", 30),
+            (PeriodKind::Quarter, "2026-Q2", "2026-Q1", "2026-Q3", 91),
+            (PeriodKind::HalfYear, "2026-H1", "2025-H2", "2026-H2", 181),
+            (PeriodKind::Year, "2026", "2025", "2027", 365),
+        ] {
+            assert_eq!(label(kind, "2026-04-19T21:59:59Z"), expected);
+            let period = PeriodLabel::parse(expected).expect("a label");
+            assert_eq!(period.previous().map(|label| label.to_string()).as_deref(), Some(before));
+            assert_eq!(period.next().map(|label| label.to_string()).as_deref(), Some(after));
+            assert_eq!((period.kind(), period.dates(&berlin).count()), (kind, dates));
+            assert!(dates as u64 >= kind.days_min());
+        }
+        assert_eq!(label(PeriodKind::Week, "2027-01-03T12:00:00Z"), "2026-W53");
+    }
+
+    #[test]
+    fn instants_are_whole_seconds_with_an_offset() {
+        assert_eq!(instant_s("2026-04-01T00:00:00Z"), Some(1_775_001_600));
+        assert_eq!(instant_s("2026-04-01T02:00:00+02:00"), Some(1_775_001_600));
+        assert_eq!(instant_text(1_775_001_600), "2026-04-01T00:00:00Z");
+        for bad in [
+            "",
+            "2026-04-01",
+            "2026-04-01T00:00:00",
+            "2026-04-01T00:00:00.5Z",
+            "2026-04-01 00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-04-01T25:00:00Z",
+            "20260401T000000Z",
+        ] {
+            assert_eq!(instant_s(bad), None, "{bad}");
+        }
+    }
+
+    /// Cuba's midnight of 8 March 2026 does not exist.
+    #[test]
+    fn a_date_without_midnight_begins_after_the_gap() {
+        assert_eq!(hours("2026-03-08", "America/Havana"), 23);
+    }
+}

@@ -1,0 +1,261 @@
+//! Every code of the linter, each with the place it is reported at.
+
+use super::*;
+use probefleet_proto::yaml::Problem;
+
+/// A valid agreement; tests replace parts of it.
+const GOOD: &str = include_str!("../../tests/fixtures/contract/good.yaml");
+const PLAN: &str = "probes:
+  - {name: call, sip: {uri: 'sip:a@b.example'}, every: 60s}
+  - {name: slow, http: {url: 'https://a.example/'}, every: 5m}
+";
+
+fn plan() -> Plan {
+    Plan::parse("plan.yaml", PLAN).expect("a plan")
+}
+
+fn errors(text: &str, plan: Option<&Plan>) -> Vec<String> {
+    match Agreement::load_with_plan(&[("a.yaml", text)], plan) {
+        Ok(_) => Vec::new(),
+        Err(rejected) => rejected.0.iter().flat_map(Problems::sorted).map(placed).collect(),
+    }
+}
+
+fn warnings(text: &str, plan: Option<&Plan>) -> Vec<&'static str> {
+    let loaded = Agreement::load_with_plan(&[("a.yaml", text)], plan).expect("valid");
+    loaded.warnings.sorted().into_iter().map(|problem| problem.code).collect()
+}
+
+fn placed(problem: &Problem) -> String {
+    format!("{}:{} {}", problem.at.line, problem.at.column, problem.code)
+}
+
+/// The sample with one line replaced.
+fn with(line: usize, text: &str) -> String {
+    let mut lines: Vec<&str> = GOOD.lines().collect();
+    lines[line - 1] = text;
+    lines.join("\n")
+}
+
+#[test]
+fn the_sample_is_clean() {
+    assert_eq!(errors(GOOD, Some(&plan())), [""; 0]);
+    assert_eq!(warnings(GOOD, Some(&plan())), [""; 0]);
+}
+
+#[test]
+fn every_key_is_read() {
+    let agreement = Agreement::load(&[("a.yaml", GOOD)]).expect("valid").agreement;
+    let terms = agreement.terms();
+    assert_eq!(
+        (agreement.id().as_str(), agreement.version(), agreement.title()),
+        ("acme-voice", 1, "Hosted voice")
+    );
+    assert_eq!(terms.not_included, ["Handsets"]);
+    assert_eq!(terms.parties.auditors.len(), 1);
+    assert_eq!(terms.responsibilities[0].party, "customer");
+    assert_eq!(terms.close, model::CloseRules { grace_s: 259_200, dispute_s: 864_000 });
+    assert_eq!(terms.credits.claim, model::Claim::WithinS(2_592_000));
+    let names: Vec<&str> =
+        agreement.objectives().iter().map(|objective| objective.name.as_str()).collect();
+    assert_eq!(names, ["available", "fast"]);
+    let thresholds = agreement.thresholds();
+    assert_eq!(thresholds.len(), 1);
+    assert_eq!(
+        (thresholds[0].phase.as_str(), thresholds[0].at_most_ns),
+        ("time_to_answer", 3_000_000_000)
+    );
+    assert_eq!(
+        agreement.period_at(1_775_001_600).map(|label| label.to_string()).as_deref(),
+        Some("2026-04")
+    );
+}
+
+/// Line, its replacement, and what is reported where.
+#[test]
+fn errors_of_the_agreement() {
+    let mut missed = Vec::new();
+    for (line, text, expected) in [
+        (1, "agreement: Acme", "1:12 bad-name"),
+        (2, "version: 0", "2:10 bad-value"),
+        (2, "vershun: 1", "1:1 missing-key"),
+        (3, "kind: contract", "3:7 bad-value"),
+        (4, "level: top", "4:8 bad-value"),
+        (5, "title: ''", "5:8 bad-value"),
+        (5, "title: a\ntitle: b", "6:1 duplicate-key"),
+        (8, "colour: red", "8:1 unknown-key"),
+        (13, "time_zone: Europe/Atlantis", "13:12 unknown-zone"),
+        (14, "currency: EURO", "14:11 bad-value"),
+        (15, "term: {from: 2026-01-01}", "15:7 missing-key"),
+        (15, "term: {from: 2026-01-01, until: 2026-01-01}", "15:7 term-empty"),
+        (15, "term: {from: 2026-02-30, until: 2027-01-01}", "15:14 bad-date"),
+        (16, "period: fortnight", "16:9 bad-value"),
+        (16, "period: {billing_day: 15}", "16:9 not-supported-yet"),
+        (18, "  voice: {monthly_charge: 12000.00}", "18:27 bad-value"),
+        (18, "  voice: {monthly_charge: \"0.001\"}", "18:27 bad-value"),
+        (18, "  voice: {}", "20:3 missing-key"),
+        (18, "  data: {monthly_charge: \"1.00\"}", "21:14 unknown-service"),
+        (36, "credits: {cap: 130%}", "36:16 percent-over-100"),
+        (36, "credits: {priority: [nothing]}", "36:10 unknown-objective"),
+        (36, "credits: {minimum: 1.00}", "36:20 bad-value"),
+        (37, "close: {grace: 72}", "37:16 bad-duration"),
+        (37, "parent: acme", "37:9 not-supported-yet"),
+        (37, "calendars: {office: {}}", "37:12 not-supported-yet"),
+        (
+            37,
+            "maintenance: {notice: 48h, at_most: 8h, approval: automatic}",
+            "37:14 not-supported-yet",
+        ),
+        (37, "termination: [{consecutive: 2}]", "37:14 not-supported-yet"),
+        (37, "close: &a {}", "37:8 bad-yaml"),
+    ] {
+        let found = errors(&with(line, text), None);
+        if !found.contains(&expected.to_owned()) {
+            missed.push(format!("{text}: {found:?}, not {expected}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn errors_of_an_objective() {
+    let mut missed = Vec::new();
+    for (line, text, expected) in [
+        (20, "  Available:", "20:3 bad-name"),
+        (22, "    probe: []", "22:12 bad-value"),
+        (22, "    probe: [call, call]", "22:12 bad-value"),
+        (24, "    measure: speed", "24:14 bad-value"),
+        (24, "    measure: downtime", "24:14 not-supported-yet"),
+        (24, "    measure: {percentile: 95%, phase: total}", "24:14 not-supported-yet"),
+        (24, "    measure: {mean: total}", "24:14 not-supported-yet"),
+        (24, "    measure: {mean_success: 5m}", "24:14 not-supported-yet"),
+        (24, "    measure: {ratio: ser}", "24:14 not-supported-yet"),
+        (24, "    measure: {good_days: {}}", "24:14 not-supported-yet"),
+        (24, "    measure: {within: 2s, phase: totale}", "24:34 unknown-phase"),
+        (24, "    measure: {within: 2s, phase: total_failed}", "24:34 unknown-phase"),
+        (24, "    measure: {within: 2, phase: total}", "24:23 bad-duration"),
+        (25, "    target: \">= 99.95\"", "25:13 measure-target-mismatch"),
+        (25, "    target: \">= 3s\"", "25:13 measure-target-mismatch"),
+        (25, "    target: \"<= 99%\"", "25:13 measure-target-mismatch"),
+        (25, "    target: \">= 100.5%\"", "25:13 percent-over-100"),
+        (25, "    target: \"> 100%\"", "25:13 bad-value"),
+        (25, "    target: 99%", "25:13 bad-value"),
+        (26, "    vantages: {quorum: 0%}", "26:24 bad-value"),
+        (26, "    vantages: {quorum: 51%, each: all}", "26:16 unknown-key"),
+        (26, "    vantages: {each: []}", "26:22 bad-value"),
+        (27, "    outage: {after: 0}", "27:21 bad-value"),
+        (28, "    exclusions: as_up", "28:17 not-supported-yet"),
+        (29, "    unknown: {as: guess}", "29:19 bad-value"),
+        (29, "    unknown: {coverage: 101%}", "29:25 percent-over-100"),
+        (29, "    window: {width: 0s}", "29:21 bad-value"),
+        (29, "    window: {width: 1.5s}", "29:21 bad-duration"),
+        (29, "    window: {bad: \"< 50%\"}", "29:19 bad-value"),
+        (29, "    window: {bad: \"> 100%\"}", "29:19 bad-value"),
+        (29, "    hours: office", "29:12 not-supported-yet"),
+        (29, "    round: {places: 2}", "29:12 not-supported-yet"),
+        (29, "    supported_by: [b/c]", "29:19 not-supported-yet"),
+        (29, "    inherit: locked", "29:14 not-supported-yet"),
+        (29, "    remove: true", "29:13 not-supported-yet"),
+        (31, "      bands: []", "31:14 bad-value"),
+        (
+            31,
+            "      bands: [{below: 99.9%, rate: 10%}, {below: 99%, rate: 5%}]",
+            "31:14 band-order",
+        ),
+        (
+            31,
+            "      bands: [{below: 99.9%, rate: 10%}, {below: 99.9%, rate: 15%}]",
+            "31:14 band-order",
+        ),
+        (31, "      bands: [{above: 99.9%, rate: 10%}]", "31:23 measure-target-mismatch"),
+        (31, "      bands: [{below: 99.9%, rate: 110%}]", "31:36 percent-over-100"),
+        (31, "      bands: [{below: 99.9%}]", "31:15 missing-key"),
+        (31, "      {bands: [{below: 99.9%, rate: 10%}], flat: 5%}", "31:7 two-credit-forms"),
+        (31, "      {days: 1, base: {amount: \"1.00\"}}", "31:7 base-with-days"),
+        (31, "      {days: 1}", "31:14 not-supported-yet"),
+        (31, "      {linear: 1}", "31:16 not-supported-yet"),
+        (31, "      {per: {every: 4h, of: downtime, days: 1}}", "31:13 not-supported-yet"),
+        (31, "      {flat: 5%, base: {amount: \"1.00\"}}", "31:24 not-supported-yet"),
+        (31, "      {}", "31:7 missing-key"),
+    ] {
+        let found = errors(&with(line, text), None);
+        if !found.contains(&expected.to_owned()) {
+            missed.push(format!("{text}: {found:?}, not {expected}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn errors_against_a_plan() {
+    let found = errors(&with(22, "    probe: [call, nothing]"), Some(&plan()));
+    assert_eq!(found, ["22:12 unknown-probe"]);
+    let found = errors(&with(24, "    measure: {within: 2s, phase: query}"), Some(&plan()));
+    assert_eq!(found, ["20:3 unknown-phase"]);
+}
+
+#[test]
+fn all_problems_come_in_one_run() {
+    let text = with(2, "version: 0").replace(">= 99.95%", ">= 3s").replace("EUR", "EURO");
+    assert_eq!(
+        errors(&text, None),
+        ["2:10 bad-value", "14:11 bad-value", "25:13 measure-target-mismatch"]
+    );
+}
+
+#[test]
+fn what_is_unwise_is_a_warning() {
+    for (line, text, expected) in [
+        (3, "kind: ola", "credit-cannot-occur"),
+        (11, "  # none", "no-customer"),
+        (25, "    target: \">= 99.9999%\"", "budget-under-one-window"),
+        (25, "    target: \">= 100%\"", "hundred-percent-without-grace"),
+        (25, "    target: \">= 99.999%\"", "unprovable"),
+        (22, "    probe: slow", "after-under-interval"),
+        (22, "    probe: slow", "bridge-under-interval"),
+        (23, "    agents: {agent: [a-1, a-2]}", "quorum-over-agents"),
+        (29, "    unknown: {as: up}", "unknown-as-up"),
+        (29, "    failures: exclude", "failures-excluded"),
+        (31, "      bands: [{below: 0%, rate: 10%}]", "credit-cannot-occur"),
+    ] {
+        let mut text = with(line, text);
+        if expected.starts_with("hundred") {
+            text = text.replace("after: 2", "after: 1");
+        }
+        let found = warnings(&text, Some(&plan()));
+        assert!(found.contains(&expected), "{expected}: {found:?}");
+    }
+}
+
+#[test]
+fn several_files_wait_for_inheritance() {
+    let rejected = Agreement::load(&[("a.yaml", GOOD), ("b.yaml", GOOD)]).expect_err("several");
+    assert!(rejected.to_string().contains("not-supported-yet"), "{rejected}");
+    assert!(Agreement::load(&[]).is_err());
+    let rejected = Agreement::load(&[("a.yaml", "a: 1"), ("b.yaml", "[")]).expect_err("both bad");
+    assert_eq!(rejected.0.len(), 2);
+}
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A file is read or refused, whatever was done to it.
+        #[test]
+        fn is_read_or_refused(
+            cut in 0_usize..2_000, length in 0_usize..40,
+            text in "[-a-z0-9%.:,{}\\[\\]\"'&*#<>= \n]{0,30}",
+        ) {
+            let mut changed = GOOD.to_owned();
+            let start = cut.min(changed.len());
+            let end = (start + length).min(changed.len());
+            prop_assume!(changed.is_char_boundary(start) && changed.is_char_boundary(end));
+            changed.replace_range(start..end, &text);
+            match Agreement::load_with_plan(&[("a.yaml", &changed)], Some(&plan())) {
+                Ok(loaded) => prop_assert!(!loaded.agreement.objectives().is_empty()),
+                Err(rejected) => prop_assert!(!rejected.to_string().is_empty()),
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The shell round [`crate::sla`]: reads what came in, judges, and publishes a snapshot that never changes.
+//!
+//! The evidence of the current and the last closed period of every agreement stays in memory, compact; each round adds
+//! only what was committed since the last one. It can be thrown away at any time: the records are the truth.
+
+mod evidence;
+
+pub use evidence::add_record;
+
+use crate::config::Signed;
+use crate::contract::Agreement;
+use crate::contract::period::{PeriodKind, PeriodLabel, Span};
+use crate::sla::{EvidenceError, JudgeError, Question, Verdict, Windows};
+use crate::store::{
+    AnyStore, Cursor, KnownAgent, Store as _, StoreError, StoredRecord, StreamId, TenantScope,
+};
+use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::window;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How often it looks for new records.
+const ROUND: Duration = Duration::from_secs(2);
+/// A round that took long is followed by a pause of so many times its length, so that judging never takes more than a
+/// fifth of a core.
+const PAUSE_FACTOR: u32 = 4;
+/// How long after its end a window is expected to have arrived, s: agents seal after one second.
+const SETTLE_S: u64 = 5;
+/// How far before a period windows are looked at, s: an outage that began before it needs its beginning.
+const CONTEXT_S: i64 = 86_400;
+
+/// What is known of all agreements at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When it was made, Unix seconds; 0 = never yet.
+    pub made_s: u64,
+    /// When the evaluator last had nothing to complain of, Unix seconds.
+    pub fresh_s: u64,
+    /// The instant that open periods are judged at, Unix seconds: windows that end later do not exist.
+    pub as_of_s: u64,
+    /// Why the last round failed.
+    pub failure: Option<String>,
+    /// The agreements in the order of the configuration.
+    pub agreements: Vec<AgreementNow>,
+}
+
+/// What is known of an agreement.
+#[derive(Clone, Debug)]
+pub struct AgreementNow {
+    /// The agreement.
+    pub agreement: Arc<Agreement>,
+    /// The operator declares that it is countersigned.
+    pub countersigned: bool,
+    /// For each kind of period: the one that is open, then the last closed one.
+    pub periods: Vec<PeriodNow>,
+}
+
+/// What is known of a period of an agreement.
+#[derive(Clone, Debug)]
+pub struct PeriodNow {
+    /// Its label.
+    pub label: PeriodLabel,
+    /// It is not over yet.
+    pub open: bool,
+    /// The verdict, or why there is none.
+    pub verdict: Result<Arc<Verdict>, String>,
+}
+
+/// The evaluator cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is too much of it.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}
+
+/// The instant at which an open period is judged: the end of the last window that had time to arrive, Unix seconds.
+#[must_use]
+pub fn as_of_s(now_s: u64, window_s: u32) -> u64 {
+    window::start_s(now_s.saturating_sub(SETTLE_S), window_s)
+}
+
+// === the evidence in memory ===
+
+/// The evidence of all agreements, and how far it has been read.
+#[derive(Debug)]
+struct Evaluator {
+    store: AnyStore,
+    scope: TenantScope,
+    window_s: u32,
+    cases: Vec<Case>,
+    agents: BTreeMap<Uuid, KnownAgent>,
+    read_to: BTreeMap<StreamId, u64>,
+    from_s: u64,
+    loaded: bool,
+    judged_at: Option<u64>,
+}
+
+/// An agreement with its evidence.
+#[derive(Debug)]
+struct Case {
+    agreement: Arc<Agreement>,
+    countersigned: bool,
+    windows: Windows,
+}
+
+impl Evaluator {
+    fn new(store: AnyStore, scope: TenantScope, agreements: Vec<Signed>, window_s: u32) -> Self {
+        let cases = agreements.into_iter().map(|signed| Case {
+            windows: Windows::for_agreement(&signed.agreement),
+            agreement: Arc::new(signed.agreement),
+            countersigned: signed.countersigned,
+        });
+        Self {
+            store,
+            scope,
+            window_s,
+            cases: cases.collect(),
+            agents: BTreeMap::new(),
+            read_to: BTreeMap::new(),
+            from_s: 0,
+            loaded: false,
+            judged_at: None,
+        }
+    }
+
+    /// Reads what there is to read; true when it is time to judge.
+    async fn read(&mut self, now_s: u64) -> Result<bool, EvaluateError> {
+        let news = if self.loaded {
+            self.read_news().await?
+        } else {
+            self.load(now_s).await?;
+            true
+        };
+        Ok(news || self.judged_at != Some(as_of_s(now_s, self.window_s)))
+    }
+
+    /// Reads the windows of the periods that are shown, page by page.
+    async fn load(&mut self, now_s: u64) -> Result<(), EvaluateError> {
+        self.from_s = self.earliest_s(now_s);
+        // The ends first: what is committed while the pages are read comes again in the first round, and is a duplicate.
+        let ends = self.store.stream_ends(&self.scope).await?;
+        self.learn_agents().await?;
+        let mut cursor = Cursor::before(self.from_s);
+        loop {
+            let page = self.store.records_between(&self.scope, cursor, u64::MAX).await?;
+            let Some(last) = page.last() else { break };
+            cursor = Cursor::from(last);
+            for record in &page {
+                self.add(record)?;
+            }
+        }
+        self.read_to = ends.into_iter().map(|end| (end.stream, end.last_seq)).collect();
+        self.loaded = true;
+        Ok(())
+    }
+
+    /// Adds what was committed since; true when there was anything.
+    async fn read_news(&mut self) -> Result<bool, EvaluateError> {
+        let mut news = false;
+        for end in self.store.stream_ends(&self.scope).await? {
+            let mut read_to = self.read_to.get(&end.stream).copied().unwrap_or_default();
+            while read_to < end.last_seq {
+                let page = self.store.records_after(&self.scope, end.stream, read_to).await?;
+                let Some(last) = page.last() else { break };
+                read_to = last.seq_to;
+                if page.iter().any(|record| !self.agents.contains_key(&record.agent)) {
+                    self.learn_agents().await?;
+                }
+                for record in &page {
+                    self.add(record)?;
+                }
+                self.read_to.insert(end.stream, read_to);
+                news = true;
+            }
+        }
+        Ok(news)
+    }
+
+    async fn learn_agents(&mut self) -> Result<(), EvaluateError> {
+        let known = self.store.agents(&self.scope).await?;
+        self.agents = known.into_iter().map(|known| (known.agent, known)).collect();
+        Ok(())
+    }
+
+    fn add(&mut self, record: &StoredRecord) -> Result<(), EvidenceError> {
+        let Some(agent) = self.agents.get(&record.agent) else { return Ok(()) };
+        if record.window_start_s < self.from_s {
+            return Ok(());
+        }
+        let mut windows: Vec<&mut Windows> =
+            self.cases.iter_mut().map(|case| &mut case.windows).collect();
+        add_record(&mut windows, agent, record)
+    }
+
+    /// The first second that any shown period looks at.
+    fn earliest_s(&self, now_s: u64) -> u64 {
+        let starts = self.cases.iter().flat_map(|case| {
+            let periods = shown_periods(&case.agreement, now_s);
+            periods.into_iter().filter_map(|(label, _)| label.span(case.agreement.zone()).ok())
+        });
+        let earliest_s = starts.map(|span| span.from_s.saturating_sub(CONTEXT_S)).min();
+        earliest_s.and_then(|from_s| u64::try_from(from_s).ok()).unwrap_or(now_s)
+    }
+
+    /// Lets go of what no shown period looks at any more.
+    fn forget(&mut self, now_s: u64) {
+        let from_s = self.earliest_s(now_s);
+        if from_s <= self.from_s {
+            return;
+        }
+        self.from_s = from_s;
+        let instant_s = i64::try_from(from_s).unwrap_or(i64::MAX);
+        for case in &mut self.cases {
+            case.windows.forget_before(instant_s);
+        }
+    }
+
+    fn judge(&mut self, now_s: u64) -> Snapshot {
+        let as_of_s = as_of_s(now_s, self.window_s);
+        self.judged_at = Some(as_of_s);
+        self.forget(as_of_s);
+        let agreements = self.cases.iter().map(|case| case.judge(as_of_s)).collect();
+        Snapshot { made_s: now_s, fresh_s: now_s, as_of_s, failure: None, agreements }
+    }
+}
+
+impl Case {
+    fn judge(&self, as_of_s: u64) -> AgreementNow {
+        let periods = shown_periods(&self.agreement, as_of_s).into_iter().map(|(label, open)| {
+            let verdict =
+                judge(&self.agreement, &self.windows, label, (as_of_s, self.countersigned));
+            PeriodNow {
+                label,
+                open,
+                verdict: verdict.map(Arc::new).map_err(|error| error.to_string()),
+            }
+        });
+        AgreementNow {
+            agreement: Arc::clone(&self.agreement),
+            countersigned: self.countersigned,
+            periods: periods.collect(),
+        }
+    }
+}
+
+/// Judges a period: at an instant while it is open, as a whole once it is over. `at`: that instant, Unix seconds, and
+/// whether the agreement is countersigned.
+///
+/// # Errors
+/// [`JudgeError`] when the label does not fit the agreement.
+pub fn judge(
+    agreement: &Agreement,
+    windows: &Windows,
+    label: PeriodLabel,
+    at: (u64, bool),
+) -> Result<Verdict, JudgeError> {
+    let (as_of_s, signed) = at;
+    let as_of_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
+    let until_s = label.span(agreement.zone())?.until_s;
+    let question = Question { label, as_of_s: (as_of_s < until_s).then_some(as_of_s), signed };
+    crate::sla::judge(agreement, windows, &question)
+}
+
+/// The windows that a period's verdict looks at: its own, and those in which an outage may have begun.
+#[must_use]
+pub fn with_context(period: Span) -> Span {
+    Span { from_s: period.from_s.saturating_sub(CONTEXT_S), until_s: period.until_s }
+}
+
+/// For each kind of period of an agreement: the open one and the one before, where it lies in the term.
+fn shown_periods(agreement: &Agreement, now_s: u64) -> Vec<(PeriodLabel, bool)> {
+    let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
+    let mut kinds: Vec<PeriodKind> = Vec::new();
+    for objective in agreement.objectives() {
+        if !kinds.contains(&objective.period) {
+            kinds.push(objective.period);
+        }
+    }
+    let mut periods = Vec::new();
+    for kind in kinds {
+        let Some(open) = PeriodLabel::at(kind, agreement.zone(), now_s) else { continue };
+        periods.push((open, true));
+        let closed = open.previous().filter(|label| {
+            let span = label.span(agreement.zone());
+            span.is_ok_and(|span| span.meet(agreement.terms().term).seconds() > 0)
+        });
+        periods.extend(closed.map(|label| (label, false)));
+    }
+    periods
+}
+
+// === the service ===
+
+/// Judges until nobody listens any more. The first snapshot comes when the evidence is loaded.
+pub async fn run(
+    store: AnyStore,
+    scope: TenantScope,
+    (agreements, window_s): (Vec<Signed>, u32),
+    snapshots: watch::Sender<Arc<Snapshot>>,
+) {
+    let mut evaluator = Evaluator::new(store, scope, agreements, window_s);
+    loop {
+        let started = tokio::time::Instant::now();
+        let now_s = unix_now_ns() / NS_PER_S;
+        match evaluator.read(now_s).await {
+            Ok(true) => {
+                // Judging is work for a thread that may be kept busy.
+                let judged = tokio::task::spawn_blocking(move || {
+                    let snapshot = evaluator.judge(now_s);
+                    (evaluator, snapshot)
+                });
+                let Ok((back, snapshot)) = judged.await else {
+                    tracing::error!("judging has panicked; figures stand still until a restart");
+                    return;
+                };
+                evaluator = back;
+                drop(snapshots.send_replace(Arc::new(snapshot)));
+            }
+            Ok(false) => snapshots.send_modify(|current| {
+                let current = Arc::make_mut(current);
+                (current.fresh_s, current.failure) = (now_s, None);
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "agreements could not be judged");
+                snapshots.send_modify(|current| {
+                    Arc::make_mut(current).failure = Some(error.to_string());
+                });
+            }
+        }
+        let pause = ROUND.max(started.elapsed() * PAUSE_FACTOR);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = snapshots.closed() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! Who the agents are, how they are, and what each should run.
+//!
+//! What stands here is known, not evidence: the last that each agent said. It can be lost and is rebuilt as agents
+//! report; only names and labels are kept, by the store.
+
+use crate::ingest::session::{Greeting, bounded};
+use crate::store::{KnownAgent, Opened};
+use probefleet_proto::label::Labels;
+use probefleet_proto::name::{NAME_MAX_BYTES, Name};
+use probefleet_proto::plan::{AgentPlan, Plan, THRESHOLDS_MAX, Thresholds};
+use probefleet_proto::report;
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::v1;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// Most probes of a status that are kept of an agent: what a board can show.
+const PROBES_NOW_MAX: usize = 1_000;
+
+/// What the fleet should measure.
+#[derive(Clone, Debug, Default)]
+pub struct Assignment {
+    /// The operator's plan.
+    pub plan: Plan,
+    /// Width of the fleet's windows, s.
+    pub window_s: u32,
+    /// By probe and phase, what agents must count exactly because an agreement turns on it.
+    pub thresholds: BTreeMap<String, Thresholds>,
+}
+
+/// An agent as it was last heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentNow {
+    /// Its identity.
+    pub agent: Uuid,
+    /// Its name.
+    pub name: Name,
+    /// Its labels.
+    pub labels: Labels,
+    /// Number of the session that stands, if one does.
+    pub session: Option<u64>,
+    /// Version of its program; empty = not heard of since the collector started.
+    pub version: String,
+    /// When it last said anything, Unix seconds.
+    pub last_seen_s: Option<u64>,
+    /// End of the window of its newest report, Unix seconds.
+    pub last_report_end_s: Option<u64>,
+    /// Its clock minus ours, ns, and the bound on the error (0 = never compared).
+    pub clock: Option<(i64, u64)>,
+    /// Payload bytes that it has not delivered yet.
+    pub backlog_bytes: Option<u64>,
+    /// Names of the probes that it should run.
+    pub probes: Vec<String>,
+    /// The latest attempt of each of its probes.
+    pub latest: Vec<v1::ProbeNow>,
+    /// What became of its plan.
+    pub plan: PlanState,
+}
+
+/// What became of an agent's plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanState {
+    /// Nothing is known yet.
+    Unknown,
+    /// It was handed out, no answer yet.
+    Handed,
+    /// It is in force.
+    Applied,
+    /// The agent does not take it, and says why.
+    Refused(String),
+}
+
+/// The agents of this collector.
+#[derive(Debug)]
+pub struct Fleet {
+    assignment: Assignment,
+    agents: Mutex<BTreeMap<Uuid, AgentNow>>,
+}
+
+impl Fleet {
+    /// The fleet as the store knows it.
+    #[must_use]
+    pub fn new(assignment: Assignment, known: Vec<KnownAgent>) -> Self {
+        let agents = known.into_iter().map(|known| {
+            let labels = known.labels.last().map(|(_, labels)| labels.clone()).unwrap_or_default();
+            let mut agent = AgentNow::new(known.agent, known.name, labels);
+            agent.last_report_end_s = known.last_report_end_s;
+            (agent.agent, agent)
+        });
+        Self { assignment, agents: Mutex::new(agents.collect()) }
+    }
+
+    /// What the fleet should measure.
+    #[must_use]
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// An agent has opened a session. Returns its plan unless it has it already.
+    pub fn introduce(
+        &self,
+        agent: Uuid,
+        opened: &Opened,
+        greeting: &Greeting,
+        now_s: u64,
+    ) -> Option<v1::Plan> {
+        let plan = self.plan_for(&opened.name, &opened.labels);
+        let canonical_json = plan.to_canonical_json();
+        let hash = AgentPlan::hash(&canonical_json);
+        let in_force = greeting.plan_hash == hash;
+        let mut agents = self.lock();
+        let now = agents
+            .entry(agent)
+            .or_insert_with(|| AgentNow::new(agent, opened.name.clone(), opened.labels.clone()));
+        now.session = Some(opened.head.session);
+        now.version.clone_from(&greeting.version);
+        now.last_seen_s = Some(now_s);
+        now.probes = plan.probes.iter().map(|probe| probe.schedule.name.to_string()).collect();
+        now.plan = if in_force { PlanState::Applied } else { PlanState::Handed };
+        (!in_force).then(|| v1::Plan { hash: hash.to_vec(), canonical_json, from_window_s: 0 })
+    }
+
+    /// The part of the plan for an agent: its name is a label too.
+    #[must_use]
+    pub fn plan_for(&self, name: &Name, labels: &Labels) -> AgentPlan {
+        let Assignment { plan, window_s, thresholds } = &self.assignment;
+        let mut labels = labels.clone();
+        labels.insert("agent".to_owned(), name.to_string());
+        AgentPlan::hand_out(plan, *window_s, &labels, thresholds)
+    }
+
+    /// Records of an agent were committed; `newest` is of the newest report among them.
+    pub fn reported(&self, agent: Uuid, newest: Option<&report::Head>, now_s: u64) {
+        self.update(agent, |now| {
+            now.last_seen_s = Some(now_s);
+            let Some(head) = newest else { return };
+            let end_s = head.window_start_s.saturating_add(u64::from(head.window_s));
+            now.last_report_end_s = now.last_report_end_s.max(Some(end_s));
+            now.clock = Some((head.health.clock_offset_ns, head.health.clock_error_ns));
+        });
+    }
+
+    /// An agent says how it is.
+    pub fn status(&self, agent: Uuid, status: v1::Status, now_s: u64) {
+        let sound = |probe: &v1::ProbeNow| {
+            let short = |text: &str| text.len() <= report::LABEL_MAX_BYTES;
+            probe.probe.len() <= NAME_MAX_BYTES && short(&probe.outcome) && short(&probe.code)
+        };
+        self.update(agent, |now| {
+            now.last_seen_s = Some(now_s);
+            now.backlog_bytes = Some(status.backlog_bytes);
+            now.latest = status.probes.into_iter().filter(sound).take(PROBES_NOW_MAX).collect();
+        });
+    }
+
+    /// An agent says what became of its plan.
+    pub fn plan_applied(&self, agent: Uuid, applied: v1::PlanApplied, now_s: u64) {
+        self.update(agent, |now| {
+            now.last_seen_s = Some(now_s);
+            now.plan = match applied.error {
+                error if error.is_empty() => PlanState::Applied,
+                error => PlanState::Refused(bounded(error)),
+            };
+        });
+    }
+
+    /// A session has ended; a newer one of the same agent stays.
+    pub fn left(&self, agent: Uuid, session: u64) {
+        self.update(agent, |now| {
+            if now.session == Some(session) {
+                now.session = None;
+            }
+        });
+    }
+
+    /// All agents, by name.
+    #[must_use]
+    pub fn board(&self) -> Vec<AgentNow> {
+        let mut board: Vec<AgentNow> = self.lock().values().cloned().collect();
+        board.sort_by(|a, b| a.name.cmp(&b.name));
+        board
+    }
+
+    fn update(&self, agent: Uuid, change: impl FnOnce(&mut AgentNow)) {
+        if let Some(now) = self.lock().get_mut(&agent) {
+            change(now);
+        }
+    }
+
+    /// A panic elsewhere leaves at worst one agent's last words half written: nothing that is evidence.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Uuid, AgentNow>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AgentNow {
+    fn new(agent: Uuid, name: Name, labels: Labels) -> Self {
+        Self {
+            agent,
+            name,
+            labels,
+            session: None,
+            version: String::new(),
+            last_seen_s: None,
+            last_report_end_s: None,
+            clock: None,
+            backlog_bytes: None,
+            probes: Vec::new(),
+            latest: Vec::new(),
+            plan: PlanState::Unknown,
+        }
+    }
+
+    /// Age of what its newest report tells, seconds: since the end of its window.
+    #[must_use]
+    pub fn report_age_s(&self, now_ns: u64) -> Option<u64> {
+        Some((now_ns / NS_PER_S).saturating_sub(self.last_report_end_s?))
+    }
+}
+
+/// Adds what an agreement needs counted exactly. Beyond [`THRESHOLDS_MAX`] of a phase there is no room in a plan:
+/// returns `false`.
+#[must_use]
+pub fn add_threshold(
+    all: &mut BTreeMap<String, Thresholds>,
+    probe: &str,
+    phase: &str,
+    at_most_ns: u64,
+) -> bool {
+    let of_phase = all.entry(probe.to_owned()).or_default().entry(phase.to_owned()).or_default();
+    if let Err(place) = of_phase.binary_search(&at_most_ns) {
+        if of_phase.len() >= THRESHOLDS_MAX {
+            return false;
+        }
+        of_phase.insert(place, at_most_ns);
+    }
+    true
+}

@@ -1,0 +1,126 @@
+//! Takes records from agents: acknowledged only after commit; a duplicate is acknowledged again and changes nothing.
+//!
+//! [`session`] has the rules, [`listener`] the doors, [`service`] the gRPC streams, and [`accept`] is what becomes of a
+//! frame: sort, compare with the store, commit, answer.
+
+pub mod listener;
+pub mod service;
+pub mod session;
+
+use crate::store::{Outcome, Store, TenantScope};
+use probefleet_proto::record::Hash;
+use probefleet_proto::report;
+use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::v1;
+use session::{Refusal, Session, Sorted, compare};
+
+/// How often a frame is sorted again after its stream moved under it: somebody else commits to it at the same time,
+/// and one of the two is fenced by the second time round.
+const ATTEMPTS_MAX: usize = 4;
+
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub struct Accepted {
+    /// Records that were committed.
+    pub records: usize,
+    /// Their payload bytes.
+    pub bytes: usize,
+    /// Records that were held already.
+    pub duplicates: usize,
+    /// What all records of the newest committed report share.
+    pub newest: Option<report::Head>,
+    /// Something is committed that the agent should know of.
+    pub acknowledge: bool,
+    /// The rest of the frame was not taken.
+    pub refused: Option<Refusal>,
+}
+
+/// Takes a frame: what of it is new and continues the chain is durable when this returns.
+pub async fn accept<S: Store>(
+    store: &S,
+    scope: &TenantScope,
+    session: &mut Session,
+    data: &v1::Data,
+    now_ns: u64,
+) -> Accepted {
+    for _ in 0..ATTEMPTS_MAX {
+        let sorted = session.sort(data);
+        if let Err(refusal) = check_claims(store, scope, session, &sorted).await {
+            return Accepted { refused: Some(refusal), ..Accepted::default() };
+        }
+        match commit(store, scope, session, sorted, now_ns).await {
+            Ok(accepted) => return accepted,
+            Err(Retry::Sort) => {}
+            Err(Retry::Never(refusal)) => {
+                return Accepted { refused: Some(refusal), ..Accepted::default() };
+            }
+        }
+    }
+    let refused = Some(Refusal::busy("this stream is being written from elsewhere"));
+    Accepted { refused, ..Accepted::default() }
+}
+
+async fn check_claims<S: Store>(
+    store: &S,
+    scope: &TenantScope,
+    session: &Session,
+    sorted: &Sorted,
+) -> Result<(), Refusal> {
+    if sorted.claims.is_empty() {
+        return Ok(());
+    }
+    let sequences = sorted.claims.iter().map(|claim| claim.seq_to).collect();
+    match store.held(scope, session.stream(), sequences).await {
+        Ok(held) => compare(&sorted.claims, &held),
+        Err(error) => Err(Refusal::busy(error.to_string())),
+    }
+}
+
+/// The commit did not simply succeed.
+enum Retry {
+    /// The head is known again: sort the frame anew.
+    Sort,
+    /// There is no use in it.
+    Never(Refusal),
+}
+
+async fn commit<S: Store>(
+    store: &S,
+    scope: &TenantScope,
+    session: &mut Session,
+    sorted: Sorted,
+    now_ns: u64,
+) -> Result<Accepted, Retry> {
+    let Sorted { fresh, newest, duplicates, refused, .. } = sorted;
+    // A refused frame of which nothing was taken is answered by the refusal alone.
+    let acknowledge = refused.is_none() || duplicates > 0 || !fresh.is_empty();
+    let mut accepted = Accepted { duplicates, newest, acknowledge, refused, ..Accepted::default() };
+    let Some(last) = fresh.last() else { return Ok(accepted) };
+    let last: (u64, Hash) = (last.record.seq_to, last.hash);
+    accepted.records = fresh.len();
+    accepted.bytes = fresh.iter().map(|new| new.record.payload.len()).sum();
+    let batch = session.batch(fresh, now_ns / NS_PER_S);
+    match store.commit(scope, batch).await {
+        Outcome::Committed => {
+            session.committed(last);
+            Ok(accepted)
+        }
+        Outcome::Conflict => Err(reread(store, scope, session).await),
+        Outcome::Unknown(error) => {
+            tracing::warn!(%error, "commit did not say how it ended; reading the head again");
+            Err(reread(store, scope, session).await)
+        }
+    }
+}
+
+/// Asks the store where the stream ends.
+async fn reread<S: Store>(store: &S, scope: &TenantScope, session: &mut Session) -> Retry {
+    match store.head(scope, session.stream()).await {
+        Ok(Some(head)) => match session.reread(head) {
+            Ok(()) => Retry::Sort,
+            Err(refusal) => Retry::Never(refusal),
+        },
+        Ok(None) => Retry::Never(Refusal::busy("the stream is gone from the store")),
+        Err(error) => Retry::Never(Refusal::busy(error.to_string())),
+    }
+}

@@ -1,0 +1,73 @@
+//! What the collector counts of itself. What it knows of agreements and agents is rendered by [`crate::portal`].
+
+use crate::ingest::Accepted;
+use probefleet_proto::v1::nack::Code;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Counters of the way from agents to the store.
+#[derive(Debug, Default)]
+pub struct IngestMetrics {
+    /// Sessions that stand.
+    pub sessions: Gauge,
+    /// Sessions that were refused before Hello.
+    pub sessions_refused: Counter,
+    records: Counter,
+    payload_bytes: Counter,
+    duplicates: Counter,
+    refusals: Family<RefusalLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    code: String,
+}
+
+impl IngestMetrics {
+    /// Counts a frame.
+    pub fn count(&self, accepted: &Accepted) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.records.inc_by(number(accepted.records));
+        self.payload_bytes.inc_by(number(accepted.bytes));
+        self.duplicates.inc_by(number(accepted.duplicates));
+    }
+
+    /// Counts a refusal.
+    pub fn count_refusal(&self, code: Code) {
+        let code = code.as_str_name().to_ascii_lowercase();
+        self.refusals.get_or_create(&RefusalLabels { code }).inc();
+    }
+
+    /// Makes the counters visible under their names.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "probefleet_sessions",
+            "Sessions of agents that stand now",
+            self.sessions.clone(),
+        );
+        registry.register(
+            "probefleet_sessions_refused",
+            "Sessions refused because of who asked",
+            self.sessions_refused.clone(),
+        );
+        registry.register("probefleet_ingest_records", "Records committed", self.records.clone());
+        registry.register(
+            "probefleet_ingest_payload_bytes",
+            "Payload bytes committed",
+            self.payload_bytes.clone(),
+        );
+        registry.register(
+            "probefleet_ingest_duplicates",
+            "Records that came again and were acknowledged again",
+            self.duplicates.clone(),
+        );
+        registry.register(
+            "probefleet_ingest_nacks",
+            "Frames refused, by code",
+            self.refusals.clone(),
+        );
+    }
+}

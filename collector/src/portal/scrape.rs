@@ -1,0 +1,182 @@
+//! `/metrics`: what is known, as OpenMetrics.
+//!
+//! Figures of objectives are those of their open periods. `probefleet_objective_status` has one series for each status,
+//! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
+//! figure that is not known is left out, never a zero.
+
+use super::Portal;
+use crate::contract::number::{Exact, fixed};
+use crate::evaluator::Snapshot;
+use crate::sla::verdict::{Budget, ObjectiveVerdict};
+use probefleet_proto::clock::unix_now_ns;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// Places of a share: more than a float has.
+const SHARE_PLACES: u32 = 17;
+
+type Figures = Family<OfObjective, Gauge<f64, AtomicU64>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfObjective {
+    agreement: String,
+    objective: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    agreement: String,
+    objective: String,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAgent {
+    agent: String,
+}
+
+/// Everything, in the text format of OpenMetrics.
+///
+/// # Errors
+/// When the text cannot be written, which memory alone decides.
+pub(super) fn render(portal: &Portal) -> Result<String, std::fmt::Error> {
+    let mut registry = Registry::default();
+    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("probefleet_collector_build", "The program that runs", build);
+    portal.metrics.register(&mut registry);
+    register_agents(portal, &mut registry);
+    register_objectives(&portal.snapshots.borrow(), &mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn register_agents(portal: &Portal, registry: &mut Registry) {
+    let now_ns = unix_now_ns();
+    let ages: Family<OfAgent, Gauge> = Family::default();
+    let connected: Family<OfAgent, Gauge> = Family::default();
+    let backlogs: Family<OfAgent, Gauge> = Family::default();
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    for agent in portal.fleet.board() {
+        let labels = OfAgent { agent: agent.name.to_string() };
+        connected.get_or_create(&labels).set(i64::from(agent.session.is_some()));
+        if let Some(age_s) = agent.report_age_s(now_ns) {
+            ages.get_or_create(&labels).set(number(age_s));
+        }
+        if let Some(backlog_bytes) = agent.backlog_bytes {
+            backlogs.get_or_create(&labels).set(number(backlog_bytes));
+        }
+    }
+    registry.register(
+        "probefleet_agent_last_report_age_seconds",
+        "Time since the end of the window of an agent's newest report",
+        ages,
+    );
+    registry.register("probefleet_agent_connected", "Whether an agent has a session", connected);
+    registry.register(
+        "probefleet_agent_backlog_bytes",
+        "What an agent has measured but not delivered",
+        backlogs,
+    );
+}
+
+/// The figures of objectives by name of the metric.
+#[derive(Default)]
+struct Objectives {
+    value: Figures,
+    target: Figures,
+    budget_seconds: Figures,
+    budget_attempts: Figures,
+    coverage: Figures,
+    status: Family<OfStatus, Gauge>,
+}
+
+fn register_objectives(snapshot: &Snapshot, registry: &mut Registry) {
+    let objectives = Objectives::default();
+    for now in &snapshot.agreements {
+        let open = now.periods.iter().filter(|period| period.open);
+        for verdict in open.filter_map(|period| period.verdict.as_ref().ok()) {
+            for judged in &verdict.objectives {
+                objectives.add(&verdict.agreement, judged);
+            }
+        }
+    }
+    objectives.register(registry);
+    let age_s =
+        (unix_now_ns() / probefleet_proto::units::NS_PER_S).saturating_sub(snapshot.fresh_s);
+    if snapshot.fresh_s > 0 {
+        let age: Gauge = Gauge::default();
+        age.set(i64::try_from(age_s).unwrap_or(i64::MAX));
+        let help = "Time since the agreements were last judged, or found unchanged";
+        registry.register("probefleet_evaluation_age_seconds", help, age);
+    }
+}
+
+impl Objectives {
+    fn add(&self, agreement: &str, judged: &ObjectiveVerdict) {
+        let (agreement, name) = (agreement.to_owned(), judged.name.clone());
+        let labels = OfObjective { agreement: agreement.clone(), objective: name.clone() };
+        let set = |family: &Figures, value: f64| {
+            family.get_or_create(&labels).set(value);
+        };
+        if let Some(value) = &judged.value {
+            set(&self.value, ratio(&value.share));
+        }
+        set(&self.target, ratio(&judged.limit));
+        if let Some(coverage) = &judged.coverage {
+            set(&self.coverage, ratio(coverage));
+        }
+        match judged.budget_left {
+            Some(Budget::Seconds(left)) => set(&self.budget_seconds, whole(left)),
+            Some(Budget::Attempts(left)) => set(&self.budget_attempts, whole(left)),
+            None => {}
+        }
+        for status in super::words::BY_URGENCY {
+            let (agreement, objective) = (agreement.clone(), name.clone());
+            let labels = OfStatus { agreement, objective, status: status.as_str() };
+            self.status.get_or_create(&labels).set(i64::from(status == judged.status));
+        }
+    }
+
+    fn register(self, registry: &mut Registry) {
+        let mut figures = |name: &str, help: &str, family: Figures| {
+            registry.register(name, help, family);
+        };
+        figures("probefleet_objective_value_ratio", "What was measured, of 1", self.value);
+        figures("probefleet_objective_target_ratio", "What was promised, of 1", self.target);
+        figures(
+            "probefleet_objective_budget_left_seconds",
+            "Time that may still be down; negative: overdrawn",
+            self.budget_seconds,
+        );
+        figures(
+            "probefleet_objective_budget_left_attempts",
+            "Attempts that may still be bad; negative: overdrawn",
+            self.budget_attempts,
+        );
+        figures(
+            "probefleet_objective_coverage_ratio",
+            "Known share of the eligible time so far, of 1",
+            self.coverage,
+        );
+        registry.register(
+            "probefleet_objective_status",
+            "1 for the status that an objective has, 0 for the others",
+            self.status,
+        );
+    }
+}
+
+/// The nearest float of an exact share, for a scraper; verdicts never see it.
+fn ratio(share: &Exact) -> f64 {
+    fixed(share, SHARE_PLACES).parse().unwrap_or(f64::NAN)
+}
+
+fn whole(number: i64) -> f64 {
+    number.to_string().parse().unwrap_or(f64::NAN)
+}

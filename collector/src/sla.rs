@@ -1,0 +1,297 @@
+//! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
+//!
+//! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
+//! (outages and attempts to a share of the period), `status` (a share to a judgement), `credit` (judgements to money),
+//! `digest` (what it was all made from), and [`verdict`] (what is said of it).
+//!
+//! "Window" in an agreement's rules is the evaluation window of the objective: attempts count where it lies in eligible
+//! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
+
+mod credit;
+mod digest;
+pub mod evidence;
+mod measure;
+pub mod outage;
+pub mod span;
+mod status;
+pub mod verdict;
+mod window_state;
+
+pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Windows, Within};
+pub use verdict::{ObjectiveVerdict, Status, Verdict};
+
+use crate::contract::Agreement;
+use crate::contract::model::{Measure, Objective, Vantages};
+use crate::contract::number::Exact;
+use crate::contract::period::{LabelError, PeriodLabel, Span};
+use measure::{Case, DownTime, Observation, Times};
+use span::Spans;
+use std::collections::BTreeSet;
+use verdict::Reason;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// The period.
+    pub label: PeriodLabel,
+    /// Windows that end later do not exist; `None`: the period is over.
+    pub as_of_s: Option<i64>,
+    /// The agreement was countersigned.
+    pub signed: bool,
+}
+
+/// There is no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JudgeError {
+    /// No objective has such a period.
+    #[error(
+        "no objective of `{agreement}` has the period `{label}`: a {kind}; see each objective's `period`"
+    )]
+    LabelFitsNone {
+        /// The agreement.
+        agreement: String,
+        /// The label.
+        label: String,
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// The label has no bounds.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// A measured window does not fit into the objective's.
+    #[error(
+        "windows of {measured_s} s (agent `{agent}`, probe `{probe}`) cannot be added up to the {wanted_s} s of \
+         objective `{objective}`; its `window: width` must be a multiple of the measured width"
+    )]
+    WindowWidth {
+        /// The objective.
+        objective: String,
+        /// The agent.
+        agent: String,
+        /// The probe.
+        probe: String,
+        /// The measured width, in s.
+        measured_s: u32,
+        /// The objective's, in s.
+        wanted_s: u32,
+    },
+}
+
+/// Judges one period of an agreement.
+///
+/// # Errors
+/// [`JudgeError`] when the question does not fit the agreement, or the evidence does not fit an objective.
+pub fn judge(
+    agreement: &Agreement,
+    windows: &Windows,
+    question: &Question,
+) -> Result<Verdict, JudgeError> {
+    let period = question.label.span(agreement.zone())?;
+    let court = Court { agreement, windows, question, period };
+    let down_times = court.down_times()?;
+    let mut judged = Vec::new();
+    for objective in court.objectives() {
+        judged.push((objective, court.objective(objective, &down_times)?));
+    }
+    if judged.is_empty() {
+        return Err(JudgeError::LabelFitsNone {
+            agreement: agreement.id().to_string(),
+            label: question.label.to_string(),
+            kind: question.label.kind().as_str(),
+        });
+    }
+    let credits = credit::settle(agreement, question.label, question.signed, &mut judged);
+    Ok(Verdict {
+        agreement: agreement.id().to_string(),
+        version: agreement.version(),
+        title: agreement.title().to_owned(),
+        signed: question.signed,
+        label: question.label.to_string(),
+        period,
+        as_of_s: question.as_of_s,
+        objectives: judged.into_iter().map(|(_, verdict)| verdict).collect(),
+        credits,
+        // An agreement with a termination clause is refused until it can be judged.
+        termination_right: false,
+        inputs_digest: digest::inputs(agreement, windows, question),
+    })
+}
+
+/// One question before all objectives.
+struct Court<'a> {
+    agreement: &'a Agreement,
+    windows: &'a Windows,
+    question: &'a Question,
+    period: Span,
+}
+
+impl<'a> Court<'a> {
+    /// The objectives whose periods are of the label's kind.
+    fn objectives(&self) -> impl Iterator<Item = &'a Objective> {
+        let kind = self.question.label.kind();
+        self.agreement.objectives().iter().filter(move |objective| objective.period == kind)
+    }
+
+    /// The time that matters to an objective.
+    fn times(&self, objective: &Objective) -> Times {
+        let active =
+            self.agreement.service_of(objective).map_or(Span::ALWAYS, |service| service.active);
+        let service = Spans::one(self.agreement.terms().term.meet(active));
+        let in_period = service.within(self.period);
+        match self.question.as_of_s.filter(|as_of_s| *as_of_s < self.period.until_s) {
+            None => Times { service, eligible: in_period, remaining: None },
+            Some(as_of_s) => {
+                let past = Span { until_s: as_of_s, ..Span::ALWAYS };
+                let future = Span { from_s: as_of_s, ..Span::ALWAYS };
+                let remaining = Some(in_period.within(future));
+                Times { service, eligible: in_period.within(past), remaining }
+            }
+        }
+    }
+
+    /// The Down time of every availability objective, whatever its period.
+    fn down_times(&self) -> Result<Vec<DownTime<'a>>, JudgeError> {
+        let mut down_times = Vec::new();
+        let availability = |objective: &&Objective| objective.measure == Measure::Availability;
+        for objective in self.agreement.objectives().iter().filter(availability) {
+            let times = self.times(objective);
+            let agents = match &objective.vantages {
+                Vantages::Quorum { .. } => vec![None],
+                Vantages::Each(names) if names.is_empty() => {
+                    self.windows.agents().map(Some).collect()
+                }
+                Vantages::Each(names) => names
+                    .iter()
+                    .filter_map(|name| self.windows.agent_number(name))
+                    .map(Some)
+                    .collect(),
+            };
+            for only in agents {
+                let seen = self.case(objective, &times, only).observe(&[])?;
+                down_times.push(DownTime { objective, only, seen });
+            }
+        }
+        Ok(down_times)
+    }
+
+    /// What is seen of an objective; for an availability that was looked at already, that.
+    fn observe(
+        &self,
+        objective: &Objective,
+        times: &Times,
+        only: Option<u32>,
+        down_times: &[DownTime<'_>],
+    ) -> Result<Observation, JudgeError> {
+        let known =
+            |down: &&DownTime<'_>| down.objective.name == objective.name && down.only == only;
+        match down_times.iter().find(known) {
+            Some(down) => Ok(down.seen.clone()),
+            None => self.case(objective, times, only).observe(down_times),
+        }
+    }
+
+    fn case<'b>(&self, objective: &'b Objective, times: &'b Times, only: Option<u32>) -> Case<'b>
+    where
+        'a: 'b,
+    {
+        Case { windows: self.windows, objective, times, as_of_s: self.question.as_of_s, only }
+    }
+
+    /// Judges one objective: all vantages together, or the worst of each alone.
+    fn objective(
+        &self,
+        objective: &Objective,
+        down_times: &[DownTime<'_>],
+    ) -> Result<ObjectiveVerdict, JudgeError> {
+        let times = self.times(objective);
+        let Vantages::Each(names) = &objective.vantages else {
+            let seen = self.observe(objective, &times, None, down_times)?;
+            return Ok(self.verdict(objective, &times, &seen));
+        };
+        let names =
+            if names.is_empty() { self.agents_seen(objective, &times)? } else { names.clone() };
+        let mut worst: Option<ObjectiveVerdict> = None;
+        for name in names {
+            let seen = match self.windows.agent_number(&name) {
+                Some(agent) => self.observe(objective, &times, Some(agent), down_times)?,
+                None => Observation::unseen(&times),
+            };
+            let mut verdict = self.verdict(objective, &times, &seen);
+            if seen.agents.is_empty() && verdict.status == Status::Inconclusive {
+                verdict.reason = Some(Reason::NoWindows);
+            }
+            verdict.agent = Some(name);
+            if worst.as_ref().is_none_or(|worst| severity(&verdict) < severity(worst)) {
+                worst = Some(verdict);
+            }
+        }
+        Ok(worst.unwrap_or_else(|| self.verdict(objective, &times, &Observation::unseen(&times))))
+    }
+
+    /// The names of the agents with a window in the period, sorted.
+    fn agents_seen(&self, objective: &Objective, times: &Times) -> Result<Vec<String>, JudgeError> {
+        let seen = self.case(objective, times, None).observe(&[])?;
+        let names: BTreeSet<&str> =
+            seen.agents.iter().map(|agent| self.windows.agent_name(*agent)).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    fn verdict(
+        &self,
+        objective: &Objective,
+        times: &Times,
+        seen: &Observation,
+    ) -> ObjectiveVerdict {
+        let value = seen.measured(objective).filter(|_| seen.seconds.eligible > 0);
+        let to_come = times.remaining.as_ref().map(|_| self.to_come(objective, times));
+        let standing = status::standing(objective, seen, value.as_ref(), to_come.as_ref());
+        let of_time = objective.measure.is_of_time();
+        let bracket = seen.downtime_bracket_s(objective.window.width_s).filter(|_| of_time);
+        ObjectiveVerdict {
+            name: objective.name.to_string(),
+            agent: None,
+            status: standing.status,
+            reason: standing.reason,
+            target: objective.target.text.clone(),
+            limit: objective.target.limit.clone(),
+            value,
+            band: standing.band,
+            coverage: standing.coverage,
+            seconds: seen.seconds,
+            outages: of_time.then(|| seen.outages.clone()),
+            attempts: seen.attempts,
+            downtime_bracket_s: bracket,
+            budget_left: standing.budget_left,
+            agents: u64::try_from(seen.agents.len()).unwrap_or(u64::MAX),
+            specs: seen.specs(),
+            flagged: seen.flagged,
+            conflicts: seen.conflicts,
+            credit: None,
+        }
+    }
+
+    /// Eligible time whose windows do not exist yet: the window in progress belongs to it.
+    fn to_come(&self, objective: &Objective, times: &Times) -> Spans {
+        let width_s = i64::from(objective.window.width_s);
+        let as_of_s = self.question.as_of_s.unwrap_or(self.period.until_s);
+        let from_s = as_of_s.div_euclid(width_s) * width_s;
+        times.service.within(self.period).within(Span { from_s, ..Span::ALWAYS })
+    }
+}
+
+/// The worst first: by status, then value, then name.
+fn severity(verdict: &ObjectiveVerdict) -> (u8, Option<Exact>, &str) {
+    let status = match verdict.status {
+        Status::Breached | Status::BreachCertain => 0,
+        Status::AtRisk => 1,
+        Status::Inconclusive | Status::Pending => 2,
+        Status::OnTrack => 3,
+        Status::Met | Status::MetCertain => 4,
+        Status::NotApplicable => 5,
+    };
+    let value = verdict.value.as_ref().map(|value| value.share.clone());
+    (status, value, verdict.agent.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! The evidence of one agreement: the cells its objectives can use, compact, sorted, duplicates settled.
+//!
+//! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
+//! Per distinct cell it keeps [`Cell`] and eight bytes for each threshold of its probe. A cell that comes again with
+//! equal content changes nothing; with different content it becomes a conflict, whichever came first.
+
+mod series;
+
+pub(super) use series::Series;
+pub use series::{Added, Cell, Within};
+
+use crate::contract::Agreement;
+use probefleet_proto::label::{Labels, Selector};
+use std::collections::{BTreeMap, HashMap};
+
+/// Most cells that are held: a year of 60 s windows of nearly two hundred agents; beyond it, judge shorter periods.
+pub const CELLS_MAX: usize = 100_000_000;
+/// Most different label sets: each agent has one, and a new one whenever it is moved.
+pub const LABEL_SETS_MAX: usize = 1_000_000;
+/// Most series (agent, probe, spec).
+pub const SERIES_MAX: usize = 1_000_000;
+
+/// Widest window and longest interval, in s: a day. It also bounds for how many windows an outcome can be held.
+pub const WINDOW_MAX_S: u32 = 86_400;
+/// Latest start of a window, in s from 1970: the year 10000, where the calendar ends.
+const START_MAX_S: u64 = 253_402_300_800;
+
+/// The label that every agent has: its name.
+pub const AGENT_LABEL: &str = "agent";
+
+/// Attempts by outcome; `scheduled` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Good.
+    pub ok: u32,
+    /// Failed: the provider's.
+    pub failed: u32,
+    /// Spoiled by us.
+    pub invalid: u32,
+    /// Never started: ours.
+    pub missed: u32,
+}
+
+/// Samples of a phase at most a threshold. A histogram bucket that straddles it leaves the two apart.
+pub trait Phases {
+    /// How many of the phase's samples are at most `threshold_ns`; `None` when the cell has no such phase.
+    fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within>;
+}
+
+/// A cell as it is read.
+pub struct Observed<'a> {
+    /// The agent's name.
+    pub agent: &'a str,
+    /// The agent's labels at the window's start; its name need not be among them.
+    pub labels: &'a Labels,
+    /// The probe's name.
+    pub probe: &'a str,
+    /// The probe's specification; zeros for "one and the same".
+    pub spec: [u8; 16],
+    /// The window's start, in s since 1970.
+    pub start_s: i64,
+    /// The window's width, in s.
+    pub width_s: u32,
+    /// The probe's interval, in s.
+    pub interval_s: u32,
+    /// What happened.
+    pub counts: Counts,
+    /// The agent or its clock was not to be trusted: the window is Unknown.
+    pub flagged: bool,
+    /// Digest of all the cell says, so that equal duplicates are told from conflicts.
+    pub content: [u8; 16],
+    /// Its samples.
+    pub phases: &'a dyn Phases,
+}
+
+/// There is no room for more evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// More than [`CELLS_MAX`], [`SERIES_MAX`] or [`LABEL_SETS_MAX`].
+    #[error("too much evidence at once; judge fewer agents or a shorter stretch")]
+    Full,
+    /// A window that no fleet can have measured.
+    #[error(
+        "a window has a width and an interval of 1 s to a day, and begins before the year 10000"
+    )]
+    Window,
+}
+
+/// The labels of an agent, its name included.
+pub(super) type LabelSet = Labels;
+
+/// The evidence of one agreement.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    probes: Vec<ProbeThresholds>,
+    probe_index: HashMap<String, u32>,
+    agents: Interned<String>,
+    label_sets: Interned<LabelSet>,
+    series_index: HashMap<(u32, u32, [u8; 16]), usize>,
+    series: Vec<Series>,
+    cells: usize,
+}
+
+/// A probe that an objective uses, and what is counted of it.
+#[derive(Clone, Debug)]
+struct ProbeThresholds {
+    name: String,
+    thresholds: Vec<(String, u64)>,
+}
+
+// === impl Windows ===
+
+impl Windows {
+    /// No evidence yet, for the probes and thresholds of an agreement.
+    #[must_use]
+    pub fn for_agreement(agreement: &Agreement) -> Self {
+        let mut wanted: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
+        for probe in agreement.objectives().iter().flat_map(|objective| &objective.probes) {
+            wanted.entry(probe.as_str().to_owned()).or_default();
+        }
+        for threshold in agreement.thresholds() {
+            let of_probe = wanted.entry(threshold.probe.as_str().to_owned()).or_default();
+            of_probe.push((threshold.phase, threshold.at_most_ns));
+        }
+        let probes: Vec<ProbeThresholds> = wanted
+            .into_iter()
+            .map(|(name, thresholds)| ProbeThresholds { name, thresholds })
+            .collect();
+        let probe_index =
+            (0..).zip(&probes).map(|(index, probe)| (probe.name.clone(), index)).collect();
+        Self {
+            probes,
+            probe_index,
+            agents: Interned::new(),
+            label_sets: Interned::new(),
+            series_index: HashMap::new(),
+            series: Vec::new(),
+            cells: 0,
+        }
+    }
+
+    /// Adds a cell, or settles it as a duplicate.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when there is no room or no fleet can have such a window; no cell is changed then.
+    pub fn add(&mut self, observed: &Observed<'_>) -> Result<Added, EvidenceError> {
+        let Some(&probe) = self.probe_index.get(observed.probe) else { return Ok(Added::NotAsked) };
+        let lengths = [observed.width_s, observed.interval_s];
+        let in_bounds = lengths.iter().all(|length_s| (1..=WINDOW_MAX_S).contains(length_s));
+        if !in_bounds || observed.start_s.unsigned_abs() > START_MAX_S {
+            return Err(EvidenceError::Window);
+        }
+        if self.cells >= CELLS_MAX {
+            return Err(EvidenceError::Full);
+        }
+        let series = self.series_of(observed, probe)?;
+        let labels = self.label_set(observed, series)?;
+        let thresholds = match usize::try_from(probe).ok().and_then(|index| self.probes.get(index))
+        {
+            Some(probe) => probe.thresholds.as_slice(),
+            None => &[],
+        };
+        let within: Vec<Within> = thresholds
+            .iter()
+            .map(|(phase, at_most_ns)| {
+                observed.phases.at_most(phase, *at_most_ns).unwrap_or_default()
+            })
+            .collect();
+        let Some(series) = self.series.get_mut(series) else { return Err(EvidenceError::Full) };
+        let added = series.add(Cell::new(observed, labels), &within);
+        self.cells += usize::from(added == Added::New);
+        Ok(added)
+    }
+
+    /// Lets go of the cells whose windows begin before an instant, for a service that keeps evidence for long.
+    pub fn forget_before(&mut self, instant_s: i64) {
+        for series in &mut self.series {
+            series.forget_before(instant_s);
+        }
+        self.cells = self.series.iter().map(Series::len).sum();
+    }
+
+    /// Distinct cells.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cells
+    }
+
+    /// True when there is no cell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells == 0
+    }
+
+    /// The end of the latest window, in s since 1970: how far the evidence reaches.
+    #[must_use]
+    pub fn latest_end_s(&self) -> Option<i64> {
+        self.series.iter().filter_map(|series| series.last().map(|cell| cell.end_s())).max()
+    }
+
+    /// The series of one probe, by agent name.
+    pub(super) fn of_probe(&self, probe: &str) -> impl Iterator<Item = &Series> {
+        let index = self.probe_index.get(probe).copied();
+        self.series.iter().filter(move |series| Some(series.probe) == index)
+    }
+
+    /// Where in a probe's counts a threshold stands.
+    pub(super) fn threshold_index(
+        &self,
+        probe: &str,
+        phase: &str,
+        at_most_ns: u64,
+    ) -> Option<usize> {
+        let index = usize::try_from(*self.probe_index.get(probe)?).ok()?;
+        let thresholds = &self.probes.get(index)?.thresholds;
+        thresholds.iter().position(|(name, ns)| name == phase && *ns == at_most_ns)
+    }
+
+    /// The name of an agent.
+    pub(super) fn agent_name(&self, agent: u32) -> &str {
+        self.agents.get(agent).map_or("", String::as_str)
+    }
+
+    /// All agents.
+    pub(super) fn agents(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.agents.items).map(|(number, _)| number)
+    }
+
+    /// The number of an agent.
+    pub(super) fn agent_number(&self, name: &str) -> Option<u32> {
+        self.agents.numbers.get(name).copied()
+    }
+
+    /// A label set.
+    pub(super) fn labels(&self, number: u32) -> Option<&LabelSet> {
+        self.label_sets.get(number)
+    }
+
+    /// True when an agent with that label set is chosen.
+    pub(super) fn has_labels(&self, number: u32, selector: &Selector) -> bool {
+        self.labels(number).is_some_and(|labels| selector.matches(labels))
+    }
+
+    /// All series with their agents' and probes' names, in the order of agent, probe, spec.
+    pub(super) fn sorted_series(&self) -> Vec<(&str, &str, &Series)> {
+        let mut sorted: Vec<(&str, &str, &Series)> = Vec::with_capacity(self.series.len());
+        for series in &self.series {
+            let probe = usize::try_from(series.probe).ok().and_then(|index| self.probes.get(index));
+            let probe = probe.map_or("", |probe| probe.name.as_str());
+            sorted.push((self.agent_name(series.agent), probe, series));
+        }
+        sorted.sort_by_key(|(agent, probe, series)| (*agent, *probe, series.spec));
+        sorted
+    }
+
+    /// All label sets, in the order of their numbers.
+    pub(super) fn label_sets(&self) -> &[LabelSet] {
+        &self.label_sets.items
+    }
+
+    /// The number of the cell's labels: mostly that of the series' cell before it.
+    fn label_set(&mut self, observed: &Observed<'_>, series: usize) -> Result<u32, EvidenceError> {
+        let last = self.series.get(series).and_then(Series::last).map(|cell| cell.labels);
+        let same = |number: &u32| self.labels(*number).is_some_and(|set| says(set, observed));
+        if let Some(number) = last.filter(same) {
+            return Ok(number);
+        }
+        let mut labels = observed.labels.clone();
+        labels.insert(AGENT_LABEL.to_owned(), observed.agent.to_owned());
+        self.label_sets.number(labels, LABEL_SETS_MAX)
+    }
+
+    fn series_of(&mut self, observed: &Observed<'_>, probe: u32) -> Result<usize, EvidenceError> {
+        let agent = match self.agents.numbers.get(observed.agent) {
+            Some(agent) => *agent,
+            None => self.agents.number(observed.agent.to_owned(), SERIES_MAX)?,
+        };
+        let key = (agent, probe, observed.spec);
+        if let Some(index) = self.series_index.get(&key) {
+            return Ok(*index);
+        }
+        if self.series.len() >= SERIES_MAX {
+            return Err(EvidenceError::Full);
+        }
+        self.series_index.insert(key, self.series.len());
+        self.series.push(Series::new(agent, probe, observed.spec));
+        Ok(self.series.len() - 1)
+    }
+}
+
+/// True when a set is just the cell's labels and its agent's name.
+fn says(set: &LabelSet, observed: &Observed<'_>) -> bool {
+    let named = usize::from(!observed.labels.contains_key(AGENT_LABEL));
+    let known = |key: &str, value: &str| set.get(key).is_some_and(|own| own == value);
+    set.len() == observed.labels.len() + named
+        && known(AGENT_LABEL, observed.agent)
+        && observed.labels.iter().all(|(key, value)| key == AGENT_LABEL || known(key, value))
+}
+
+/// Values by number, each once.
+#[derive(Clone, Debug)]
+struct Interned<T> {
+    numbers: HashMap<T, u32>,
+    items: Vec<T>,
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+    fn new() -> Self {
+        Self { numbers: HashMap::new(), items: Vec::new() }
+    }
+
+    fn number(&mut self, item: T, most: usize) -> Result<u32, EvidenceError> {
+        if let Some(number) = self.numbers.get(&item) {
+            return Ok(*number);
+        }
+        let number = u32::try_from(self.items.len()).map_err(|_| EvidenceError::Full)?;
+        if self.items.len() >= most {
+            return Err(EvidenceError::Full);
+        }
+        self.items.push(item.clone());
+        self.numbers.insert(item, number);
+        Ok(number)
+    }
+
+    fn get(&self, number: u32) -> Option<&T> {
+        self.items.get(usize::try_from(number).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The cells of one agent, probe and spec, sorted by start in chunks, so that a cell may come at any time cheaply.
+
+use super::{Counts, Observed};
+use std::collections::BTreeMap;
+
+/// Cells a chunk: an insertion moves at most half of that, some 15 KiB.
+const CHUNK_CELLS: usize = 512;
+
+/// How many samples of a phase are at most a threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Within {
+    /// Certainly.
+    pub certain: u32,
+    /// Possibly: as many more lie in the histogram bucket that the threshold cuts.
+    pub possible: u32,
+}
+
+impl Within {
+    /// A number that was counted exactly.
+    #[must_use]
+    pub fn exactly(count: u32) -> Self {
+        Self { certain: count, possible: count }
+    }
+}
+
+/// What became of a cell that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is new.
+    New,
+    /// It was there, and says the same.
+    Duplicate,
+    /// It was there, and says something else: the window is Unknown from now on.
+    Conflict,
+    /// No objective uses its probe.
+    NotAsked,
+}
+
+/// One (agent, probe, spec, window), as far as verdicts need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The window's start, in s since 1970.
+    pub start_s: i64,
+    /// Digest of all the cell said.
+    pub content: [u8; 16],
+    /// Attempts by outcome.
+    pub counts: Counts,
+    /// The window's width, in s.
+    pub width_s: u32,
+    /// The probe's interval, in s.
+    pub interval_s: u32,
+    /// The agent's labels, as the number of a set.
+    pub(in crate::sla) labels: u32,
+    /// The agent was not to be trusted.
+    pub flagged: bool,
+    /// There were several contents.
+    pub conflicting: bool,
+}
+
+/// The cells of one agent, probe and spec.
+#[derive(Clone, Debug)]
+pub(in crate::sla) struct Series {
+    pub(in crate::sla) agent: u32,
+    pub(in crate::sla) probe: u32,
+    pub(in crate::sla) spec: [u8; 16],
+    /// Chunks by their first start; none is empty.
+    chunks: BTreeMap<i64, Chunk>,
+}
+
+/// Cells by start, and the same number of threshold counts for each.
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    cells: Vec<Cell>,
+    within: Vec<Within>,
+}
+
+// === impl Cell ===
+
+impl Cell {
+    pub(super) fn new(observed: &Observed<'_>, labels: u32) -> Self {
+        Self {
+            start_s: observed.start_s,
+            content: observed.content,
+            counts: observed.counts,
+            width_s: observed.width_s,
+            interval_s: observed.interval_s,
+            labels,
+            flagged: observed.flagged,
+            conflicting: false,
+        }
+    }
+
+    /// The first second after the window.
+    #[must_use]
+    pub fn end_s(&self) -> i64 {
+        self.start_s.saturating_add(i64::from(self.width_s))
+    }
+}
+
+// === impl Series ===
+
+impl Series {
+    pub(super) fn new(agent: u32, probe: u32, spec: [u8; 16]) -> Self {
+        Self { agent, probe, spec, chunks: BTreeMap::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.chunks.values().map(|chunk| chunk.cells.len()).sum()
+    }
+
+    pub(super) fn last(&self) -> Option<&Cell> {
+        self.chunks.values().next_back()?.cells.last()
+    }
+
+    /// The cells by start, each with its threshold counts.
+    pub(in crate::sla) fn cells(&self) -> impl Iterator<Item = (&Cell, &[Within])> {
+        self.chunks.values().flat_map(Chunk::iter)
+    }
+
+    pub(super) fn forget_before(&mut self, instant_s: i64) {
+        let kept = self.chunks.split_off(&instant_s);
+        let straddling = std::mem::replace(&mut self.chunks, kept).pop_last();
+        let Some((_, mut chunk)) = straddling else { return };
+        chunk.forget_before(instant_s);
+        self.put(chunk);
+    }
+
+    pub(super) fn add(&mut self, cell: Cell, within: &[Within]) -> Added {
+        // Evidence mostly comes in order: a full last chunk is left full instead of being split.
+        let last = self.chunks.last_key_value();
+        if last.is_none_or(|(_, last)| last.ends_full_before(cell.start_s)) {
+            return self.begin_chunk(cell, within);
+        }
+        if let Some((_, chunk)) = self.chunks.range_mut(..=cell.start_s).next_back() {
+            let added = chunk.add(cell, within);
+            if chunk.cells.len() > CHUNK_CELLS {
+                let upper = chunk.split();
+                self.put(upper);
+            }
+            return added;
+        }
+        // Earlier than everything: the first chunk begins with it from now on, unless it is full.
+        let roomy = |chunk: &Chunk| chunk.cells.len() < CHUNK_CELLS;
+        if !self.chunks.first_key_value().is_some_and(|(_, chunk)| roomy(chunk)) {
+            return self.begin_chunk(cell, within);
+        }
+        let (_, mut chunk) = self.chunks.pop_first().unwrap_or_default();
+        let added = chunk.add(cell, within);
+        self.put(chunk);
+        added
+    }
+
+    fn begin_chunk(&mut self, cell: Cell, within: &[Within]) -> Added {
+        let mut chunk = Chunk::default();
+        let added = chunk.add(cell, within);
+        self.put(chunk);
+        added
+    }
+
+    fn put(&mut self, chunk: Chunk) {
+        if let Some(first) = chunk.cells.first() {
+            self.chunks.insert(first.start_s, chunk);
+        }
+    }
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    /// Threshold counts a cell.
+    fn stride(&self) -> usize {
+        self.within.len().checked_div(self.cells.len()).unwrap_or(0)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Cell, &[Within])> {
+        let stride = self.stride();
+        self.cells.iter().enumerate().map(move |(index, cell)| {
+            (cell, self.within.get(index * stride..(index + 1) * stride).unwrap_or_default())
+        })
+    }
+
+    fn ends_full_before(&self, start_s: i64) -> bool {
+        self.cells.len() >= CHUNK_CELLS
+            && self.cells.last().is_some_and(|last| last.start_s < start_s)
+    }
+
+    fn add(&mut self, cell: Cell, within: &[Within]) -> Added {
+        let stride = within.len();
+        let position = self.cells.binary_search_by_key(&cell.start_s, |known| known.start_s);
+        let index = match position {
+            Err(index) => {
+                self.cells.insert(index, cell);
+                self.within.splice(index * stride..index * stride, within.iter().copied());
+                return Added::New;
+            }
+            Ok(index) => index,
+        };
+        let Some(known) = self.cells.get_mut(index) else { return Added::Duplicate };
+        if known.content == cell.content {
+            return Added::Duplicate;
+        }
+        // The smallest content stands for all of them, so that the order of arrival does not matter.
+        if cell.content < known.content {
+            *known = cell;
+            self.within.splice(index * stride..(index + 1) * stride, within.iter().copied());
+        }
+        if let Some(known) = self.cells.get_mut(index) {
+            known.conflicting = true;
+        }
+        Added::Conflict
+    }
+
+    /// Cuts off the upper half.
+    fn split(&mut self) -> Self {
+        let (half, stride) = (self.cells.len() / 2, self.stride());
+        Self { cells: self.cells.split_off(half), within: self.within.split_off(half * stride) }
+    }
+
+    fn forget_before(&mut self, instant_s: i64) {
+        let (gone, stride) =
+            (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
+        self.within.drain(..gone * stride);
+        self.cells.drain(..gone);
+    }
+}

@@ -1,0 +1,257 @@
+//! What was measured of one objective: its seconds by state, its outages, its attempts, and the share they come to.
+
+use super::outage::{self, Grid, Outages, Run, State};
+use super::span::Spans;
+use super::verdict::{Attempts, Measured, Outage, Seconds};
+use super::window_state::{Fresh, Source, View, sweep};
+use super::{JudgeError, Windows};
+use crate::contract::model::{During, Failures, Measure, Objective, UnknownAs};
+use crate::contract::number;
+use crate::contract::period::Span;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The time that matters to one objective.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    /// Term and active service, in the period or not.
+    pub(super) service: Spans,
+    /// What of it lies in the period and has passed.
+    pub(super) eligible: Spans,
+    /// What of it lies in the period and is still to come; `None` once the period is over.
+    pub(super) remaining: Option<Spans>,
+}
+
+/// One objective, seen by all of its agents or by one.
+pub(super) struct Case<'a> {
+    pub(super) windows: &'a Windows,
+    pub(super) objective: &'a Objective,
+    pub(super) times: &'a Times,
+    pub(super) as_of_s: Option<i64>,
+    pub(super) only: Option<u32>,
+}
+
+/// Down time that keeps attempts from being counted a second time.
+#[derive(Clone, Debug)]
+pub(super) struct DownTime<'a> {
+    pub(super) objective: &'a Objective,
+    /// The agent that it holds for; `None`: all of them.
+    pub(super) only: Option<u32>,
+    pub(super) seen: Observation,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observation {
+    pub(super) seconds: Seconds,
+    /// The outages, as far as they lie in the period.
+    pub(super) outages: Vec<Outage>,
+    /// Down time in or out of the period.
+    pub(super) down: Spans,
+    /// Seconds that count as Up, but are Down if the time to come begins Down.
+    pub(super) undecided_s: u64,
+    pub(super) attempts: Attempts,
+    /// Attempts that count for the measure: good, possibly good, all.
+    pub(super) counted: Counted,
+    pub(super) flagged: u64,
+    pub(super) conflicts: u64,
+    /// Agents with a window in the period.
+    pub(super) agents: BTreeSet<u32>,
+    /// Specifications of each probe.
+    pub(super) specs: BTreeMap<usize, BTreeSet<[u8; 16]>>,
+    /// Latest interval of each agent and probe, in s.
+    pub(super) intervals_s: BTreeMap<Source, u32>,
+}
+
+/// What one agent and probe said of one window.
+#[derive(Clone, Copy)]
+struct Report<'a> {
+    source: Source,
+    fresh: &'a Fresh,
+    window: Span,
+}
+
+/// Attempts that count for the measure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) good: u64,
+    pub(super) good_most: u64,
+    pub(super) all: u64,
+}
+
+// === impl Case ===
+
+impl Case<'_> {
+    /// Looks at all windows of the objective.
+    ///
+    /// # Errors
+    /// [`JudgeError::WindowWidth`].
+    pub(super) fn observe(&self, down_times: &[DownTime<'_>]) -> Result<Observation, JudgeError> {
+        let grid = Grid::new(self.objective.window.width_s, &self.times.service);
+        let (windows, objective, as_of_s, only) =
+            (self.windows, self.objective, self.as_of_s, self.only);
+        let view = View { windows, objective, grid: &grid, as_of_s, only };
+        let mut seen = Observation::default();
+        let runs = sweep(&view, |source, fresh| {
+            let window = grid.span(fresh.index, fresh.index);
+            self.take(&Report { source, fresh, window }, down_times, &mut seen);
+        })?;
+        let found = outage::outages(&runs, &grid, self.objective.outage);
+        self.account(&runs, &found, &grid, &mut seen);
+        Ok(seen)
+    }
+
+    /// Takes one report of an agent and probe.
+    fn take(&self, report: &Report<'_>, down_times: &[DownTime<'_>], seen: &mut Observation) {
+        let Report { source, fresh, window } = *report;
+        if !self.times.eligible.overlaps(window) {
+            return;
+        }
+        seen.agents.insert(source.agent);
+        seen.flagged += fresh.flagged;
+        seen.conflicts += fresh.conflicts;
+        seen.intervals_s.insert(source, fresh.interval_s.max(1));
+        seen.specs.entry(source.probe).or_default().extend(fresh.specs.iter().copied());
+        // Attempts are not cut: only those of whole windows count.
+        if !self.times.eligible.covers(window) {
+            return;
+        }
+        seen.attempts.sum(&fresh.attempts);
+        if !self.counted_elsewhere(report, down_times) {
+            seen.counted.add(self.objective, fresh);
+        }
+    }
+
+    /// True for attempts that an availability objective of the same service has judged as Down time already.
+    fn counted_elsewhere(&self, report: &Report<'_>, down_times: &[DownTime<'_>]) -> bool {
+        let Report { source, fresh, window } = *report;
+        let applies = matches!(self.objective.measure, Measure::Within { .. })
+            && self.objective.during == During::Available;
+        let Some(probe) = self.objective.probes.get(source.probe).filter(|_| applies) else {
+            return false;
+        };
+        down_times.iter().any(|down| {
+            down.objective.service == self.objective.service
+                && down.only.is_none_or(|agent| agent == source.agent)
+                && down.objective.probes.contains(probe)
+                && down.seen.down.overlaps(window)
+                && self.windows.has_labels(fresh.labels, &down.objective.agents)
+        })
+    }
+
+    /// Turns states and outages into seconds of the period.
+    fn account(&self, runs: &[Run], found: &Outages, grid: &Grid, seen: &mut Observation) {
+        let spans_of = |ranges: &[(i64, i64)]| {
+            Spans::from_sorted(ranges.iter().map(|&(first, last)| grid.span(first, last)))
+        };
+        let eligible = &self.times.eligible;
+        let (all_down, known) = (spans_of(&found.ranges), known_time(runs, grid));
+        let down = eligible.meet(&all_down);
+        let known_s = eligible.meet(&known).seconds();
+        // Down time that bridges Unknown windows is known; what else is known and not Down is Up.
+        let known_down_s = down.meet(&known).seconds();
+        let total_s = eligible.seconds();
+        let (up, down_s) = (known_s - known_down_s, down.seconds());
+        seen.seconds = Seconds {
+            eligible: total_s,
+            up,
+            down: down_s,
+            unknown: total_s - up - down_s,
+            excluded: 0,
+            remaining: self.times.remaining.as_ref().map(Spans::seconds),
+        };
+        seen.outages = found
+            .ranges
+            .iter()
+            .filter_map(|&(first, last)| {
+                let part = eligible.within(grid.span(first, last));
+                Some(Outage { span: part.hull()?, seconds: part.seconds() })
+            })
+            .collect();
+        seen.down = self.times.service.meet(&all_down);
+        let streak = found.open_streak.map(|range| eligible.meet(&spans_of(&[range])).seconds());
+        seen.undecided_s = streak.unwrap_or(0);
+    }
+}
+
+fn known_time(runs: &[Run], grid: &Grid) -> Spans {
+    Spans::from_sorted(runs.iter().map(|run| match run.state {
+        State::Up | State::Down => grid.span(run.first, run.last),
+    }))
+}
+
+// === impl Counted ===
+
+impl Counted {
+    fn add(&mut self, objective: &Objective, fresh: &Fresh) {
+        let Attempts { ok, failed, .. } = fresh.attempts;
+        let (good, good_most) = match objective.measure {
+            Measure::Availability | Measure::Success => (ok, ok),
+            Measure::Within { .. } => fresh.within,
+        };
+        self.good += good;
+        self.good_most += good_most;
+        self.all += match objective.failures {
+            Failures::Exclude if matches!(objective.measure, Measure::Within { .. }) => ok,
+            Failures::Exclude | Failures::AsWorst => ok + failed,
+        };
+    }
+}
+
+// === impl Observation ===
+
+impl Observation {
+    /// Nothing was seen: all of the time is Unknown.
+    pub(super) fn unseen(times: &Times) -> Self {
+        let (eligible, remaining) =
+            (times.eligible.seconds(), times.remaining.as_ref().map(Spans::seconds));
+        let seconds = Seconds { eligible, unknown: eligible, remaining, ..Seconds::default() };
+        Self { seconds, ..Self::default() }
+    }
+
+    /// Most distinct specifications of one probe.
+    pub(super) fn specs(&self) -> u64 {
+        let specs = self.specs.values().map(BTreeSet::len).max().unwrap_or(0);
+        u64::try_from(specs).unwrap_or(u64::MAX)
+    }
+
+    /// The share that is compared with the target; `None` when there is nothing to take a share of.
+    pub(super) fn measured(&self, objective: &Objective) -> Option<Measured> {
+        let counted = self.counted;
+        let (numerator, numerator_most, denominator) = match objective.measure {
+            Measure::Availability => {
+                let (up, whole) = self.up_and_whole(objective.unknown.counts_as);
+                (up, up, whole)
+            }
+            Measure::Success | Measure::Within { .. } => {
+                (counted.good, counted.good_most, counted.all)
+            }
+        };
+        let share = number::ratio(numerator, denominator)?;
+        Some(Measured { numerator, numerator_most, denominator, share })
+    }
+
+    fn up_and_whole(&self, unknown: UnknownAs) -> (u64, u64) {
+        let Seconds { up, down, unknown: x, .. } = self.seconds;
+        match unknown {
+            UnknownAs::Removed => (up, up + down),
+            UnknownAs::Up => (up + x, up + down + x),
+            UnknownAs::Down => (up, up + down + x),
+        }
+    }
+
+    /// Most attempts that may still be started in the period, by the intervals seen so far.
+    pub(super) fn attempts_to_come(&self, to_come: &Spans) -> u64 {
+        let of_interval = |interval_s: &u32| -> u64 {
+            to_come.iter().map(|span| span.seconds().div_ceil(u64::from(*interval_s))).sum()
+        };
+        self.intervals_s.values().map(of_interval).sum()
+    }
+
+    /// Bounds of the true Down time: sampling sees neither the beginning nor the end of an outage exactly.
+    pub(super) fn downtime_bracket_s(&self, width_s: u32) -> Option<[u64; 2]> {
+        let step_s = u64::from(self.intervals_s.values().copied().fold(width_s, u32::max));
+        let least = self.outages.iter().map(|outage| outage.seconds.saturating_sub(step_s)).sum();
+        let most = self.outages.iter().map(|outage| outage.seconds + step_s).sum();
+        (!self.outages.is_empty()).then_some([least, most])
+    }
+}

@@ -1,0 +1,185 @@
+//! Outages: which Down windows are one, from the first to the last of them.
+//!
+//! The machine counts evaluation windows of service time only ([`Grid`]), so that time outside it neither breaks nor
+//! feeds a streak, and it knows nothing of periods, so that streaks run across their edges. It labels in retrospect: an
+//! outage that is confirmed by its n-th Down window began with the first.
+
+use super::span::Spans;
+use crate::contract::model::OutageRule;
+use crate::contract::period::Span;
+
+/// What is known of the service in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It worked.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// Consecutive windows of one known state. Windows in no run are Unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Index of the first window: its start divided by the width.
+    pub first: i64,
+    /// Index of the last one.
+    pub last: i64,
+    /// Their state.
+    pub state: State,
+}
+
+/// The evaluation windows that touch service time, numbered without gaps.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    width_s: i64,
+    /// First and last window of each stretch, and the number of windows before it.
+    stretches: Vec<(i64, i64, i64)>,
+}
+
+/// The outages of a timeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outages {
+    /// First and last Down window of each, in order.
+    pub ranges: Vec<(i64, i64)>,
+    /// Down windows at the very end that may still become an outage.
+    pub open_streak: Option<(i64, i64)>,
+}
+
+// === impl Grid ===
+
+impl Grid {
+    /// The windows of that width which touch `service_time`.
+    #[must_use]
+    pub fn new(width_s: u32, service_time: &Spans) -> Self {
+        let width_s = i64::from(width_s.max(1));
+        let (mut stretches, mut before): (Vec<(i64, i64, i64)>, i64) = (Vec::new(), 0);
+        for span in service_time.iter() {
+            let (first, last) =
+                (span.from_s.div_euclid(width_s), (span.until_s - 1).div_euclid(width_s));
+            // A window that is cut by a pause shorter than itself is one window.
+            let first = stretches.last().map_or(first, |(_, end, _)| first.max(end + 1));
+            if first <= last {
+                stretches.push((first, last, before));
+                before += last - first + 1;
+            }
+        }
+        Self { width_s, stretches }
+    }
+
+    /// The window in which an instant lies.
+    #[must_use]
+    pub fn index(&self, instant_s: i64) -> i64 {
+        instant_s.div_euclid(self.width_s)
+    }
+
+    /// The time of windows from `first` to `last`, service time or not.
+    #[must_use]
+    pub fn span(&self, first: i64, last: i64) -> Span {
+        Span { from_s: first * self.width_s, until_s: (last + 1) * self.width_s }
+    }
+
+    /// The windows of a run that touch service time, each with its number.
+    fn numbered(&self, run: Run) -> impl Iterator<Item = (i64, i64)> {
+        let start = self.stretches.partition_point(|(_, last, _)| *last < run.first);
+        let touching =
+            self.stretches.iter().skip(start).take_while(move |(first, ..)| *first <= run.last);
+        touching.flat_map(move |&(first, last, before)| {
+            (first.max(run.first)..=last.min(run.last))
+                .map(move |index| (index, before + index - first))
+        })
+    }
+}
+
+/// Finds the outages in the known runs of a timeline, sorted.
+#[must_use]
+pub fn outages(runs: &[Run], grid: &Grid, rule: OutageRule) -> Outages {
+    let mut machine =
+        Machine { rule, mode: Mode::Up { streak: None }, last: None, ranges: Vec::new() };
+    for run in runs {
+        for (index, number) in grid.numbered(*run) {
+            machine.step(index, number, run.state);
+        }
+    }
+    machine.finish()
+}
+
+/// The two-state machine.
+struct Machine {
+    rule: OutageRule,
+    mode: Mode,
+    /// Number of the last known window.
+    last: Option<i64>,
+    ranges: Vec<(i64, i64)>,
+}
+
+/// Where the machine is; windows by index.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// No outage, but perhaps Down windows on the way to one.
+    Up { streak: Option<Streak> },
+    /// In an outage from `first`; after `last`, its latest Down window, came `ups` Up windows.
+    Down { first: i64, last: i64, ups: u64 },
+}
+
+/// Down windows without an Up one between them.
+#[derive(Clone, Copy)]
+struct Streak {
+    first: i64,
+    last: i64,
+    downs: u64,
+}
+
+// === impl Machine ===
+
+impl Machine {
+    fn step(&mut self, index: i64, number: i64, state: State) {
+        let unknown = self.last.map_or(0, |last| number - last - 1);
+        if u64::try_from(unknown).is_ok_and(|unknown| unknown > self.rule.bridge) {
+            self.close();
+        }
+        self.last = Some(number);
+        self.mode = match (self.mode, state) {
+            (Mode::Up { streak }, State::Down) => self.one_more_down(streak, index),
+            (Mode::Up { .. }, State::Up) => Mode::Up { streak: None },
+            (Mode::Down { first, .. }, State::Down) => Mode::Down { first, last: index, ups: 0 },
+            (Mode::Down { first, last, ups }, State::Up) => {
+                if ups + 1 >= self.rule.until {
+                    self.ranges.push((first, last));
+                    Mode::Up { streak: None }
+                } else {
+                    Mode::Down { first, last, ups: ups + 1 }
+                }
+            }
+        };
+    }
+
+    fn one_more_down(&self, streak: Option<Streak>, index: i64) -> Mode {
+        let before = streak.unwrap_or(Streak { first: index, last: index, downs: 0 });
+        let streak = Streak { last: index, downs: before.downs + 1, ..before };
+        if streak.downs >= self.rule.after {
+            Mode::Down { first: streak.first, last: index, ups: 0 }
+        } else {
+            Mode::Up { streak: Some(streak) }
+        }
+    }
+
+    /// A long Unknown run, or the end of the data.
+    fn close(&mut self) {
+        if let Mode::Down { first, last, .. } = self.mode {
+            self.ranges.push((first, last));
+        }
+        self.mode = Mode::Up { streak: None };
+    }
+
+    fn finish(mut self) -> Outages {
+        let open_streak = match self.mode {
+            Mode::Up { streak: Some(streak) } => Some((streak.first, streak.last)),
+            _ => None,
+        };
+        self.close();
+        Outages { ranges: self.ranges, open_streak }
+    }
+}
+
+#[cfg(test)]
+mod tests;

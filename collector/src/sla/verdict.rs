@@ -1,0 +1,261 @@
+//! What a judgement says, with every figure that it turned on.
+
+use super::evidence::Counts;
+use crate::contract::money::{Currency, Money};
+use crate::contract::number::{self, Exact};
+use crate::contract::period::Span;
+
+/// The judgement of one agreement over one period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The agreement's name.
+    pub agreement: String,
+    /// Its version.
+    pub version: u64,
+    /// Its title.
+    pub title: String,
+    /// It was countersigned.
+    pub signed: bool,
+    /// The period's label.
+    pub label: String,
+    /// The period.
+    pub period: Span,
+    /// It was judged as of this instant, inside the period or not.
+    pub as_of_s: Option<i64>,
+    /// One a judged objective, in the order of the agreement.
+    pub objectives: Vec<ObjectiveVerdict>,
+    /// The credits together.
+    pub credits: CreditTotals,
+    /// The customer may terminate.
+    pub termination_right: bool,
+    /// `sha256:…` over everything that mattered.
+    pub inputs_digest: String,
+}
+
+/// How a promise stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Closed: kept.
+    Met,
+    /// Closed: broken.
+    Breached,
+    /// Closed: the evidence does not suffice.
+    Inconclusive,
+    /// There is no eligible second.
+    NotApplicable,
+    /// Open: nothing is known yet.
+    Pending,
+    /// Open: fine so far.
+    OnTrack,
+    /// Open: misses the target so far, or has used three quarters of its budget.
+    AtRisk,
+    /// Open: cannot be kept any more.
+    BreachCertain,
+    /// Open: cannot be broken any more.
+    MetCertain,
+}
+
+impl Status {
+    /// The word in results.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Breached => "breached",
+            Self::Inconclusive => "inconclusive",
+            Self::NotApplicable => "not_applicable",
+            Self::Pending => "pending",
+            Self::OnTrack => "on_track",
+            Self::AtRisk => "at_risk",
+            Self::BreachCertain => "breach_certain",
+            Self::MetCertain => "met_certain",
+        }
+    }
+}
+
+/// Why a verdict is inconclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Too little of the eligible time is known.
+    Coverage,
+    /// Fewer counted attempts than agreed.
+    Attempts,
+    /// The threshold lies inside a histogram bucket, and nobody counted it exactly.
+    Resolution,
+    /// A named vantage has no window in the period.
+    NoWindows,
+    /// Nothing was counted, so there is no value.
+    NoValue,
+}
+
+impl Reason {
+    /// The word in results.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Coverage => "coverage",
+            Self::Attempts => "attempts",
+            Self::Resolution => "resolution",
+            Self::NoWindows => "no_windows",
+            Self::NoValue => "no_value",
+        }
+    }
+}
+
+/// The judgement of one objective.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectiveVerdict {
+    /// The objective's name.
+    pub name: String,
+    /// The agent that decided, where every agent is judged alone.
+    pub agent: Option<String>,
+    /// How it stands.
+    pub status: Status,
+    /// Why it is inconclusive.
+    pub reason: Option<Reason>,
+    /// What was promised, as written.
+    pub target: String,
+    /// The limit of that promise, as a share.
+    pub limit: Exact,
+    /// What was measured, where there is a value.
+    pub value: Option<Measured>,
+    /// An availability with all Unknown time Down, and with all of it Up.
+    pub band: Option<[Exact; 2]>,
+    /// The known share of eligible time.
+    pub coverage: Option<Exact>,
+    /// Eligible time by state.
+    pub seconds: Seconds,
+    /// For measures of time: its outages.
+    pub outages: Option<Vec<Outage>>,
+    /// All attempts of believed cells in the period.
+    pub attempts: Attempts,
+    /// Bounds of the true Down time that sampling leaves open, in s.
+    pub downtime_bracket_s: Option<[u64; 2]>,
+    /// How much more may go wrong.
+    pub budget_left: Option<Budget>,
+    /// Agents with a window in the period.
+    pub agents: u64,
+    /// Most distinct specifications of one of its probes.
+    pub specs: u64,
+    /// Cells in the period whose agent was not to be trusted.
+    pub flagged: u64,
+    /// Cells in the period with contradicting contents.
+    pub conflicts: u64,
+    /// What is due for a breach.
+    pub credit: Option<CreditLine>,
+}
+
+/// A measured share: the unreduced fraction that was compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Good seconds or attempts, certainly.
+    pub numerator: u64,
+    /// Good ones, possibly: more than `numerator` only where a histogram bucket straddles the threshold.
+    pub numerator_most: u64,
+    /// All of them; not zero.
+    pub denominator: u64,
+    /// `numerator / denominator`.
+    pub share: Exact,
+}
+
+impl Measured {
+    /// The share if every sample that may be within its threshold is.
+    #[must_use]
+    pub fn share_most(&self) -> Exact {
+        number::ratio(self.numerator_most, self.denominator).unwrap_or_else(|| self.share.clone())
+    }
+}
+
+/// Seconds of the period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seconds {
+    /// Up, Down and Unknown together.
+    pub eligible: u64,
+    /// Up.
+    pub up: u64,
+    /// Down.
+    pub down: u64,
+    /// Unknown.
+    pub unknown: u64,
+    /// Excluded from eligible time.
+    pub excluded: u64,
+    /// Eligible time still to come, while the period is open.
+    pub remaining: Option<u64>,
+}
+
+/// One outage, as far as it lies in the period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// From its first to its last eligible second.
+    pub span: Span,
+    /// Its eligible Down seconds.
+    pub seconds: u64,
+}
+
+/// Attempts by outcome; `scheduled` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// All.
+    pub scheduled: u64,
+    /// Good.
+    pub ok: u64,
+    /// Failed: the provider's.
+    pub failed: u64,
+    /// Spoiled by us.
+    pub invalid: u64,
+    /// Never started: ours.
+    pub missed: u64,
+}
+
+impl Attempts {
+    /// Adds a cell's.
+    pub fn add(&mut self, counts: Counts) {
+        let [ok, failed, invalid, missed] =
+            [counts.ok, counts.failed, counts.invalid, counts.missed].map(u64::from);
+        self.scheduled += ok + failed + invalid + missed;
+        self.ok += ok;
+        self.failed += failed;
+        self.invalid += invalid;
+        self.missed += missed;
+    }
+
+    /// Adds other attempts.
+    pub fn sum(&mut self, other: &Self) {
+        self.scheduled += other.scheduled;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.invalid += other.invalid;
+        self.missed += other.missed;
+    }
+}
+
+/// What may still go wrong before the promise is broken; below zero: how much too much went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Seconds that may still be Down.
+    Seconds(i64),
+    /// Attempts that may still be bad.
+    Attempts(i64),
+}
+
+/// What is due for one breach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditLine {
+    /// The share of the base.
+    pub rate: Exact,
+    /// What the share is taken of.
+    pub base: Money,
+    /// What is payable of it, after combination, cap and minimum.
+    pub amount: Money,
+}
+
+/// The credits of a period together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditTotals {
+    /// The sum of the rounded lines.
+    pub sum: Money,
+    /// After combination, cap and minimum.
+    pub payable: Money,
+    /// The currency of every amount.
+    pub currency: Currency,
+}

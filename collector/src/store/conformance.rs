@@ -1,0 +1,285 @@
+//! What every engine must do: one suite, run for each.
+
+use super::{
+    AnyStore, Batch, Cursor, Head, Introduction, NewRecord, OpenError, Opened, Outcome, PAGE_ROWS,
+    SqliteStore, Store as _, StoreError, StreamEnd, TenantScope,
+};
+use probefleet_proto::label::Labels;
+use probefleet_proto::name::Name;
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
+use uuid::Uuid;
+
+const SPOOL: SpoolId = [7; 16];
+const NOW_S: u64 = 1_800_000_000;
+
+fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introduction {
+    Introduction {
+        agent: Uuid::from_u128(agent),
+        spool_id,
+        proposed_name: Name::new(name).expect("a name"),
+        proposed_labels: Labels::from([("site".to_owned(), "berlin".to_owned())]),
+        now_s: NOW_S,
+    }
+}
+
+/// Records that continue a chain, one a minute from the epoch of these tests.
+fn records(spool: &SpoolId, from: &Head, count: u64) -> Vec<NewRecord> {
+    let mut prev_hash: Hash = from.last_hash;
+    (from.last_seq + 1..=from.last_seq + count)
+        .map(|seq| {
+            let payload = seq.to_be_bytes().to_vec();
+            let (kind, signature) = (Kind::Report, vec![1; 64]);
+            let record = Record { seq, seq_to: seq, kind, prev_hash, payload, signature };
+            let hash = record.hash(spool).expect("a report");
+            prev_hash = hash;
+            NewRecord { record, hash, window_s: 60, window_start_s: NOW_S + seq * 60 }
+        })
+        .collect()
+}
+
+fn batch(opened: &Opened, expected: Head, records: &[NewRecord]) -> Batch {
+    Batch { stream: opened.stream, expected, records: records.to_vec(), received_s: NOW_S }
+}
+
+/// The head behind a batch.
+fn after(expected: Head, records: &[NewRecord]) -> Head {
+    let last = records.last().expect("a record");
+    Head { last_seq: last.record.seq_to, last_hash: last.hash, ..expected }
+}
+
+async fn suite(open: impl AsyncFn() -> AnyStore) {
+    first_sight_settles_name_and_labels(open().await).await;
+    sessions_count_up_and_fence(open().await).await;
+    a_commit_is_whole_or_nothing(open().await).await;
+    tenants_do_not_see_each_other(open().await).await;
+    reads_page_through_everything_once(open().await).await;
+    open().await.check_writable().await.expect("writable");
+}
+
+async fn first_sight_settles_name_and_labels(store: AnyStore) {
+    let scope = TenantScope::default();
+    let first =
+        store.open_session(&scope, introduction(1, SPOOL, "berlin-1")).await.expect("opens");
+    assert!(first.first_sight);
+    assert_eq!((first.head.last_seq, first.head.last_hash), (0, genesis_hash(&SPOOL)));
+
+    let mut again = introduction(1, SPOOL, "other");
+    again.proposed_labels.clear();
+    let again = store.open_session(&scope, again).await.expect("opens");
+    assert!(!again.first_sight);
+    assert_eq!(again.name.as_str(), "berlin-1", "the name belongs to the collector");
+    assert_eq!(again.labels.get("site").map(String::as_str), Some("berlin"));
+
+    let clash =
+        store.open_session(&scope, introduction(0xabcd, [8; 16], "berlin-1")).await.expect("opens");
+    assert_eq!(clash.name.as_str(), "berlin-1-abcd");
+
+    let foreign = store.open_session(&scope, introduction(3, SPOOL, "thief")).await;
+    assert!(matches!(foreign, Err(OpenError::ForeignSpool)), "{foreign:?}");
+    let names: Vec<String> = store
+        .agents(&scope)
+        .await
+        .expect("reads")
+        .iter()
+        .map(|known| known.name.to_string())
+        .collect();
+    assert_eq!(names, ["berlin-1", "berlin-1-abcd"], "a refused agent leaves nothing behind");
+}
+
+async fn sessions_count_up_and_fence(store: AnyStore) {
+    let scope = TenantScope::default();
+    let old = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    let new = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    assert_eq!(new.head.session, old.head.session + 1);
+    assert_eq!(new.stream, old.stream);
+    let two = records(&SPOOL, &old.head, 2);
+    let fenced = store.commit(&scope, batch(&old, old.head, &two)).await;
+    assert!(matches!(fenced, Outcome::Conflict), "{fenced:?}");
+    let committed = store.commit(&scope, batch(&new, new.head, &two)).await;
+    assert!(matches!(committed, Outcome::Committed), "{committed:?}");
+    assert_eq!(store.head(&scope, new.stream).await.expect("reads"), Some(after(new.head, &two)));
+}
+
+async fn a_commit_is_whole_or_nothing(store: AnyStore) {
+    let scope = TenantScope::default();
+    let opened = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    let three = records(&SPOOL, &opened.head, 3);
+    assert!(matches!(
+        store.commit(&scope, batch(&opened, opened.head, &three)).await,
+        Outcome::Committed
+    ));
+    let head = after(opened.head, &three);
+    for stale in [
+        opened.head,
+        Head { last_hash: [0; 32], ..head },
+        Head { last_seq: 4, ..head },
+        Head { session: head.session + 1, ..head },
+    ] {
+        let more = records(&SPOOL, &stale, 1);
+        let outcome = store.commit(&scope, batch(&opened, stale, &more)).await;
+        assert!(matches!(outcome, Outcome::Conflict), "{stale:?}: {outcome:?}");
+    }
+    // A batch whose second record is there already must not leave its first.
+    let mut broken = records(&SPOOL, &head, 2);
+    broken[1].record.seq = 3;
+    let outcome = store.commit(&scope, batch(&opened, head, &broken)).await;
+    assert!(matches!(outcome, Outcome::Unknown(StoreError::Failed(_))), "{outcome:?}");
+    assert_eq!(store.head(&scope, opened.stream).await.expect("reads"), Some(head));
+    let held = store.held(&scope, opened.stream, vec![1, 3, 4]).await.expect("reads");
+    let hashes: Vec<Option<Hash>> = held.iter().map(|held| held.map(|held| held.hash)).collect();
+    assert_eq!(hashes, [Some(three[0].hash), Some(three[2].hash), None]);
+
+    // The store goes on after that.
+    let next = records(&SPOOL, &head, 1);
+    let outcome = store.commit(&scope, batch(&opened, head, &next)).await;
+    assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
+}
+
+async fn tenants_do_not_see_each_other(store: AnyStore) {
+    let (ours, theirs) =
+        (TenantScope::default(), TenantScope::new(&Name::new("other").expect("a name")));
+    let opened = store.open_session(&ours, introduction(1, SPOOL, "a")).await.expect("opens");
+    let one = records(&SPOOL, &opened.head, 1);
+    let stolen = store.commit(&theirs, batch(&opened, opened.head, &one)).await;
+    assert!(matches!(stolen, Outcome::Conflict), "{stolen:?}");
+    let outcome = store.commit(&ours, batch(&opened, opened.head, &one)).await;
+    assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
+
+    let refused = store.open_session(&theirs, introduction(1, [9; 16], "a")).await;
+    assert!(matches!(refused, Err(OpenError::ForeignAgent)), "{refused:?}");
+    assert_eq!(store.head(&theirs, opened.stream).await.expect("reads"), None);
+    assert_eq!(store.held(&theirs, opened.stream, vec![1]).await.expect("reads"), [None]);
+    assert_eq!(store.agents(&theirs).await.expect("reads"), []);
+    assert_eq!(store.stream_ends(&theirs).await.expect("reads"), []);
+    let everything = store.records_between(&theirs, Cursor::before(0), u64::MAX).await;
+    assert_eq!(everything.expect("reads"), []);
+    let stream = store.records_after(&theirs, opened.stream, 0).await;
+    assert_eq!(stream.expect("reads"), []);
+    // The name is free in the other tenant.
+    let namesake = store.open_session(&theirs, introduction(2, [9; 16], "a")).await.expect("opens");
+    assert_eq!(namesake.name.as_str(), "a");
+}
+
+async fn reads_page_through_everything_once(store: AnyStore) {
+    let scope = TenantScope::default();
+    let count = u64::from(PAGE_ROWS) + 10;
+    for (agent, spool) in [(1, SPOOL), (2, [8; 16])] {
+        let name = format!("agent-{agent}");
+        let opened =
+            store.open_session(&scope, introduction(agent, spool, &name)).await.expect("opens");
+        let all = records(&spool, &opened.head, count);
+        let outcome = store.commit(&scope, batch(&opened, opened.head, &all)).await;
+        assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
+        let ends = store.stream_ends(&scope).await.expect("reads");
+        assert!(ends.contains(&StreamEnd { stream: opened.stream, last_seq: count }));
+        let rest = store.records_after(&scope, opened.stream, count - 2).await.expect("reads");
+        let sequences: Vec<u64> = rest.iter().map(|record| record.seq).collect();
+        assert_eq!(sequences, [count - 1, count]);
+        assert_eq!(rest[1].payload, count.to_be_bytes());
+    }
+
+    // Windows 2 to `count` - 1 of both agents, each exactly once, in order.
+    let (from_s, until_s) = (NOW_S + 120, NOW_S + count * 60);
+    let mut cursor = Cursor::before(from_s);
+    let mut seen = Vec::new();
+    loop {
+        let page = store.records_between(&scope, cursor, until_s).await.expect("reads");
+        let Some(last) = page.last() else { break };
+        cursor = last.into();
+        seen.extend(page.iter().map(|record| (record.window_start_s, record.agent, record.seq)));
+    }
+    assert!(seen.is_sorted(), "in the cursor's order");
+    let expected = usize::try_from(2 * (count - 2)).expect("fits");
+    assert_eq!(seen.len(), expected);
+    seen.dedup();
+    assert_eq!(seen.len(), expected, "nothing twice");
+
+    let known = store.agents(&scope).await.expect("reads");
+    assert_eq!(known.len(), 2);
+    assert_eq!(known[0].last_report_end_s, Some(NOW_S + (count + 1) * 60));
+    assert!(known[0].labels_at(0).is_some_and(|labels| labels.contains_key("site")));
+}
+
+#[tokio::test]
+async fn sqlite_in_memory_conforms() {
+    suite(async || AnyStore::Sqlite(SqliteStore::in_memory().expect("opens"))).await;
+}
+
+#[tokio::test]
+async fn sqlite_in_a_file_conforms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = std::cell::Cell::new(0);
+    suite(async || {
+        count.set(count.get() + 1);
+        let path = folder.path().join(format!("{}.db", count.get()));
+        let (store, durability) = SqliteStore::open(&path).expect("opens");
+        assert_eq!((durability.journal_mode.as_str(), durability.synchronous), ("wal", 2));
+        AnyStore::Sqlite(store)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_outlives_its_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("collector.db");
+    let scope = TenantScope::default();
+    let (store, _) = SqliteStore::open(&path).expect("opens");
+    let opened = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    let two = records(&SPOOL, &opened.head, 2);
+    assert!(matches!(
+        store.commit(&scope, batch(&opened, opened.head, &two)).await,
+        Outcome::Committed
+    ));
+    // Another process reads while the service runs.
+    let reader = SqliteStore::open_read_only(&path).expect("opens");
+    let seen = reader.records_after(&scope, opened.stream, 0).await.expect("reads");
+    assert_eq!(seen.len(), 2);
+    assert!(reader.check_writable().await.is_err(), "read only");
+    drop((store, reader));
+
+    let (store, _) = SqliteStore::open(&path).expect("opens again");
+    let again = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    assert_eq!(again.head.last_hash, two[1].hash);
+    assert_eq!(again.head.session, opened.head.session + 1, "the fence is durable");
+}
+
+#[test]
+fn files_of_others_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |name: &str, statements: &str| {
+        let path = folder.path().join(name);
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        connection.execute_batch(statements).expect("runs");
+        drop(connection);
+        SqliteStore::open(&path).expect_err("refused").to_string()
+    };
+    let later = refused("later.db", "PRAGMA user_version = 2");
+    assert!(later.contains("version 2") && later.contains("a later one"), "{later}");
+    let foreign = refused("foreign.db", "CREATE TABLE t (x)");
+    assert!(foreign.contains("not one of a collector"), "{foreign}");
+    assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_of_one_stream_never_double() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
+    let scope = TenantScope::default();
+    let opened = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    let one = records(&SPOOL, &opened.head, 1);
+    let racers = (0..32).map(|_| {
+        let (store, scope) = (store.clone(), scope.clone());
+        let batch = batch(&opened, opened.head, &one);
+        tokio::spawn(async move { store.commit(&scope, batch).await })
+    });
+    let mut committed = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        match racer.await.expect("ends") {
+            Outcome::Committed => committed += 1,
+            Outcome::Conflict => {}
+            Outcome::Unknown(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(committed, 1);
+}

@@ -1,0 +1,129 @@
+//! The tables of one SQLite file, and how they came to be (`formats.md` §8).
+//!
+//! `user_version` counts the migrations that a file has seen. A file from a later version is refused: an older program
+//! must not write what it does not understand.
+
+use super::StoreError;
+use rusqlite::Connection;
+use std::time::Duration;
+
+/// Pages of 16 KiB: a report of a few kilobytes stays on one page.
+const PAGE_BYTES: u32 = 16_384;
+/// How long a statement waits for another process, such as a backup, that holds the write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Migration i leads from `user_version` i to i + 1. One that was released never changes.
+const MIGRATIONS: [&str; 1] = [r"
+CREATE TABLE agent (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL, first_seen_s INTEGER NOT NULL, UNIQUE(tenant, name));
+CREATE TABLE agent_labels (agent INTEGER NOT NULL, from_s INTEGER NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (agent, from_s));
+CREATE TABLE stream (id INTEGER PRIMARY KEY, agent INTEGER NOT NULL, spool_id BLOB NOT NULL UNIQUE, last_seq INTEGER NOT NULL, last_hash BLOB NOT NULL, session INTEGER NOT NULL, evidence_key BLOB);
+CREATE TABLE record (stream INTEGER NOT NULL, seq INTEGER NOT NULL, seq_to INTEGER NOT NULL, kind INTEGER NOT NULL, window_s INTEGER NOT NULL, window_start_s INTEGER NOT NULL, received_s INTEGER NOT NULL,
+  hash BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq));
+CREATE INDEX record_by_time ON record (window_start_s, stream);
+"];
+
+/// What the file promises, as SQLite itself says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// `wal`, or `memory` in tests.
+    pub journal_mode: String,
+    /// 2 = FULL, 3 = EXTRA.
+    pub synchronous: i64,
+    /// Version of the schema.
+    pub user_version: i64,
+}
+
+/// Makes a connection ready to write: pragmas, migrations, and a look at what was really set.
+///
+/// # Errors
+/// [`StoreError::Unusable`] for a file of another version or one that cannot be durable.
+pub(super) fn prepare(connection: &mut Connection) -> Result<Durability, StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+    let version = user_version(connection)?;
+    refuse_other_versions(version)?;
+    if version == 0 {
+        refuse_foreign_tables(connection)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(unusable)?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(unusable)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(unusable)?;
+    migrate(connection, version)?;
+    let durability = durability(connection)?;
+    if durability.synchronous < 2 {
+        return Err(StoreError::Unusable(format!(
+            "the store runs with synchronous={}, so an acknowledged record could be lost; it must be FULL",
+            durability.synchronous
+        )));
+    }
+    Ok(durability)
+}
+
+/// Checks a connection that only reads.
+///
+/// # Errors
+/// [`StoreError::Unusable`] for a file of another version.
+pub(super) fn prepare_reader(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(unusable)?;
+    connection.pragma_update(None, "query_only", true).map_err(unusable)?;
+    let version = user_version(connection)?;
+    refuse_other_versions(version)?;
+    if version == 0 {
+        return Err(StoreError::Unusable(
+            "the store is empty: no collector has used it yet".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn user_version(connection: &Connection) -> Result<i64, StoreError> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unusable)
+}
+
+fn refuse_other_versions(version: i64) -> Result<(), StoreError> {
+    if usize::try_from(version).is_ok_and(|version| version <= MIGRATIONS.len()) {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "the store has version {version}, this program knows up to {}: run the version of the program that wrote it, or a later one",
+        MIGRATIONS.len()
+    )))
+}
+
+/// A file of version 0 must be a new one: somebody else's database is not ours to fill.
+fn refuse_foreign_tables(connection: &Connection) -> Result<(), StoreError> {
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(unusable)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unusable("the file is a database, but not one of a collector".into()))
+}
+
+fn migrate(connection: &mut Connection, version: i64) -> Result<(), StoreError> {
+    for (step, migration) in (1_i64..).zip(MIGRATIONS) {
+        if step <= version {
+            continue;
+        }
+        let transaction = connection.transaction().map_err(unusable)?;
+        transaction.execute_batch(migration).map_err(unusable)?;
+        transaction.pragma_update(None, "user_version", step).map_err(unusable)?;
+        transaction.commit().map_err(unusable)?;
+    }
+    Ok(())
+}
+
+fn durability(connection: &Connection) -> Result<Durability, StoreError> {
+    let text = |name| connection.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    Ok(Durability {
+        journal_mode: text("journal_mode").map_err(unusable)?,
+        synchronous: number("synchronous").map_err(unusable)?,
+        user_version: number("user_version").map_err(unusable)?,
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+pub(super) fn unusable(error: rusqlite::Error) -> StoreError {
+    StoreError::Unusable(error.to_string())
+}

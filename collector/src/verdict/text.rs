@@ -1,0 +1,258 @@
+//! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
+
+use crate::contract::number::{self, percent_short, percent_text};
+use crate::contract::period::instant_text;
+use crate::sla::verdict::{Budget, ObjectiveVerdict, Outage, Reason, Status, Verdict};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write as _;
+
+/// Outages that are listed; the rest are counted.
+const OUTAGES_SHOWN: usize = 10;
+
+/// The colours of a text; all empty for a text without.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paint {
+    /// Kept promises.
+    pub good: anstyle::Style,
+    /// What needs an eye.
+    pub warning: anstyle::Style,
+    /// Broken promises.
+    pub bad: anstyle::Style,
+    /// Headings.
+    pub strong: anstyle::Style,
+}
+
+impl Paint {
+    /// The colours of a terminal.
+    #[must_use]
+    pub fn terminal() -> Self {
+        let colour =
+            |colour: anstyle::AnsiColor| anstyle::Style::new().fg_color(Some(colour.into()));
+        Self {
+            good: colour(anstyle::AnsiColor::Green),
+            warning: colour(anstyle::AnsiColor::Yellow),
+            bad: colour(anstyle::AnsiColor::Red),
+            strong: anstyle::Style::new().bold(),
+        }
+    }
+
+    fn of(&self, status: Status) -> anstyle::Style {
+        match status {
+            Status::Met | Status::MetCertain | Status::OnTrack => self.good,
+            Status::Breached | Status::BreachCertain => self.bad,
+            Status::AtRisk | Status::Inconclusive | Status::Pending => self.warning,
+            Status::NotApplicable => anstyle::Style::new(),
+        }
+    }
+}
+
+/// The text of a verdict, its times in the agreement's zone; `shown` chooses the objectives.
+#[must_use]
+pub fn render(
+    verdict: &Verdict,
+    zone: &TimeZone,
+    paint: &Paint,
+    shown: impl Fn(&ObjectiveVerdict) -> bool,
+) -> String {
+    let mut page = Page { text: String::new(), zone, paint };
+    page.heading(verdict);
+    for objective in verdict.objectives.iter().filter(|objective| shown(objective)) {
+        page.objective(verdict, objective);
+    }
+    page.totals(verdict);
+    page.text
+}
+
+/// A text that grows line by line.
+struct Page<'a> {
+    text: String,
+    zone: &'a TimeZone,
+    paint: &'a Paint,
+}
+
+impl Page<'_> {
+    fn line(&mut self, label: &str, words: &str) {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(self.text, "  {label:<11} {words}");
+    }
+
+    fn heading(&mut self, verdict: &Verdict) {
+        let strong = self.paint.strong;
+        let signed = if verdict.signed { "countersigned" } else { "not countersigned: no credits" };
+        let state = match verdict.as_of_s {
+            Some(as_of_s) if as_of_s < verdict.period.until_s => {
+                format!("open, as of {}", self.time(as_of_s))
+            }
+            _ => "closed".to_owned(),
+        };
+        let _infallible = writeln!(
+            self.text,
+            "{strong}{}{strong:#}\n{} version {}, {signed}\nPeriod {}: {} to {} ({}), {state}",
+            verdict.title,
+            verdict.agreement,
+            verdict.version,
+            verdict.label,
+            self.time(verdict.period.from_s),
+            self.time(verdict.period.until_s),
+            self.zone.iana_name().unwrap_or("local time"),
+        );
+    }
+
+    fn objective(&mut self, verdict: &Verdict, objective: &ObjectiveVerdict) {
+        let (strong, colour) = (self.paint.strong, self.paint.of(objective.status));
+        let words = objective.status.as_str().replace('_', " ").to_uppercase();
+        let _infallible = writeln!(
+            self.text,
+            "\n{strong}{}{strong:#}  {colour}{words}{colour:#}",
+            objective.name
+        );
+        self.line("promised", &objective.target);
+        self.line("measured", &measured(objective));
+        if let Some(missed) = missed(objective) {
+            self.line("missed by", &missed);
+        }
+        if let Some(reason) = objective.reason {
+            self.line("because", because(reason));
+        }
+        if let Some(budget) = objective.budget_left {
+            self.line("budget", &budget_text(budget));
+        }
+        if let Some(credit) = &objective.credit {
+            let currency = &verdict.credits.currency;
+            let words = format!(
+                "{} {}: {} of {}",
+                currency.text(&credit.amount),
+                currency.code(),
+                percent_short(&credit.rate),
+                currency.text(&credit.base),
+            );
+            self.line("credit", &words);
+        }
+        self.line("evidence", &evidence(objective));
+        self.outages(objective);
+    }
+
+    fn outages(&mut self, objective: &ObjectiveVerdict) {
+        let outages = objective.outages.as_deref().unwrap_or_default();
+        for (index, outage) in outages.iter().take(OUTAGES_SHOWN).enumerate() {
+            let label = if index == 0 { "outages" } else { "" };
+            let words = self.outage(*outage);
+            self.line(label, &words);
+        }
+        if outages.len() > OUTAGES_SHOWN {
+            self.line("", &format!("and {} more", outages.len() - OUTAGES_SHOWN));
+        }
+        if let Some([least, most]) = objective.downtime_bracket_s {
+            let words =
+                format!("true Down time {} to {}, by sampling", span_text(least), span_text(most));
+            self.line("", &words);
+        }
+    }
+
+    fn outage(&self, outage: Outage) -> String {
+        let (start, end) = (self.time(outage.span.from_s), self.time(outage.span.until_s));
+        format!("{start} to {end}, {}", span_text(outage.seconds))
+    }
+
+    fn totals(&mut self, verdict: &Verdict) {
+        let credits = &verdict.credits;
+        let (sum, payable) =
+            (credits.currency.text(&credits.sum), credits.currency.text(&credits.payable));
+        let cut = if sum == payable { String::new() } else { format!(" (of {sum})") };
+        let strong = self.paint.strong;
+        let _infallible = writeln!(
+            self.text,
+            "\n{strong}Payable{strong:#}       {payable} {}{cut}\nInputs        {}",
+            credits.currency.code(),
+            verdict.inputs_digest,
+        );
+    }
+
+    /// A local time to the minute, or to the second where there are seconds.
+    fn time(&self, instant_s: i64) -> String {
+        let Ok(at) = Timestamp::from_second(instant_s) else { return instant_text(instant_s) };
+        let format =
+            if instant_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
+        at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+}
+
+fn measured(objective: &ObjectiveVerdict) -> String {
+    let Some(value) = &objective.value else { return "nothing".to_owned() };
+    let unit = if objective.outages.is_some() { "seconds up" } else { "attempts good" };
+    let share = percent_text(&value.share);
+    let of =
+        objective.agent.as_ref().map_or(String::new(), |agent| format!(", by {agent}, the worst"));
+    let most = match value.numerator_most > value.numerator {
+        true => format!(", at most {}", percent_text(&value.share_most())),
+        false => String::new(),
+    };
+    format!("{share}{most} ({} of {} {unit}{of})", value.numerator, value.denominator)
+}
+
+/// By how many points a value misses its target.
+fn missed(objective: &ObjectiveVerdict) -> Option<String> {
+    let value = objective.value.as_ref()?;
+    let misses = matches!(objective.status, Status::Breached | Status::BreachCertain);
+    let short = (&objective.limit - &value.share_most()).max(number::whole(0));
+    let points = percent_text(&short);
+    misses.then(|| format!("{} percentage points", points.trim_end_matches('%')))
+}
+
+pub(crate) fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Coverage => "too little of the time is known",
+        Reason::Attempts => "too few attempts were counted",
+        Reason::Resolution => {
+            "the threshold lies inside a histogram bucket and was not counted exactly"
+        }
+        Reason::NoWindows => "this agent reported nothing in the period",
+        Reason::NoValue => "nothing was counted",
+    }
+}
+
+pub(crate) fn budget_text(budget: Budget) -> String {
+    let (left, text) = match budget {
+        Budget::Seconds(left) => (left, span_text(left.unsigned_abs())),
+        Budget::Attempts(left) => (left, format!("{} attempts", left.unsigned_abs())),
+    };
+    if left < 0 { format!("overdrawn by {text}") } else { format!("{text} left") }
+}
+
+fn evidence(objective: &ObjectiveVerdict) -> String {
+    let mut parts = Vec::new();
+    if let Some(coverage) = &objective.coverage {
+        parts.push(format!("{} of the time known", percent_text(coverage)));
+    }
+    let attempts = objective.attempts;
+    parts.push(format!(
+        "{} attempts ({} failed, {} invalid, {} missed)",
+        attempts.scheduled, attempts.failed, attempts.invalid, attempts.missed
+    ));
+    parts.push(counted(objective.agents, "agent"));
+    if objective.specs > 1 {
+        parts.push(format!("{} versions of the probe", objective.specs));
+    }
+    if objective.flagged > 0 {
+        parts.push(format!("{} not trusted", counted(objective.flagged, "cell")));
+    }
+    if objective.conflicts > 0 {
+        parts.push(format!("{} contradictory", counted(objective.conflicts, "cell")));
+    }
+    parts.join(", ")
+}
+
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A number of seconds as hours, minutes and seconds that are not zero: `1h 5s`, `17m`.
+pub(crate) fn span_text(seconds: u64) -> String {
+    if seconds == 0 {
+        return "0s".to_owned();
+    }
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let shown = parts.iter().filter(|(count, _)| *count > 0);
+    shown.map(|(count, unit)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,173 @@
+use super::*;
+use crate::contract::Agreement;
+use crate::contract::period::PeriodLabel;
+use crate::sla::{Question, judge};
+use base64::Engine as _;
+use probefleet_proto::histogram::Histogram;
+
+const AGREEMENT: &str = r#"
+agreement: a
+version: 1
+kind: sla
+level: service
+title: A
+parties: {provider: {name: P}, customer: {name: C}}
+time_zone: Europe/Berlin
+currency: EUR
+term: {from: 2026-01-01, until: 2029-01-01}
+period: day
+services: {s: {}}
+objectives:
+  fast: {service: s, probe: call, measure: {within: 2s, phase: total}, target: ">= 50%", unknown: {coverage: 0%}}
+"#;
+
+fn evidence() -> (Agreement, Windows) {
+    let agreement = Agreement::load(&[("a.yaml", AGREEMENT)]).expect("valid").agreement;
+    let windows = Windows::for_agreement(&agreement);
+    (agreement, windows)
+}
+
+fn read_text(text: &str) -> Result<Tally, String> {
+    let (_, mut windows) = evidence();
+    read(&mut windows, "w.jsonl", text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// A line with other keys.
+fn line(keys: &str) -> String {
+    format!(
+        r#"{{"agent":"berlin-1","probe":"call","start":"2026-04-01T00:00:00Z","width_s":60,"interval_s":60,{keys}}}"#
+    )
+}
+
+#[test]
+fn the_line_of_the_language_is_read() {
+    let text = r#"{"agent":"berlin-1","labels":{"site":"berlin"},"probe":"call","spec":"9f0c2d","start":"2026-04-01T00:00:00Z","width_s":60,"interval_s":60,"scheduled":1,"ok":1,"failed":{},"invalid":{},"missed":{},"codes":{"sip:200":1},"counters":{},"flags":[],"phases":{"session_request_delay":{"ns":[1830000000]}}}"#;
+    let tally = read_text(&format!("{text}\n\n{text}\r\n")).expect("valid");
+    assert_eq!(tally, Tally { cells: 2, duplicates: 1, ..Tally::default() });
+}
+
+#[test]
+fn content_is_compared_whatever_its_order() {
+    let a = line(r#""ok":2,"failed":{"timeout":1,"tls":2},"phases":{"total":{"ns":[1,2]}}"#);
+    let same = line(
+        r#""phases":{"total":{"ns":[2,1]}},"failed":{"tls":2,"timeout":1},"ok":2,"scheduled":5"#,
+    );
+    let codes = line(
+        r#""ok":2,"failed":{"timeout":1,"tls":2},"phases":{"total":{"ns":[1,2]}},"codes":{"200":2}"#,
+    );
+    let sample = line(r#""ok":2,"failed":{"timeout":1,"tls":2},"phases":{"total":{"ns":[1,3]}}"#);
+    let class = line(r#""ok":2,"failed":{"timeout":2,"tls":1},"phases":{"total":{"ns":[1,2]}}"#);
+    for (other, duplicates, conflicts) in
+        [(&same, 1, 0), (&codes, 0, 1), (&sample, 0, 1), (&class, 0, 1)]
+    {
+        let tally = read_text(&format!("{a}\n{other}")).expect("valid");
+        assert_eq!((tally.duplicates, tally.conflicts), (duplicates, conflicts), "{other}");
+    }
+}
+
+#[test]
+fn lines_that_contradict_themselves_are_refused_with_their_place() {
+    for (keys, expected) in [
+        (r#""ok":1,"scheduled":2"#, "scheduled is 2, but ok + failed + invalid + missed is 1"),
+        (r#""ok":0,"failed":{"bored":1}"#, "`bored` is no name for failed attempts"),
+        (r#""ok":0,"failed":{"overrun":1}"#, "`overrun` is no name for failed attempts"),
+        (r#""ok":0,"flags":["late"]"#, "`late` is no flag"),
+        (r#""ok":-1"#, "invalid value"),
+        (r#""ok":1.5"#, "invalid type: floating point"),
+        (r#""ok":4294967296"#, "invalid value"),
+        (r#""ok":4294967295,"failed":{"tls":1}"#, "too many attempts"),
+        (r#""ok":1,"ok":1"#, "duplicate field `ok`"),
+        (r#""ok":0,"failed":{"tls":1,"tls":1}"#, "`tls` stands twice"),
+        (r#""ok":1,"okay":1"#, "unknown field `okay`"),
+        (r#""failed":{}"#, "missing field `ok`"),
+        (r#""ok":1,"phases":{"total":{"ns":[1,2]}}"#, "phase `total`: 2 samples of 1 attempts"),
+        (r#""ok":1,"phases":{"total":{}}"#, "write either ns, or histogram"),
+        (r#""ok":1,"phases":{"total":{"histogram":"!","sum_ns":1}}"#, "phase `total`: histogram"),
+        (
+            r#""ok":1,"phases":{"total":{"histogram":"AAAA","sum_ns":1}}"#,
+            "phase `total`: histogram",
+        ),
+    ] {
+        let error = read_text(&format!("{}\n{}", line(r#""ok":1"#), line(keys))).expect_err(keys);
+        assert!(error.starts_with("w.jsonl:2: bad-value: ") && error.contains(expected), "{error}");
+    }
+    for (from, to, expected) in [
+        ("T00:00:00Z", "T00:00:30Z", "no multiple of width_s"),
+        ("T00:00:00Z", "", "RFC 3339"),
+        ("\"width_s\":60", "\"width_s\":0", "are 1 to 86400"),
+        ("\"interval_s\":60", "\"interval_s\":86401", "are 1 to 86400"),
+        ("berlin-1", "Berlin", "a name is"),
+        ("}", "", "EOF"),
+        ("}", "} x", "trailing characters"),
+    ] {
+        let error = read_text(&line(r#""ok":1"#).replace(from, to)).expect_err(expected);
+        assert!(error.starts_with("w.jsonl:1: bad-value: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_line_without_end_is_refused() {
+    let error = read_text(&" x".repeat(3 << 20)).expect_err("too long");
+    assert!(error.contains("longer than 4 MiB"), "{error}");
+}
+
+/// A histogram of these samples, as a phase.
+fn histogram(samples: &[u64], at_most_ns: &str) -> String {
+    let mut histogram = Histogram::default();
+    for ns in samples {
+        histogram.record(*ns);
+    }
+    let encoded = base64::engine::general_purpose::STANDARD.encode(histogram.to_hdr_v2());
+    let sum: u64 = samples.iter().sum();
+    let ok = samples.len();
+    line(&format!(
+        r#""ok":{ok},"phases":{{"total":{{"histogram":"{encoded}","sum_ns":{sum},"at_most_ns":{at_most_ns}}}}}"#
+    ))
+}
+
+fn counted(text: &str) -> (u64, u64) {
+    let (agreement, mut windows) = evidence();
+    read(&mut windows, "w.jsonl", text.as_bytes()).expect("valid");
+    let label = PeriodLabel::parse("2026-04-01").expect("a label");
+    let question = Question { label, as_of_s: None, signed: false };
+    let verdict = judge(&agreement, &windows, &question).expect("judged").objectives.remove(0);
+    let value = verdict.value.expect("a value");
+    (value.numerator, value.numerator_most)
+}
+
+/// 2 s lies inside the bucket of 1 999 872 … 2 000 895 µs.
+#[test]
+fn exact_counters_decide_beside_a_histogram() {
+    let samples = [1_000_000_000, 2_000_000_000, 2_000_000_001];
+    assert_eq!(counted(&histogram(&samples, r#"{"2000000000":2}"#)), (2, 2));
+    assert_eq!(counted(&histogram(&samples, "{}")), (1, 3), "the bucket straddles the threshold");
+    assert_eq!(counted(&histogram(&[1_000_000_000, 3_000_000_000], "{}")), (1, 1));
+    for bad in [r#"{"2000000000":4}"#, r#"{"2000000000":0}"#, r#"{"2e9":2}"#, r#"{"+1":0}"#] {
+        assert!(read_text(&histogram(&samples, bad)).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_ok_attempt_without_a_sample_is_worse_than_any_threshold() {
+    assert_eq!(counted(&line(r#""ok":3,"phases":{"total":{"ns":[1,2000000000]}}"#)), (2, 2));
+    assert_eq!(counted(&line(r#""ok":3"#)), (0, 0));
+}
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// A line is read or refused, whatever was done to it.
+        #[test]
+        fn is_read_or_refused(cut in 0_usize..250, length in 0_usize..20, text in "[-a-z0-9.:,{}\\[\\]\"eE+]{0,12}") {
+            let mut changed = line(r#""ok":2,"failed":{"tls":1},"flags":["clock"],"phases":{"total":{"ns":[1,2]}}"#);
+            let start = cut.min(changed.len());
+            let end = (start + length).min(changed.len());
+            changed.replace_range(start..end, &text);
+            if let Err(error) = read_text(&changed) {
+                prop_assert!(error.starts_with("w.jsonl:1: "));
+            }
+        }
+    }
+}

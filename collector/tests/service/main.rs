@@ -1,0 +1,16 @@
+//! The collector as a service: a real one, real agents' sessions over real mutual TLS, real pages.
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod support;

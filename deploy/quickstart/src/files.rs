@@ -1,0 +1,126 @@
+//! The data folder: what the quickstart writes for its fleet, in the formats that an operator would write by hand.
+
+use anyhow::{Context as _, bail};
+use jiff::{SignedDuration, Zoned};
+use rustix::fs::{FlockOperation, flock};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// The agents' sites.
+pub(crate) const SITES: [&str; 3] = ["berlin", "london", "tokyo"];
+/// A folder without this file is not ours, and is never removed.
+const MARKER: &str = ".probefleet-quickstart";
+/// Width of the fleet's windows: an agreement begins at such an edge.
+const WINDOW_S: i64 = 10;
+
+/// The data folder, held by this process alone.
+#[derive(Debug)]
+pub(crate) struct Data {
+    dir: PathBuf,
+    _lock: std::fs::File,
+}
+
+impl Data {
+    /// Opens the folder, or makes it; with `reset`, empties it first.
+    pub(crate) fn open(dir: &Path, reset: bool) -> anyhow::Result<Self> {
+        if dir.exists() && !dir.join(MARKER).exists() && std::fs::read_dir(dir)?.next().is_some() {
+            bail!("{} is not empty and was not made by the quickstart; choose another with --data", dir.display());
+        }
+        create_dir(dir)?;
+        let lock = lock(&dir.join(MARKER))?;
+        if reset {
+            for entry in std::fs::read_dir(dir)? {
+                remove(&entry?.path())?;
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// A path inside.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Plan and agreement, unless an earlier run left them or a person changed them; certificates likewise.
+    pub(crate) fn write_lasting(&self, target: &str, now: &Zoned) -> anyhow::Result<()> {
+        crate::certificates::ensure(&self.path("tls"), &SITES, i32::from(now.year()))?;
+        create_dir(&self.path("logs"))?;
+        let plan = fill(include_str!("../templates/plan.yaml"), &[("target", target)]);
+        write_once(&self.path("plan.yaml"), &plan)?;
+        let agreement_file = self.path("agreement.yaml");
+        write_once(&agreement_file, &agreement(&agreement_file, now)?)
+    }
+
+    /// The collector's configuration for these addresses.
+    pub(crate) fn write_collector(&self, listen: &str, portal: &str) -> anyhow::Result<()> {
+        let values = [("listen", listen), ("portal", portal)];
+        write_private(&self.path("collector.yaml"), &fill(include_str!("../templates/collector.yaml"), &values))
+    }
+
+    /// The configuration and policy of a site's agent.
+    pub(crate) fn write_agent(&self, site: &str, collector: &str, target_address: &str) -> anyhow::Result<()> {
+        let dir = self.path("agents").join(site);
+        create_dir(&dir)?;
+        let agent = fill(include_str!("../templates/agent.yaml"), &[("collector", collector), ("site", site)]);
+        write_private(&dir.join("agent.yaml"), &agent)?;
+        let policy = fill(include_str!("../templates/policy.yaml"), &[("target_address", target_address)]);
+        write_private(&dir.join("policy.yaml"), &policy)
+    }
+}
+
+fn agreement(file: &Path, now: &Zoned) -> anyhow::Result<String> {
+    let zone = now.time_zone().iana_name().unwrap_or("UTC");
+    let now = now.with_time_zone(jiff::tz::TimeZone::get(zone)?);
+    // The first whole window after now: what was before is nobody's promise.
+    let ahead_s = WINDOW_S - now.timestamp().as_second().rem_euclid(WINDOW_S);
+    let active_from = now.checked_add(SignedDuration::from_secs(ahead_s))?;
+    let until = now.date().checked_add(jiff::Span::new().years(1))?;
+    let values = [
+        ("agreement_file", file.display().to_string()),
+        ("zone", zone.to_owned()),
+        ("term_from", now.date().to_string()),
+        ("term_until", until.to_string()),
+        ("active_from", active_from.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
+    ];
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Ok(fill(include_str!("../templates/agreement.yaml"), &values))
+}
+
+/// Puts values in place of `{{name}}`.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+}
+
+fn lock(path: &Path) -> anyhow::Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    let folder = path.parent().unwrap_or(path).display();
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another quickstart runs in {folder}; end it, or choose another folder with --data"))?;
+    Ok(file)
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    if path.ends_with(MARKER) {
+        return Ok(());
+    }
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+fn create_dir(path: &Path) -> anyhow::Result<()> {
+    let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn write_once(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path.exists() { Ok(()) } else { write_private(path, text) }
+}
+
+/// Writes a file that only this user may read.
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
