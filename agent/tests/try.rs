@@ -275,6 +275,43 @@ fn a_hang_ends_with_its_timeout() {
     );
 }
 
+/// Runs `try` by a shell command, in which `$AGENT` is the program.
+fn shell(command: &str) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("AGENT", env!("CARGO_BIN_EXE_probefleet-agent"));
+    shell.output().expect("runs")
+}
+
+#[test]
+fn a_machine_out_of_files_blames_nobody_else() {
+    // How many files the runtime itself needs is its own affair: one limit lets it start and no socket open.
+    let seen = (5..14).any(|limit| {
+        let output =
+            shell(&format!("ulimit -n {limit}; exec $AGENT try http://127.0.0.1:1/ --format json"));
+        let stdout = text(&output.stdout);
+        let ours = stdout.contains(r#""reason":"local_network","code":"emfile""#);
+        assert!(!ours || code(&output) == 3, "{stdout}");
+        ours
+    });
+    assert!(seen);
+}
+
+#[test]
+fn a_machine_without_a_route_blames_nobody_else() {
+    if !shell("unshare -rn true").status.success() {
+        eprintln!("skipped: no network namespaces here");
+        return;
+    }
+    // In a namespace of its own even loopback is down.
+    for target in ["http://127.0.0.1:1/", "http://name.test/"] {
+        let output = shell(&format!("unshare -rn $AGENT try {target} --format json"));
+        let line = &lines(&output)[0];
+        let expected = (&"local_network".into(), &"enetunreach".into());
+        assert_eq!((&line["reason"], &line["code"]), expected, "{line}");
+        assert_eq!(code(&output), 3);
+    }
+}
+
 /// Each example of `--help` is one that runs.
 #[test]
 fn the_examples_of_help_run() {

@@ -35,6 +35,8 @@ use url::{Host, Url};
 
 /// The phase that holds all hops but the last.
 const REDIRECT: &str = "redirect";
+/// Before the connection, where root certificates are not loaded yet: no phase, because it is not the provider's.
+const PREPARE: &str = "prepare";
 /// After the answer: no phase, because it is not the provider's.
 const JUDGE: &str = "judge";
 /// Largest body that is searched on the spot, in bytes: some microseconds.
@@ -74,9 +76,9 @@ impl HttpProbe {
         self.spec.canonical()
     }
 
-    /// Loads the root certificates, if the probe needs them. A file that cannot be read shows in the attempts.
+    /// Loads the root certificates, if the probe may need them. A file that cannot be read shows in the attempts.
     pub fn prepare(&self, environment: &Environment) {
-        if self.spec.url.scheme() == "https" {
+        if self.spec.url.scheme() == "https" || self.spec.redirects > 0 {
             drop(environment.trust().client(self.spec.ca_file.as_deref(), Some(ALPN)));
         }
     }
@@ -177,10 +179,14 @@ impl Run<'_> {
     }
 
     async fn connect(&mut self, url: &Url, address: SocketAddr) -> Result<Connection, Failure> {
-        let trust = self.environment.trust();
-        let private = url.scheme() == "https";
-        let config =
-            private.then(|| trust.client(self.spec.ca_file.as_deref(), Some(ALPN))).transpose()?;
+        let config = match url.scheme() {
+            "https" => {
+                self.progress.enter(PREPARE);
+                let ca_file = self.spec.ca_file.as_deref();
+                Some(self.environment.tls_client(ca_file, Some(ALPN)).await?)
+            }
+            _ => None,
+        };
         self.progress.enter(CONNECT);
         let stream = connect(address).await?;
         self.progress.done();
@@ -261,6 +267,10 @@ impl Run<'_> {
             JUDGE => {
                 let why = "the answer was there, but could not be searched in time";
                 Failure::invalid(InvalidReason::AgentOverload, JUDGE, why)
+            }
+            PREPARE => {
+                let why = "the root certificates could not be loaded in time";
+                Failure::invalid(InvalidReason::AgentOverload, PREPARE, why)
             }
             _ => self.progress.deadline_passed(),
         }

@@ -18,7 +18,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Resolver as Hickory, TokioResolver};
 use probefleet_proto::name::FailureClass;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -166,26 +166,26 @@ async fn find(settings: &Settings, name: &Name, family: Family) -> Answer {
 
 /// Asks one server after the other until one knows.
 async fn ask(settings: &Settings, name: &Name, record_type: RecordType) -> Answer {
-    let mut silence = Failure::failed(
-        FailureClass::Resolve,
-        "dns_timeout",
-        format!("no answer from {}", settings.servers_text()),
-    );
+    let mut local = None;
+    let mut silent = false;
     for _ in 0..settings.attempts {
         let mut refused = None;
         for server in &settings.servers {
             match ask_one(settings, *server, name, record_type).await {
                 Ok(answer @ Answer::ServFail(_)) => refused = Some(answer),
                 Ok(answer) => return answer,
-                Err(Some(local)) => silence = local,
-                Err(None) => {}
+                Err(Some(trouble)) => local = Some(trouble),
+                Err(None) => silent = true,
             }
         }
         if let Some(refused) = refused {
             return refused;
         }
     }
-    Answer::Silence(silence)
+    let why = format!("no answer from {}", settings.servers_text());
+    let nobody = Failure::failed(FailureClass::Resolve, "dns_timeout", why);
+    // It is this machine's doing only if no server at all could be asked.
+    Answer::Silence(local.filter(|_| !silent).unwrap_or(nobody))
 }
 
 /// Asks one server once. `Err` means that it did not answer; with a failure when that was this machine's doing.
@@ -195,7 +195,7 @@ async fn ask_one(
     name: &Name,
     record_type: RecordType,
 ) -> Result<Answer, Option<Failure>> {
-    let resolver = client(settings, server).map_err(|error| local_in(&error))?;
+    let resolver = client(settings, server).map_err(|_| local_trouble_with(server))?;
     let asked =
         tokio::time::timeout(settings.timeout, resolver.lookup(name.clone(), record_type)).await;
     match asked {
@@ -212,7 +212,7 @@ async fn ask_one(
         }
         Ok(Err(NetError::Dns(error))) => Ok(negative(&error)),
         Ok(Err(NetError::Proto(error))) => Ok(Answer::ServFail(error.to_string())),
-        Ok(Err(error)) => Err(local_in(&error)),
+        Ok(Err(_)) => Err(local_trouble_with(server)),
     }
 }
 
@@ -226,12 +226,15 @@ fn negative(error: &DnsError) -> Answer {
     }
 }
 
-/// This machine's own trouble inside an error, if it is that.
-fn local_in(error: &NetError) -> Option<Failure> {
-    match error {
-        NetError::Io(error) => local_trouble(error),
-        _ => None,
-    }
+/// Why this machine cannot even ask that server, if it cannot. Hickory does not tell, so it is tried again: connecting a
+/// datagram socket looks for a route and sends nothing.
+fn local_trouble_with(server: SocketAddr) -> Option<Failure> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let tried = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(server));
+    tried.err().and_then(|error| local_trouble(&error))
 }
 
 /// A client for one question to one server: nothing of it outlives the question.

@@ -54,6 +54,7 @@ fn reply(query: &[u8]) -> Option<Vec<u8>> {
         ("servfail", _) => (2, vec![]),
         ("refused", _) => (5, vec![]),
         ("silent", _) => return None,
+        ("mixed", _) => return Some(mixed(query, end)),
         ("garbage", _) => {
             return Some([&query[..2], &[0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, 0xff]].concat());
         }
@@ -71,6 +72,44 @@ fn reply(query: &[u8]) -> Option<Vec<u8>> {
         reply.extend_from_slice(&address);
     }
     Some(reply)
+}
+
+/// The query, answered with its own bytes turned over and over: names that point at themselves, counts that lie.
+fn mixed(query: &[u8], end: usize) -> Vec<u8> {
+    let mut reply = query[..end + 4].to_vec();
+    reply[2] = 0x81;
+    for byte in &mut reply[3..12] {
+        *byte = byte.wrapping_add(fastrand::u8(..4));
+    }
+    for _ in 0..fastrand::usize(..8) {
+        let piece: &[u8] = match fastrand::u8(..6) {
+            0 => &[0xc0, 12],
+            1 => &[0xff, 0xff],
+            2 => &[0, 1, 0, 1, 0, 0, 0, 60, 0, 4],
+            3 => &[127, 0, 0, 1],
+            4 => &[63, b'a'],
+            _ => &[0],
+        };
+        reply.extend_from_slice(piece);
+    }
+    reply
+}
+
+#[tokio::test]
+async fn whatever_a_name_server_says_an_attempt_ends() {
+    let names = NameServer::start().await;
+    let environment = names.environment();
+    for _ in 0..200 {
+        let sample =
+            run_in(&environment, "url: 'http://mixed.test:1/'", Duration::from_millis(50)).await;
+        assert!(
+            matches!(
+                sample.outcome,
+                Outcome::Failed(FailureClass::Resolve | FailureClass::Refused)
+            ),
+            "{sample:?}"
+        );
+    }
 }
 
 #[tokio::test]
