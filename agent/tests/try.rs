@@ -127,7 +127,7 @@ fn a_line_is_the_documented_object() {
     let parts: u64 =
         phases.iter().filter(|(name, _)| *name != "total").filter_map(|(_, ns)| ns.as_u64()).sum();
     let total = phases["total"].as_u64().expect("whole");
-    assert!(parts <= total && total - parts < 20_000_000, "{phases:?}");
+    assert!(parts <= total && total - parts < 100_000_000, "{phases:?}");
     assert!(phases["wait"].as_u64().expect("whole") >= 30_000_000);
 }
 
@@ -267,7 +267,7 @@ fn a_hang_ends_with_its_timeout() {
     std::fs::write(&plan, text).expect("written");
     let began = Instant::now();
     let output = run(&["try", &plan.display().to_string(), "--format", "json"]);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(4));
     assert_eq!(code(&output), 1);
     assert_eq!(
         (&lines(&output)[0]["class"], &lines(&output)[0]["code"]),

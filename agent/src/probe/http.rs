@@ -1,7 +1,7 @@
 //! HTTP probes: one request, its redirects, and what the answer must be.
 //!
 //! Phases: `redirect` (all earlier hops), then of the last hop `resolve`, `connect`, `tls`, `wait` (last byte of the
-//! request written → first byte of the answer read, stamped in [`stamped`] under hyper) and `receive`. They add up to
+//! request written → first byte of the answer read, stamped in `stamped.rs` under hyper) and `receive`. They add up to
 //! `total`, but for the microseconds in which a request is handed to the socket. Every hop has a connection of its own,
 //! and its address passes the policy before it is dialled.
 
@@ -15,7 +15,7 @@ use super::connect::connect;
 use super::failure::Failure;
 use super::progress::{CONNECT, Progress, RESOLVE, TLS};
 use super::tls::{handshake, note_certificate};
-use super::{Attempt, Code, Environment, Sample};
+use super::{Attempt, Environment, Sample};
 use crate::policy::{Denied, Kind};
 use exchange::{Outgoing, RECEIVE, Trouble, WAIT, exchange, read_body};
 use hyper::body::{Body as _, Incoming};
@@ -52,10 +52,10 @@ pub struct HttpProbe {
 
 /// How the last hop's answer was taken.
 enum Answer {
-    /// As expected; when its last byte was read.
-    Ok(StatusCode, Instant),
+    /// As expected.
+    Ok(StatusCode),
     /// It points elsewhere.
-    Next(Hop),
+    Next(Box<Hop>),
 }
 
 impl HttpProbe {
@@ -90,17 +90,15 @@ impl HttpProbe {
             environment,
             progress: Progress::new(attempt),
             stamps: Stamps::default(),
+            received: None,
         };
         let ended = timeout_at(attempt.deadline, Box::pin(run.hops())).await;
-        let (at, result) = match ended {
-            Ok(Ok((status, at))) => (at, Ok(Some(Code::from(status.as_str().to_owned())))),
-            Ok(Err(failure)) => (Instant::now(), Err(failure)),
-            Err(_) => {
-                run.settle_wait();
-                (Instant::now(), Err(run.deadline_passed()))
-            }
-        };
-        run.progress.finish(at, result)
+        let result = ended.unwrap_or_else(|_| {
+            run.settle_wait();
+            Err(run.deadline_passed())
+        });
+        let at = run.received.unwrap_or_else(Instant::now);
+        run.progress.finish(at, result.map(|status| Some(status.as_str().to_owned().into())))
     }
 }
 
@@ -110,11 +108,13 @@ struct Run<'a> {
     environment: &'a Environment,
     progress: Progress,
     stamps: Stamps,
+    /// When the last byte of the last answer was read: there the attempt ends, whatever is found in the answer.
+    received: Option<Instant>,
 }
 
 impl Run<'_> {
     /// Asks, and asks again where the answer points, as often as the probe permits.
-    async fn hops(&mut self) -> Result<(StatusCode, Instant), Failure> {
+    async fn hops(&mut self) -> Result<StatusCode, Failure> {
         let mut hop = Hop {
             url: self.spec.url.clone(),
             method: self.spec.method.clone(),
@@ -124,8 +124,8 @@ impl Run<'_> {
         let mut followed = 0;
         loop {
             match self.hop(&hop, followed < self.spec.redirects).await? {
-                Answer::Ok(status, at) => return Ok((status, at)),
-                Answer::Next(next) => hop = next,
+                Answer::Ok(status) => return Ok(status),
+                Answer::Next(next) => hop = *next,
             }
             followed += 1;
             self.progress.fold_into(REDIRECT);
@@ -209,7 +209,7 @@ impl Run<'_> {
         let (head, body) = response.into_parts();
         self.note("status", head.status.as_u16());
         if may_follow && let Some(next) = hop.next(head.status, &head.headers)? {
-            return Ok(Answer::Next(next));
+            return Ok(Answer::Next(Box::new(next)));
         }
         let expect = &self.spec.expect;
         if !expect.has_status(head.status) {
@@ -225,9 +225,10 @@ impl Run<'_> {
         };
         let received = Instant::now();
         self.progress.done_at(received);
+        self.received = Some(received);
         self.note("body_bytes", length);
         self.judge_body(kept).await?;
-        Ok(Answer::Ok(head.status, received))
+        Ok(Answer::Ok(head.status))
     }
 
     /// Searches a body. That takes the agent's time, not the provider's: it is in no phase, and what could take long
