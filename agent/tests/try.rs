@@ -212,7 +212,8 @@ fn the_responder_counts_what_it_was_asked() {
     run(&["try", &responder.url("/nowhere")]);
     let folder = tempfile::tempdir().expect("a folder");
     let plan = folder.path().join("plan.yaml");
-    let check = |path: &str, count: u64| format!("{{path: \"$['{path}']\", equals: {count}}}");
+    let check =
+        |path: &str, count: u64| format!("{{path: \"$.requests['{path}']\", equals: {count}}}");
     let json = [check("/", 7), check("/status/418", 1), check("/nowhere", 1)].join(", ");
     let text = format!(
         "probes:\n  - name: counts\n    every: 10s\n    http:\n      url: {}\n      expect: {{json: [{json}]}}\n",
