@@ -5,22 +5,23 @@
 //! attempts, so that each `resolve` is a measurement of its own. Nothing blocks.
 
 mod files;
+mod transport;
 
 use super::failure::{Failure, local_trouble};
 use files::{Hosts, Settings, Watched};
+use hickory_resolver::Resolver as Hickory;
 use hickory_resolver::config::{
     LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
     ServerOrderingStrategy,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{Resolver as Hickory, TokioResolver};
 use probefleet_proto::name::FailureClass;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use transport::Transport;
 
 /// Which addresses of a name are dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,13 +239,13 @@ fn local_trouble_with(server: SocketAddr) -> Option<Failure> {
 }
 
 /// A client for one question to one server: nothing of it outlives the question.
-fn client(settings: &Settings, server: SocketAddr) -> Result<TokioResolver, NetError> {
+fn client(settings: &Settings, server: SocketAddr) -> Result<Hickory<Transport>, NetError> {
     let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
     for connection in &mut name_server.connections {
         connection.port = server.port();
     }
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
-    let mut builder = Hickory::builder_with_config(config, TokioRuntimeProvider::default());
+    let mut builder = Hickory::builder_with_config(config, Transport::default());
     let options = builder.options_mut();
     *options = ResolverOpts::default();
     options.attempts = 0;
