@@ -129,6 +129,8 @@ impl Run<'_> {
             }
             followed += 1;
             self.progress.fold_into(REDIRECT);
+            // What was noted of an earlier hop must not pass for the last one's.
+            self.progress.detail.clear();
             self.note("hops", followed);
             self.note("url", hop.url.as_str());
         }
