@@ -26,7 +26,7 @@ Paths:
   /bytes/1MiB       200 with that many bytes, at most 1GiB
   /redirect/3       302 to /redirect/2, and so on to 200
   /echo             200 with the request as it came
-  /requests         how often each path was asked, as JSON; does not count itself";
+  /requests         how often each path was asked: {\"requests\":{\"/\":7}}; does not count itself";
 
 /// What `respond` takes.
 #[derive(Debug, clap::Args)]

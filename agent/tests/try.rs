@@ -127,7 +127,7 @@ fn a_line_is_the_documented_object() {
     let parts: u64 =
         phases.iter().filter(|(name, _)| *name != "total").filter_map(|(_, ns)| ns.as_u64()).sum();
     let total = phases["total"].as_u64().expect("whole");
-    assert!(parts <= total && total - parts < 20_000_000, "{phases:?}");
+    assert!(parts <= total && total - parts < 100_000_000, "{phases:?}");
     assert!(phases["wait"].as_u64().expect("whole") >= 30_000_000);
 }
 
@@ -212,7 +212,8 @@ fn the_responder_counts_what_it_was_asked() {
     run(&["try", &responder.url("/nowhere")]);
     let folder = tempfile::tempdir().expect("a folder");
     let plan = folder.path().join("plan.yaml");
-    let check = |path: &str, count: u64| format!("{{path: \"$['{path}']\", equals: {count}}}");
+    let check =
+        |path: &str, count: u64| format!("{{path: \"$.requests['{path}']\", equals: {count}}}");
     let json = [check("/", 7), check("/status/418", 1), check("/nowhere", 1)].join(", ");
     let text = format!(
         "probes:\n  - name: counts\n    every: 10s\n    http:\n      url: {}\n      expect: {{json: [{json}]}}\n",
@@ -267,12 +268,49 @@ fn a_hang_ends_with_its_timeout() {
     std::fs::write(&plan, text).expect("written");
     let began = Instant::now();
     let output = run(&["try", &plan.display().to_string(), "--format", "json"]);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(4));
     assert_eq!(code(&output), 1);
     assert_eq!(
         (&lines(&output)[0]["class"], &lines(&output)[0]["code"]),
         (&"timeout".into(), &"wait".into())
     );
+}
+
+/// Runs `try` by a shell command, in which `$AGENT` is the program.
+fn shell(command: &str) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("AGENT", env!("CARGO_BIN_EXE_probefleet-agent"));
+    shell.output().expect("runs")
+}
+
+#[test]
+fn a_machine_out_of_files_blames_nobody_else() {
+    // How many files the runtime itself needs is its own affair: one limit lets it start and no socket open.
+    let seen = (5..14).any(|limit| {
+        let output =
+            shell(&format!("ulimit -n {limit}; exec $AGENT try http://127.0.0.1:1/ --format json"));
+        let stdout = text(&output.stdout);
+        let ours = stdout.contains(r#""reason":"local_network","code":"emfile""#);
+        assert!(!ours || code(&output) == 3, "{stdout}");
+        ours
+    });
+    assert!(seen);
+}
+
+#[test]
+fn a_machine_without_a_route_blames_nobody_else() {
+    if !shell("unshare -rn true").status.success() {
+        eprintln!("skipped: no network namespaces here");
+        return;
+    }
+    // In a namespace of its own even loopback is down.
+    for target in ["http://127.0.0.1:1/", "http://name.test/"] {
+        let output = shell(&format!("unshare -rn $AGENT try {target} --format json"));
+        let line = &lines(&output)[0];
+        let expected = (&"local_network".into(), &"enetunreach".into());
+        assert_eq!((&line["reason"], &line["code"]), expected, "{line}");
+        assert_eq!(code(&output), 3);
+    }
 }
 
 /// Each example of `--help` is one that runs.

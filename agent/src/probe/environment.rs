@@ -5,6 +5,8 @@ use super::resolver::Resolver;
 use super::tls::Trust;
 use crate::policy::Permission;
 use probefleet_proto::name::InvalidReason;
+use rustls::ClientConfig;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -57,6 +59,22 @@ impl Environment {
             .acquire_owned()
             .await
             .map_err(|error| Failure::invalid(InvalidReason::Shutdown, "judge", error.to_string()))
+    }
+
+    /// The TLS configuration for a file of extra roots and a protocol; loads it aside, so that no other attempt waits.
+    pub(crate) async fn tls_client(
+        &self,
+        ca_file: Option<&Path>,
+        protocol: Option<&'static [u8]>,
+    ) -> Result<Arc<ClientConfig>, Failure> {
+        if let Some(config) = self.trust().kept(ca_file, protocol) {
+            return Ok(config);
+        }
+        let (environment, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
+        let load = move || environment.trust().client(ca_file.as_deref(), protocol);
+        tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| {
+            Err(Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string()))
+        })
     }
 
     pub(crate) fn trust(&self) -> &Trust {

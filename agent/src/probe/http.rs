@@ -1,7 +1,7 @@
 //! HTTP probes: one request, its redirects, and what the answer must be.
 //!
 //! Phases: `redirect` (all earlier hops), then of the last hop `resolve`, `connect`, `tls`, `wait` (last byte of the
-//! request written → first byte of the answer read, stamped in [`stamped`] under hyper) and `receive`. They add up to
+//! request written → first byte of the answer read, stamped in `stamped.rs` under hyper) and `receive`. They add up to
 //! `total`, but for the microseconds in which a request is handed to the socket. Every hop has a connection of its own,
 //! and its address passes the policy before it is dialled.
 
@@ -15,7 +15,7 @@ use super::connect::connect;
 use super::failure::Failure;
 use super::progress::{CONNECT, Progress, RESOLVE, TLS};
 use super::tls::{handshake, note_certificate};
-use super::{Attempt, Code, Environment, Sample};
+use super::{Attempt, Environment, Sample};
 use crate::policy::{Denied, Kind};
 use exchange::{Outgoing, RECEIVE, Trouble, WAIT, exchange, read_body};
 use hyper::body::{Body as _, Incoming};
@@ -35,6 +35,8 @@ use url::{Host, Url};
 
 /// The phase that holds all hops but the last.
 const REDIRECT: &str = "redirect";
+/// Before the connection, where root certificates are not loaded yet: no phase, because it is not the provider's.
+const PREPARE: &str = "prepare";
 /// After the answer: no phase, because it is not the provider's.
 const JUDGE: &str = "judge";
 /// Largest body that is searched on the spot, in bytes: some microseconds.
@@ -50,10 +52,10 @@ pub struct HttpProbe {
 
 /// How the last hop's answer was taken.
 enum Answer {
-    /// As expected; when its last byte was read.
-    Ok(StatusCode, Instant),
+    /// As expected.
+    Ok(StatusCode),
     /// It points elsewhere.
-    Next(Hop),
+    Next(Box<Hop>),
 }
 
 impl HttpProbe {
@@ -74,9 +76,9 @@ impl HttpProbe {
         self.spec.canonical()
     }
 
-    /// Loads the root certificates, if the probe needs them. A file that cannot be read shows in the attempts.
+    /// Loads the root certificates, if the probe may need them. A file that cannot be read shows in the attempts.
     pub fn prepare(&self, environment: &Environment) {
-        if self.spec.url.scheme() == "https" {
+        if self.spec.url.scheme() == "https" || self.spec.redirects > 0 {
             drop(environment.trust().client(self.spec.ca_file.as_deref(), Some(ALPN)));
         }
     }
@@ -88,17 +90,15 @@ impl HttpProbe {
             environment,
             progress: Progress::new(attempt),
             stamps: Stamps::default(),
+            received: None,
         };
         let ended = timeout_at(attempt.deadline, Box::pin(run.hops())).await;
-        let (at, result) = match ended {
-            Ok(Ok((status, at))) => (at, Ok(Some(Code::from(status.as_str().to_owned())))),
-            Ok(Err(failure)) => (Instant::now(), Err(failure)),
-            Err(_) => {
-                run.settle_wait();
-                (Instant::now(), Err(run.deadline_passed()))
-            }
-        };
-        run.progress.finish(at, result)
+        let result = ended.unwrap_or_else(|_| {
+            run.settle_wait();
+            Err(run.deadline_passed())
+        });
+        let at = run.received.unwrap_or_else(Instant::now);
+        run.progress.finish(at, result.map(|status| Some(status.as_str().to_owned().into())))
     }
 }
 
@@ -108,11 +108,13 @@ struct Run<'a> {
     environment: &'a Environment,
     progress: Progress,
     stamps: Stamps,
+    /// When the last byte of the last answer was read: there the attempt ends, whatever is found in the answer.
+    received: Option<Instant>,
 }
 
 impl Run<'_> {
     /// Asks, and asks again where the answer points, as often as the probe permits.
-    async fn hops(&mut self) -> Result<(StatusCode, Instant), Failure> {
+    async fn hops(&mut self) -> Result<StatusCode, Failure> {
         let mut hop = Hop {
             url: self.spec.url.clone(),
             method: self.spec.method.clone(),
@@ -122,11 +124,13 @@ impl Run<'_> {
         let mut followed = 0;
         loop {
             match self.hop(&hop, followed < self.spec.redirects).await? {
-                Answer::Ok(status, at) => return Ok((status, at)),
-                Answer::Next(next) => hop = next,
+                Answer::Ok(status) => return Ok(status),
+                Answer::Next(next) => hop = *next,
             }
             followed += 1;
             self.progress.fold_into(REDIRECT);
+            // What was noted of an earlier hop must not pass for the last one's.
+            self.progress.detail.clear();
             self.note("hops", followed);
             self.note("url", hop.url.as_str());
         }
@@ -177,10 +181,14 @@ impl Run<'_> {
     }
 
     async fn connect(&mut self, url: &Url, address: SocketAddr) -> Result<Connection, Failure> {
-        let trust = self.environment.trust();
-        let private = url.scheme() == "https";
-        let config =
-            private.then(|| trust.client(self.spec.ca_file.as_deref(), Some(ALPN))).transpose()?;
+        let config = match url.scheme() {
+            "https" => {
+                self.progress.enter(PREPARE);
+                let ca_file = self.spec.ca_file.as_deref();
+                Some(self.environment.tls_client(ca_file, Some(ALPN)).await?)
+            }
+            _ => None,
+        };
         self.progress.enter(CONNECT);
         let stream = connect(address).await?;
         self.progress.done();
@@ -203,7 +211,7 @@ impl Run<'_> {
         let (head, body) = response.into_parts();
         self.note("status", head.status.as_u16());
         if may_follow && let Some(next) = hop.next(head.status, &head.headers)? {
-            return Ok(Answer::Next(next));
+            return Ok(Answer::Next(Box::new(next)));
         }
         let expect = &self.spec.expect;
         if !expect.has_status(head.status) {
@@ -219,9 +227,10 @@ impl Run<'_> {
         };
         let received = Instant::now();
         self.progress.done_at(received);
+        self.received = Some(received);
         self.note("body_bytes", length);
         self.judge_body(kept).await?;
-        Ok(Answer::Ok(head.status, received))
+        Ok(Answer::Ok(head.status))
     }
 
     /// Searches a body. That takes the agent's time, not the provider's: it is in no phase, and what could take long
@@ -261,6 +270,10 @@ impl Run<'_> {
             JUDGE => {
                 let why = "the answer was there, but could not be searched in time";
                 Failure::invalid(InvalidReason::AgentOverload, JUDGE, why)
+            }
+            PREPARE => {
+                let why = "the root certificates could not be loaded in time";
+                Failure::invalid(InvalidReason::AgentOverload, PREPARE, why)
             }
             _ => self.progress.deadline_passed(),
         }

@@ -5,22 +5,23 @@
 //! attempts, so that each `resolve` is a measurement of its own. Nothing blocks.
 
 mod files;
+mod transport;
 
 use super::failure::{Failure, local_trouble};
 use files::{Hosts, Settings, Watched};
+use hickory_resolver::Resolver as Hickory;
 use hickory_resolver::config::{
     LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
     ServerOrderingStrategy,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::{Resolver as Hickory, TokioResolver};
 use probefleet_proto::name::FailureClass;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use transport::Transport;
 
 /// Which addresses of a name are dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,26 +167,26 @@ async fn find(settings: &Settings, name: &Name, family: Family) -> Answer {
 
 /// Asks one server after the other until one knows.
 async fn ask(settings: &Settings, name: &Name, record_type: RecordType) -> Answer {
-    let mut silence = Failure::failed(
-        FailureClass::Resolve,
-        "dns_timeout",
-        format!("no answer from {}", settings.servers_text()),
-    );
+    let mut local = None;
+    let mut silent = false;
     for _ in 0..settings.attempts {
         let mut refused = None;
         for server in &settings.servers {
             match ask_one(settings, *server, name, record_type).await {
                 Ok(answer @ Answer::ServFail(_)) => refused = Some(answer),
                 Ok(answer) => return answer,
-                Err(Some(local)) => silence = local,
-                Err(None) => {}
+                Err(Some(trouble)) => local = Some(trouble),
+                Err(None) => silent = true,
             }
         }
         if let Some(refused) = refused {
             return refused;
         }
     }
-    Answer::Silence(silence)
+    let why = format!("no answer from {}", settings.servers_text());
+    let nobody = Failure::failed(FailureClass::Resolve, "dns_timeout", why);
+    // It is this machine's doing only if no server at all could be asked.
+    Answer::Silence(local.filter(|_| !silent).unwrap_or(nobody))
 }
 
 /// Asks one server once. `Err` means that it did not answer; with a failure when that was this machine's doing.
@@ -195,7 +196,7 @@ async fn ask_one(
     name: &Name,
     record_type: RecordType,
 ) -> Result<Answer, Option<Failure>> {
-    let resolver = client(settings, server).map_err(|error| local_in(&error))?;
+    let resolver = client(settings, server).map_err(|_| local_trouble_with(server))?;
     let asked =
         tokio::time::timeout(settings.timeout, resolver.lookup(name.clone(), record_type)).await;
     match asked {
@@ -212,7 +213,7 @@ async fn ask_one(
         }
         Ok(Err(NetError::Dns(error))) => Ok(negative(&error)),
         Ok(Err(NetError::Proto(error))) => Ok(Answer::ServFail(error.to_string())),
-        Ok(Err(error)) => Err(local_in(&error)),
+        Ok(Err(_)) => Err(local_trouble_with(server)),
     }
 }
 
@@ -226,22 +227,25 @@ fn negative(error: &DnsError) -> Answer {
     }
 }
 
-/// This machine's own trouble inside an error, if it is that.
-fn local_in(error: &NetError) -> Option<Failure> {
-    match error {
-        NetError::Io(error) => local_trouble(error),
-        _ => None,
-    }
+/// Why this machine cannot even ask that server, if it cannot. Hickory does not tell, so it is tried again: connecting a
+/// datagram socket looks for a route and sends nothing.
+fn local_trouble_with(server: SocketAddr) -> Option<Failure> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let tried = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(server));
+    tried.err().and_then(|error| local_trouble(&error))
 }
 
 /// A client for one question to one server: nothing of it outlives the question.
-fn client(settings: &Settings, server: SocketAddr) -> Result<TokioResolver, NetError> {
+fn client(settings: &Settings, server: SocketAddr) -> Result<Hickory<Transport>, NetError> {
     let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
     for connection in &mut name_server.connections {
         connection.port = server.port();
     }
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
-    let mut builder = Hickory::builder_with_config(config, TokioRuntimeProvider::default());
+    let mut builder = Hickory::builder_with_config(config, Transport::default());
     let options = builder.options_mut();
     *options = ResolverOpts::default();
     options.attempts = 0;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -42,21 +42,37 @@ struct Kept {
 impl Trust {
     /// The configuration that trusts the system's roots and those of `ca_file`, and speaks `protocol` (ALPN).
     ///
-    /// A missing or broken file is the agent's fault, never the provider's.
+    /// Reads files when it is asked for the first time. A missing or broken file is the agent's fault, never the
+    /// provider's.
     pub(crate) fn client(
         &self,
         ca_file: Option<&Path>,
         protocol: Option<&'static [u8]>,
     ) -> Result<Arc<ClientConfig>, Failure> {
-        let changed = ca_file.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
-        let purpose = (ca_file.map(Path::to_owned), protocol);
-        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = configs.get(&purpose).filter(|kept| kept.changed == changed) {
-            return Ok(Arc::clone(&kept.config));
+        if let Some(config) = self.kept(ca_file, protocol) {
+            return Ok(config);
         }
+        let changed = last_change(ca_file);
         let config = Arc::new(build(self.roots(ca_file)?, protocol)?);
-        configs.insert(purpose, Kept { changed, config: Arc::clone(&config) });
+        let purpose = (ca_file.map(Path::to_owned), protocol);
+        self.configs().insert(purpose, Kept { changed, config: Arc::clone(&config) });
         Ok(config)
+    }
+
+    /// The configuration, if it was loaded before and its file has not changed since. Never slow.
+    pub(crate) fn kept(
+        &self,
+        ca_file: Option<&Path>,
+        protocol: Option<&'static [u8]>,
+    ) -> Option<Arc<ClientConfig>> {
+        let changed = last_change(ca_file);
+        let configs = self.configs();
+        let kept = configs.get(&(ca_file.map(Path::to_owned), protocol))?;
+        (kept.changed == changed).then(|| Arc::clone(&kept.config))
+    }
+
+    fn configs(&self) -> MutexGuard<'_, HashMap<Purpose, Kept>> {
+        self.configs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Failure> {
@@ -79,6 +95,10 @@ impl Trust {
         }
         Ok(roots)
     }
+}
+
+fn last_change(ca_file: Option<&Path>) -> Option<SystemTime> {
+    std::fs::metadata(ca_file?).ok()?.modified().ok()
 }
 
 fn system_roots() -> RootCertStore {

@@ -68,7 +68,7 @@ impl Counts {
 
     fn to_json(&self) -> String {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::json!(*counts).to_string()
+        serde_json::json!({"requests": *counts}).to_string()
     }
 }
 

@@ -5,6 +5,7 @@ use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -37,15 +38,39 @@ impl<T> Watched<T> {
 
     /// The file's meaning now; a file that is not there means the same as an empty one.
     pub(super) fn current(&mut self) -> Arc<T> {
-        let metadata = std::fs::metadata(&self.path).ok();
-        let stamp = metadata.map(|metadata| (metadata.modified().ok(), metadata.len()));
-        if stamp != self.stamp {
-            let readable = stamp.is_some_and(|(_, length)| length <= FILE_MAX_BYTES);
-            let text = if readable { std::fs::read(&self.path) } else { Ok(Vec::new()) };
-            self.value = Arc::new((self.parse)(&text.unwrap_or_default()));
-            self.stamp = stamp;
+        let read = match std::fs::metadata(&self.path) {
+            Ok(metadata) => self.read_if_changed((metadata.modified().ok(), metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.take_in(None, b"");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = read {
+            // As when files run out: what was known stays true until it can be read again.
+            tracing::warn!(path = %self.path.display(), %error, "cannot be read");
         }
         Arc::clone(&self.value)
+    }
+
+    fn read_if_changed(&mut self, stamp: Stamp) -> io::Result<()> {
+        if Some(stamp) == self.stamp {
+            return Ok(());
+        }
+        if stamp.1 > FILE_MAX_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let text = std::fs::read(&self.path)?;
+        self.take_in(Some(stamp), &text);
+        Ok(())
+    }
+
+    fn take_in(&mut self, stamp: Option<Stamp>, text: &[u8]) {
+        if stamp.is_none() && self.stamp.is_none() {
+            return;
+        }
+        self.value = Arc::new((self.parse)(text));
+        self.stamp = stamp;
     }
 }
 

@@ -1,14 +1,14 @@
 //! Servers that mean harm: bounded memory, kept deadlines, no panic.
 
-use super::server::{Server, read_head};
-use super::{TIMEOUT, assert_failed, assert_ok, run, run_in};
+use super::server::{Server, finish, read_head};
+use super::{TIMEOUT, assert_failed, assert_ok, run, run_in, run_to_deadline};
 use crate::probe::Outcome;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What the sockets of both sides may hold beside what an attempt reads, in bytes.
 const SOCKETS_MAX_BYTES: u64 = 16 << 20;
@@ -78,7 +78,7 @@ async fn deadlines_are_kept_under_floods_of_small_things() {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let (server, _) = flood(head, chunks).await;
     let block = format!("{{url: '{}', expect: {{max_size: 1GiB}}}}", server.url());
-    let sample = run_in(&super::anywhere(), &block, Duration::from_millis(300)).await;
+    let sample = run_to_deadline(&block, Duration::from_millis(300)).await;
     assert_failed(&sample, FailureClass::Timeout, "receive");
 }
 
@@ -124,6 +124,21 @@ fn nearly_http() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
+/// Answers to a greeting of TLS: records of each type, with lengths that fit or lie.
+fn nearly_tls() -> impl Strategy<Value = Vec<u8>> {
+    let record = (
+        0x13_u8..0x19,
+        0_u8..5,
+        any::<Option<u16>>(),
+        proptest::collection::vec(any::<u8>(), 0..80),
+    );
+    let record = record.prop_map(|(kind, minor, lie, body)| {
+        let length = lie.unwrap_or(u16::try_from(body.len()).expect("short"));
+        [&[kind, 3, minor], length.to_be_bytes().as_slice(), &body].concat()
+    });
+    proptest::collection::vec(record, 0..4).prop_map(|records| records.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -140,4 +155,34 @@ proptest! {
             assert!(matches!(sample.outcome, Outcome::Failed(_)), "{sample:?}");
         });
     }
+
+    #[test]
+    fn whatever_greets_a_handshake_ends(bytes in nearly_tls()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let bytes: Arc<[u8]> = bytes.into();
+            let server = Server::start(move |mut stream| {
+                let bytes = Arc::clone(&bytes);
+                async move {
+                    drop(stream.read(&mut [0; 512]).await);
+                    drop(stream.write_all(&bytes).await);
+                    finish(stream).await;
+                }
+            })
+            .await;
+            let block = format!("url: 'https://{}/'", server.address);
+            let sample = run_in(system(), &block, Duration::from_millis(500)).await;
+            assert!(matches!(sample.outcome, Outcome::Failed(FailureClass::Tls | FailureClass::Closed)), "{sample:?}");
+        });
+    }
+}
+
+/// The system's roots are loaded once for all cases.
+fn system() -> &'static crate::probe::Environment {
+    static SYSTEM: std::sync::OnceLock<crate::probe::Environment> = std::sync::OnceLock::new();
+    SYSTEM.get_or_init(|| {
+        let environment = super::anywhere();
+        super::build("url: 'https://x/'").expect("valid").prepare(&environment);
+        environment
+    })
 }

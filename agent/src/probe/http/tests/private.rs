@@ -1,7 +1,7 @@
 //! TLS: certificates that are wrong in each way, and handshakes that do not end.
 
 use super::server::{Server, answer, finish, read_head, reset};
-use super::{assert_failed, assert_ok, build, phases, run, run_in, total};
+use super::{assert_failed, assert_ok, build, phases, run, run_in, run_to_deadline};
 use crate::probe::Outcome;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use rcgen::{
@@ -204,10 +204,8 @@ async fn handshakes_that_end_early_or_never() {
         drop(stream);
     })
     .await;
-    let short = Duration::from_millis(300);
-    let sample = run_in(&super::anywhere(), &block(&silent, &authority), short).await;
+    let sample = run_to_deadline(&block(&silent, &authority), Duration::from_millis(500)).await;
     assert_failed(&sample, FailureClass::Timeout, "tls");
-    assert!(total(&sample) >= short);
 }
 
 #[tokio::test]
