@@ -129,17 +129,12 @@ impl Iterator for Recovery {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let era = match self.era(self.next_s) {
-                Some(era) => era,
-                None => {
-                    // Nothing was in force yet: go on where something was.
-                    self.next_s = self
-                        .eras
-                        .iter()
-                        .map(|era| era.from_s)
-                        .find(|from_s| *from_s > self.next_s)?;
-                    continue;
-                }
+            let Some(era) = self.era(self.next_s) else {
+                // Nothing was in force yet: go on where something was.
+                let next_s =
+                    self.eras.iter().map(|era| era.from_s).find(|from_s| *from_s > self.next_s)?;
+                self.next_s = next_s;
+                continue;
             };
             let window_start_s = start_s(self.next_s, era.window_s);
             let end_s = window_start_s + u64::from(era.window_s);

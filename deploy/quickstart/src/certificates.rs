@@ -3,8 +3,8 @@
 use crate::files::write_private;
 use anyhow::Context as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -17,7 +17,10 @@ const YEARS: i32 = 10;
 
 /// Makes the authority, the collector's certificate and one for each agent, unless they are there.
 pub(crate) fn ensure(dir: &Path, sites: &[&str], year: i32) -> anyhow::Result<()> {
-    let is_complete = sites.iter().chain(&["collector", "ca"]).all(|name| dir.join(format!("{name}.pem")).exists());
+    let is_complete = sites
+        .iter()
+        .chain(&["collector", "ca"])
+        .all(|name| dir.join(format!("{name}.pem")).exists());
     if is_complete {
         return Ok(());
     }

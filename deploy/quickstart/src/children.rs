@@ -22,7 +22,9 @@ pub(crate) struct Part {
 /// In a child: asks the kernel to end this process when its parent is gone, then runs its role.
 pub(crate) fn run_as_child(role: impl FnOnce() -> ExitCode) -> ExitCode {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::TERM)) {
-        anstream::eprintln!("probefleet-quickstart: cannot tie this process to its parent: {error}");
+        anstream::eprintln!(
+            "probefleet-quickstart: cannot tie this process to its parent: {error}"
+        );
         return ExitCode::from(3);
     }
     role()
@@ -32,7 +34,8 @@ impl Part {
     /// Starts a part: `ROLE ARGS…` of this very program, its output in a log file of its own.
     pub(crate) fn start(name: &str, log: PathBuf, args: &[OsString]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's file")?;
-        let output = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let output = std::fs::File::create(&log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
             .args(args)
             .stdin(Stdio::null())
@@ -47,7 +50,11 @@ impl Part {
     }
 
     /// Waits until the log holds a line for which `found` gives something; fails when the part ends before.
-    pub(crate) async fn wait_for<T>(&mut self, within: Duration, found: impl Fn() -> Option<T>) -> anyhow::Result<T> {
+    pub(crate) async fn wait_for<T>(
+        &mut self,
+        within: Duration,
+        found: impl Fn() -> Option<T>,
+    ) -> anyhow::Result<T> {
         let deadline = Instant::now() + within;
         loop {
             if let Some(value) = found() {
@@ -57,7 +64,11 @@ impl Part {
                 anyhow::bail!("{} ended ({status}):\n{}", self.name, last_lines(&self.log));
             }
             if Instant::now() > deadline {
-                anyhow::bail!("{} is not ready after {within:?}:\n{}", self.name, last_lines(&self.log));
+                anyhow::bail!(
+                    "{} is not ready after {within:?}:\n{}",
+                    self.name,
+                    last_lines(&self.log)
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

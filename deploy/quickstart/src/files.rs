@@ -25,7 +25,10 @@ impl Data {
     /// Opens the folder, or makes it; with `reset`, empties it first.
     pub(crate) fn open(dir: &Path, reset: bool) -> anyhow::Result<Self> {
         if dir.exists() && !dir.join(MARKER).exists() && std::fs::read_dir(dir)?.next().is_some() {
-            bail!("{} is not empty and was not made by the quickstart; choose another with --data", dir.display());
+            bail!(
+                "{} is not empty and was not made by the quickstart; choose another with --data",
+                dir.display()
+            );
         }
         create_dir(dir)?;
         let lock = lock(&dir.join(MARKER))?;
@@ -55,16 +58,28 @@ impl Data {
     /// The collector's configuration for these addresses.
     pub(crate) fn write_collector(&self, listen: &str, portal: &str) -> anyhow::Result<()> {
         let values = [("listen", listen), ("portal", portal)];
-        write_private(&self.path("collector.yaml"), &fill(include_str!("../templates/collector.yaml"), &values))
+        write_private(
+            &self.path("collector.yaml"),
+            &fill(include_str!("../templates/collector.yaml"), &values),
+        )
     }
 
     /// The configuration and policy of a site's agent.
-    pub(crate) fn write_agent(&self, site: &str, collector: &str, target_address: &str) -> anyhow::Result<()> {
+    pub(crate) fn write_agent(
+        &self,
+        site: &str,
+        collector: &str,
+        target_address: &str,
+    ) -> anyhow::Result<()> {
         let dir = self.path("agents").join(site);
         create_dir(&dir)?;
-        let agent = fill(include_str!("../templates/agent.yaml"), &[("collector", collector), ("site", site)]);
+        let agent = fill(
+            include_str!("../templates/agent.yaml"),
+            &[("collector", collector), ("site", site)],
+        );
         write_private(&dir.join("agent.yaml"), &agent)?;
-        let policy = fill(include_str!("../templates/policy.yaml"), &[("target_address", target_address)]);
+        let policy =
+            fill(include_str!("../templates/policy.yaml"), &[("target_address", target_address)]);
         write_private(&dir.join("policy.yaml"), &policy)
     }
 }
@@ -83,21 +98,25 @@ fn agreement(file: &Path, now: &Zoned) -> anyhow::Result<String> {
         ("term_until", until.to_string()),
         ("active_from", active_from.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
     ];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let values: Vec<(&str, &str)> =
+        values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Ok(fill(include_str!("../templates/agreement.yaml"), &values))
 }
 
 /// Puts values in place of `{{name}}`.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+    values.iter().fold(template.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{{name}}}}}"), value)
+    })
 }
 
 fn lock(path: &Path) -> anyhow::Result<std::fs::File> {
     let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let file = file.with_context(|| format!("cannot write {}", path.display()))?;
     let folder = path.parent().unwrap_or(path).display();
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another quickstart runs in {folder}; end it, or choose another folder with --data"))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
+        format!("another quickstart runs in {folder}; end it, or choose another folder with --data")
+    })?;
     Ok(file)
 }
 
@@ -105,7 +124,8 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     if path.ends_with(MARKER) {
         return Ok(());
     }
-    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    let removed =
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
@@ -120,7 +140,8 @@ fn write_once(path: &Path, text: &str) -> anyhow::Result<()> {
 
 /// Writes a file that only this user may read.
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+    let file =
+        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))
 }

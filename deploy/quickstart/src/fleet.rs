@@ -44,7 +44,11 @@ pub(crate) async fn run(data: &Data) -> anyhow::Result<()> {
     ran
 }
 
-async fn start_and_watch(data: &Data, parts: &mut Vec<Part>, started: Instant) -> anyhow::Result<()> {
+async fn start_and_watch(
+    data: &Data,
+    parts: &mut Vec<Part>,
+    started: Instant,
+) -> anyhow::Result<()> {
     let addresses = start(data, parts).await?;
     let agreement = data.path("agreement.yaml");
     anstream::println!(
@@ -75,7 +79,10 @@ async fn start_and_watch(data: &Data, parts: &mut Vec<Part>, started: Instant) -
 async fn first_end(parts: &mut [Part]) -> (String, String, std::path::PathBuf) {
     let waits = parts.iter_mut().map(|part| {
         Box::pin(async move {
-            let ended = part.ended().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let ended = part
+                .ended()
+                .await
+                .map_or_else(|error| error.to_string(), |status| status.to_string());
             (part.name.clone(), ended, part.log.clone())
         })
     });
@@ -94,7 +101,8 @@ async fn first_end(parts: &mut [Part]) -> (String, String, std::path::PathBuf) {
 /// Agents first, so that their last windows still reach the collector.
 async fn end(mut parts: Vec<Part>) {
     let now = Instant::now();
-    let (agents, others): (Vec<_>, Vec<_>) = parts.iter_mut().partition(|part| SITES.contains(&part.name.as_str()));
+    let (agents, others): (Vec<_>, Vec<_>) =
+        parts.iter_mut().partition(|part| SITES.contains(&part.name.as_str()));
     agents.iter().for_each(|part| part.ask_to_end());
     for part in agents {
         part.end_by(now + DELIVER_WITHIN).await;
@@ -123,12 +131,21 @@ async fn start(data: &Data, parts: &mut Vec<Part>) -> anyhow::Result<Addresses> 
     for site in SITES {
         data.write_agent(site, &format!("https://{agents}"), &responder)?;
         let config = data.path("agents").join(site).join("agent.yaml");
-        start_part(data, parts, site, &["agent".into(), "run".into(), "--config".into(), config.into()])?;
+        start_part(
+            data,
+            parts,
+            site,
+            &["agent".into(), "run".into(), "--config".into(), config.into()],
+        )?;
     }
     Ok(Addresses { portal })
 }
 
-async fn start_responder(data: &Data, parts: &mut Vec<Part>, ports: &mut Ports) -> anyhow::Result<String> {
+async fn start_responder(
+    data: &Data,
+    parts: &mut Vec<Part>,
+    ports: &mut Ports,
+) -> anyhow::Result<String> {
     let args = |port: u16| -> [OsString; 4] {
         ["agent".into(), "respond".into(), "--http".into(), format!("127.0.0.1:{port}").into()]
     };
@@ -150,12 +167,17 @@ async fn start_responder(data: &Data, parts: &mut Vec<Part>, ports: &mut Ports) 
     Ok(address)
 }
 
-async fn start_collector(data: &Data, parts: &mut Vec<Part>, ports: &mut Ports) -> anyhow::Result<(String, String)> {
+async fn start_collector(
+    data: &Data,
+    parts: &mut Vec<Part>,
+    ports: &mut Ports,
+) -> anyhow::Result<(String, String)> {
     let config = data.path("collector.yaml");
     let args: [OsString; 4] = ["collector".into(), "run".into(), "--config".into(), config.into()];
     let addresses_file = data.path("collector/addresses.json");
     let ready = |_: &Path| {
-        let addresses: serde_json::Value = serde_json::from_slice(&std::fs::read(&addresses_file).ok()?).ok()?;
+        let addresses: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&addresses_file).ok()?).ok()?;
         let address = |name: &str| addresses[name].as_str().map(without_scheme);
         Some((address("agents")?, address("portal")?))
     };
@@ -177,14 +199,22 @@ async fn start_collector(data: &Data, parts: &mut Vec<Part>, ports: &mut Ports) 
     Ok((agents, portal))
 }
 
-fn start_part(data: &Data, parts: &mut Vec<Part>, name: &str, args: &[OsString]) -> anyhow::Result<()> {
+fn start_part(
+    data: &Data,
+    parts: &mut Vec<Part>,
+    name: &str,
+    args: &[OsString],
+) -> anyhow::Result<()> {
     let line: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     anstream::println!("{name:>10}:  {} {}", program(), line.join(" "));
     parts.push(Part::start(name, data.path("logs").join(format!("{name}.log")), args)?);
     Ok(())
 }
 
-async fn wait_for_newest<T>(parts: &mut [Part], ready: impl Fn(&Path) -> Option<T>) -> anyhow::Result<T> {
+async fn wait_for_newest<T>(
+    parts: &mut [Part],
+    ready: impl Fn(&Path) -> Option<T>,
+) -> anyhow::Result<T> {
     let part = parts.last_mut().context("no part was started")?;
     let log = part.log.clone();
     part.wait_for(READY_WITHIN, || ready(&log)).await
@@ -220,12 +250,18 @@ fn program() -> String {
 
 impl Ports {
     fn load(path: &Path) -> Self {
-        let kept: serde_json::Value =
-            std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let kept: serde_json::Value = std::fs::read(path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         let port = |name: &str, first: u16| {
             kept[name].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(first)
         };
-        Self { responder: port("responder", 7_481), agents: port("agents", 7_400), portal: port("portal", 7_480) }
+        Self {
+            responder: port("responder", 7_481),
+            agents: port("agents", 7_400),
+            portal: port("portal", 7_480),
+        }
     }
 
     /// The responder's above all: another port is another target, and so another series.

@@ -20,11 +20,14 @@ use std::process::ExitCode;
 /// It prints the portal's address and the command lines it runs. Ctrl-C ends everything; a second start goes on where
 /// the first stopped.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Examples:
   probefleet-quickstart                  run, and look at the address it prints
   probefleet-quickstart --reset          forget everything measured before, and run
-  probefleet-quickstart --data /tmp/pf   keep the data elsewhere")]
+  probefleet-quickstart --data /tmp/pf   keep the data elsewhere"
+)]
 struct Args {
     /// Where everything is kept [default: $XDG_STATE_HOME/probefleet-quickstart or ~/.local/state/…]
     #[arg(long, value_name = "DIR")]
@@ -37,10 +40,12 @@ struct Args {
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
     match args.get(1).and_then(|role| role.to_str()) {
-        Some("agent") => children::run_as_child(|| probefleet_agent::cli::main(role_args("probefleet-agent", &args))),
-        Some("collector") => {
-            children::run_as_child(|| probefleet_collector::cli::main(role_args("probefleet-collector", &args)))
-        }
+        Some("agent") => children::run_as_child(|| {
+            probefleet_agent::cli::main(role_args("probefleet-agent", &args))
+        }),
+        Some("collector") => children::run_as_child(|| {
+            probefleet_collector::cli::main(role_args("probefleet-collector", &args))
+        }),
         _ => run_fleet(Args::parse_from(args)),
     }
 }
@@ -51,13 +56,13 @@ fn role_args(program: &str, args: &[std::ffi::OsString]) -> Vec<std::ffi::OsStri
 }
 
 fn run_fleet(args: Args) -> ExitCode {
-    let ran = data_dir(args.data)
-        .and_then(|data| files::Data::open(&data, args.reset))
-        .and_then(|data| {
+    let ran = data_dir(args.data).and_then(|data| files::Data::open(&data, args.reset)).and_then(
+        |data| {
             // On this thread alone: a child dies with the thread that started it.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.context("cannot start the runtime")?.block_on(fleet::run(&data))
-        });
+        },
+    );
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -71,8 +76,12 @@ fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = given {
         return std::path::absolute(&dir).with_context(|| format!("cannot use {}", dir.display()));
     }
-    let from_env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = from_env("XDG_STATE_HOME").or_else(|| from_env("HOME").map(|home| home.join(".local/state")));
-    let state = state.context("neither HOME nor XDG_STATE_HOME is set; say where to keep the data: --data DIR")?;
+    let from_env =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = from_env("XDG_STATE_HOME")
+        .or_else(|| from_env("HOME").map(|home| home.join(".local/state")));
+    let state = state.context(
+        "neither HOME nor XDG_STATE_HOME is set; say where to keep the data: --data DIR",
+    )?;
     Ok(state.join("probefleet-quickstart"))
 }

@@ -45,7 +45,11 @@ impl Status {
 
     /// Replaces what was drawn last.
     fn redraw(&mut self, text: &str) {
-        let up = if self.lines_shown > 0 { format!("\x1b[{}A\x1b[0J", self.lines_shown) } else { String::new() };
+        let up = if self.lines_shown > 0 {
+            format!("\x1b[{}A\x1b[0J", self.lines_shown)
+        } else {
+            String::new()
+        };
         self.lines_shown = text.lines().count();
         let mut out = anstream::stdout();
         if write!(out, "{up}{text}").and_then(|()| out.flush()).is_err() {
@@ -82,7 +86,9 @@ fn objectives(samples: &Samples) -> Vec<Objective> {
             let same = |other: &BTreeMap<String, String>| {
                 ["agreement", "objective"].iter().all(|name| other.get(*name) == labels.get(*name))
             };
-            let figure = |metric: &str| of(metric).iter().find(|(other, _)| same(other)).map(|(_, value)| *value);
+            let figure = |metric: &str| {
+                of(metric).iter().find(|(other, _)| same(other)).map(|(_, value)| *value)
+            };
             Objective {
                 name: format!("{} / {}", label("agreement"), label("objective")),
                 status: label("status"),
@@ -96,28 +102,36 @@ fn objectives(samples: &Samples) -> Vec<Objective> {
 }
 
 fn table(samples: &Samples) -> String {
-    let percent = |ratio: Option<f64>| ratio.map_or("–".to_owned(), |ratio| format!("{:.3}%", ratio * 100.0));
+    let percent = |ratio: Option<f64>| {
+        ratio.map_or("–".to_owned(), |ratio| format!("{:.3}%", ratio * 100.0))
+    };
     let mut text = format!(
         "{:<34} {:<15} {:>10} {:>10} {:>12} {:>10}\n",
         "objective", "status", "value", "target", "budget left", "coverage"
     );
     for row in objectives(samples) {
         let left = row.budget_left_s.map_or("–".to_owned(), |s| format!("{s:.0} s"));
-        let (value, target, coverage) = (percent(row.value), percent(row.target), percent(row.coverage));
+        let (value, target, coverage) =
+            (percent(row.value), percent(row.target), percent(row.coverage));
         let line = format!(
             "{:<34} {:<15} {value:>10} {target:>10} {left:>12} {coverage:>10}\n",
             row.name, row.status
         );
         text.push_str(&line);
     }
-    let ages = samples.get("probefleet_agent_last_report_age_seconds").map_or(&[][..], Vec::as_slice);
+    let ages =
+        samples.get("probefleet_agent_last_report_age_seconds").map_or(&[][..], Vec::as_slice);
     let mut agents = String::new();
     for (labels, age_s) in ages {
         let name = labels.get("agent").map_or("?", String::as_str);
         // Writing to a String cannot fail.
         write!(agents, "  {name} {age_s:.0} s ago").unwrap_or_default();
     }
-    let agents = if agents.is_empty() { "  none yet: the first windows end in a few seconds".to_owned() } else { agents };
+    let agents = if agents.is_empty() {
+        "  none yet: the first windows end in a few seconds".to_owned()
+    } else {
+        agents
+    };
     text.push_str(&format!("last report of each agent:{agents}\n"));
     text
 }
@@ -140,8 +154,10 @@ fn parse(text: &str) -> Samples {
 
 async fn fetch(portal: &str) -> anyhow::Result<String> {
     let stream = TcpStream::connect(portal).await.context("cannot connect")?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = hyper::Request::get("/metrics").header("host", portal).body(Empty::<Bytes>::new())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request =
+        hyper::Request::get("/metrics").header("host", portal).body(Empty::<Bytes>::new())?;
     let exchange = async {
         let answer = sender.send_request(request).await?;
         let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await;
