@@ -147,8 +147,9 @@ fn requests(responder: &str) -> u64 {
     PROBES.iter().filter_map(|(.., path)| counts.get(*path)?.as_u64()).sum()
 }
 
-/// Waits until every agent has delivered what it sealed, then stops them and the collector.
+/// Two windows without a kill, so that some are whole and everybody is connected again; then a clean stop.
 fn settle(fleet: &Arc<Mutex<Fleet>>, names: &[&str]) {
+    std::thread::sleep(Duration::from_secs(2 * WINDOW_S + 3));
     for name in names {
         let mut fleet = fleet.lock().expect("not poisoned");
         let (took, good) = fleet.agent(name).terminate(Duration::from_secs(5));
@@ -195,8 +196,6 @@ fn kill_9_of_anyone_loses_and_doubles_nothing() {
         fleet.start_collector();
         fleet.start_agent(name);
     }
-    // Two windows without a kill, so that some are whole.
-    std::thread::sleep(Duration::from_secs(2 * WINDOW_S + 3));
     settle(&fleet, &names);
 
     let fleet = fleet.lock().expect("not poisoned");

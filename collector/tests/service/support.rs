@@ -403,7 +403,7 @@ fn cell(failed: bool) -> Cell {
         series: Vec::new(),
     };
     if failed {
-        cell.add_other(OtherKind::Failed, "timeout", "wait");
+        cell.add_other(OtherKind::Failed, "timeout", "wait", 1);
     } else {
         let mut total = Series::new("total", &[150_000_000]);
         total.record(100_000_000);
