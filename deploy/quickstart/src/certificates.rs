@@ -26,9 +26,9 @@ pub(crate) fn ensure(dir: &Path, sites: &[&str], year: i32) -> anyhow::Result<()
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let authority = CertifiedIssuer::self_signed(authority_params(year)?, KeyPair::generate()?)?;
-    issue(dir, "collector", collector_params(year)?, &authority)?;
+    issue(dir, "collector", &collector_params(year)?, &authority)?;
     for site in sites {
-        issue(dir, site, agent_params(site, year)?, &authority)?;
+        issue(dir, site, &agent_params(site, year)?, &authority)?;
     }
     // Last: its presence says that the rest is there. The authority's key is not kept, so nobody can add an agent.
     write_private(&dir.join("ca.pem"), &authority.pem())
@@ -37,7 +37,7 @@ pub(crate) fn ensure(dir: &Path, sites: &[&str], year: i32) -> anyhow::Result<()
 fn issue(
     dir: &Path,
     name: &str,
-    params: CertificateParams,
+    params: &CertificateParams,
     authority: &CertifiedIssuer<'_, KeyPair>,
 ) -> anyhow::Result<()> {
     let key = KeyPair::generate()?;
