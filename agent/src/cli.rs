@@ -1,6 +1,7 @@
 //! The command line: one subcommand a job.
 
 mod run;
+mod spool;
 
 use crate::{respond, trial};
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Command {
     Run(run::Args),
     /// Run probes now and show where the time went
     Try(trial::Args),
+    /// Show what is on disk and waits to be delivered
+    Spool(spool::Args),
     /// Be the other side: answer requests
     Respond(respond::Args),
 }
@@ -40,6 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => match cli.command {
             Command::Run(args) => run::main(&args),
             Command::Try(args) => trial::main(&args),
+            Command::Spool(args) => spool::main(&args),
             Command::Respond(args) => respond::main(&args),
         },
         Err(error) => {
