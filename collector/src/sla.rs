@@ -253,6 +253,7 @@ impl<'a> Court<'a> {
             status: standing.status,
             reason: standing.reason,
             target: objective.target.text.clone(),
+            measure: objective.measure.clone(),
             limit: objective.target.limit.clone(),
             value,
             band: standing.band,

@@ -5,7 +5,9 @@ use super::number::Exact;
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
+use probefleet_proto::units::duration_text;
 use std::cmp::Ordering;
+use std::fmt;
 
 /// What sort of promise it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +141,19 @@ impl Measure {
     #[must_use]
     pub fn is_of_time(&self) -> bool {
         matches!(self, Self::Availability)
+    }
+}
+
+impl fmt::Display for Measure {
+    /// What the target is a share of: `of the time up`, `of attempts with total at most 250ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Availability => f.write_str("of the time up"),
+            Self::Success => f.write_str("of attempts ok"),
+            Self::Within { phase, at_most_ns } => {
+                write!(f, "of attempts with {phase} at most {}", duration_text(*at_most_ns))
+            }
+        }
     }
 }
 

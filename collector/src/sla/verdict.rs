@@ -1,6 +1,7 @@
 //! What a judgement says, with every figure that it turned on.
 
 use super::evidence::Counts;
+use crate::contract::model::Measure;
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -115,6 +116,8 @@ pub struct ObjectiveVerdict {
     pub reason: Option<Reason>,
     /// What was promised, as written.
     pub target: String,
+    /// Of what.
+    pub measure: Measure,
     /// The limit of that promise, as a share.
     pub limit: Exact,
     /// What was measured, where there is a value.

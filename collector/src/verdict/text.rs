@@ -107,7 +107,7 @@ impl Page<'_> {
             "\n{strong}{}{strong:#}  {colour}{words}{colour:#}",
             objective.name
         );
-        self.line("promised", &objective.target);
+        self.line("promised", &format!("{} {}", objective.target, objective.measure));
         self.line("measured", &measured(objective));
         if let Some(missed) = missed(objective) {
             self.line("missed by", &missed);
