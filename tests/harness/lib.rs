@@ -31,12 +31,12 @@ pub fn root() -> PathBuf {
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
-        let exe = std::env::current_exe().expect("tests know their file");
-        let dir = exe
-            .parent()
-            .and_then(|deps| deps.parent())
-            .expect("…/target/PROFILE/deps/test")
-            .to_owned();
+        // …/target/PROFILE/deps/test or …/target/PROFILE/bench
+        let mut dir = std::env::current_exe().expect("tests know their file");
+        dir.pop();
+        if dir.ends_with("deps") {
+            dir.pop();
+        }
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--quiet"]);
         if dir.ends_with("release") {

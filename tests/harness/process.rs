@@ -106,6 +106,12 @@ impl Process {
         (began.elapsed(), status.success())
     }
 
+    /// Waits for an end that comes by itself: whether it ended well.
+    pub fn wait(&mut self, within: Duration) -> bool {
+        let status = eventually(within, || self.child.try_wait().expect("a child"));
+        status.unwrap_or_else(|| panic!("{} still runs after {within:?}", self.name)).success()
+    }
+
     /// Resident memory, bytes.
     pub fn rss_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("runs");
@@ -113,13 +119,14 @@ impl Process {
         line.split_whitespace().next().expect("a number").parse::<u64>().expect("kB") * 1024
     }
 
-    /// Processor time used so far.
+    /// Processor time used so far, by it and by its children that have ended.
     pub fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("runs");
         let fields: Vec<&str> =
             stat.rsplit_once(')').expect("has a name").1.split_whitespace().collect();
+        // utime, stime, cutime, cstime
         let ticks: u64 =
-            fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
+            fields[11..15].iter().map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
 }
