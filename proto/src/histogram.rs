@@ -75,8 +75,8 @@ pub enum HistogramError {
     /// More than [`COUNT_MAX`] samples.
     #[error("histogram holds more than 2^32 samples")]
     Count,
-    /// More buckets announced than bytes follow.
-    #[error("histogram announces more buckets than it has bytes")]
+    /// More buckets announced than bytes follow, or than exist.
+    #[error("histogram announces more buckets than it can have")]
     Buckets,
     /// Bytes after the end.
     #[error("bytes after the histogram")]
@@ -217,8 +217,9 @@ impl Histogram {
     /// As [`Histogram::decode`], but for [`HistogramError::Trailing`].
     pub fn decode_first(rest: &mut &[u8]) -> Result<Self, HistogramError> {
         let announced = read_varint(rest)?;
-        // A bucket takes a byte at least: this bounds the allocation by the input.
-        let number = usize::try_from(announced).ok().filter(|number| *number <= rest.len());
+        // A bucket takes a byte at least, and there are no more than exist: half a MiB at most is allocated.
+        let most = rest.len().min(usize::from(INDEX_MAX) + 1);
+        let number = usize::try_from(announced).ok().filter(|number| *number <= most);
         let mut buckets = Vec::with_capacity(number.ok_or(HistogramError::Buckets)?);
         let (mut next, mut total) = (0_u64, 0_u64);
         for _ in 0..announced {

@@ -15,6 +15,7 @@ pub use decode::{Map, each, list, one_or_many, scalar};
 pub use tree::{Document, Node, Value};
 
 use std::fmt;
+use std::io::{self, Read};
 
 /// Largest file that is read: a contract of a thousand pages is far smaller.
 pub const FILE_MAX_BYTES: usize = 4 << 20;
@@ -22,6 +23,22 @@ pub const FILE_MAX_BYTES: usize = 4 << 20;
 pub const DEPTH_MAX: usize = 32;
 /// Most problems that are kept: nobody reads more before mending the first.
 pub const PROBLEMS_MAX: usize = 100;
+
+/// The text of an open file, read no further than [`Document::parse`] needs to refuse one that is too large.
+///
+/// # Errors
+/// What the system says, or that the file is no UTF-8.
+pub fn read_text(file: impl Read) -> io::Result<String> {
+    let limit = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = Vec::new();
+    file.take(limit).read_to_end(&mut text)?;
+    // A character may have been cut in two: the file is too large then, and that is what should be said of it.
+    if text.len() > FILE_MAX_BYTES {
+        return Ok(String::from_utf8_lossy(&text).into_owned());
+    }
+    String::from_utf8(text)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
+}
 
 /// Where something stands in a file, both counted from 1. Line 0 means "not in a file".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -93,7 +93,8 @@ impl Histogram {
 }
 
 fn read_counts(mut rest: &[u8]) -> Result<Histogram, HdrError> {
-    let mut histogram = Histogram::new();
+    let most = rest.len().min(usize::from(INDEX_MAX) + 1);
+    let mut histogram = Histogram { buckets: Vec::with_capacity(most) };
     let (mut index, mut total) = (0_u64, 0_u64);
     while !rest.is_empty() {
         let word = read_hdr_varint(&mut rest)?;

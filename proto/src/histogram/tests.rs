@@ -144,6 +144,15 @@ fn hostile_bytes_are_refused() {
     }
 }
 
+/// As many buckets as a payload has room for, more than exist: refused before anything is allocated for them.
+#[test]
+fn more_buckets_than_exist_are_refused() {
+    let mut bytes = Vec::new();
+    super::varint::write_varint(&mut bytes, u64::from(INDEX_MAX) + 2);
+    bytes.resize(crate::record::PAYLOAD_MAX_BYTES, 0);
+    assert_eq!(Histogram::decode(&bytes), Err(HistogramError::Buckets));
+}
+
 /// The bombs that make the stock decoder take gigabytes (a range or precision that needs them) or panic.
 #[test]
 fn hostile_hdr_v2_is_refused() {
