@@ -47,7 +47,7 @@ pub(super) struct Observation {
     pub(super) outages: Vec<Outage>,
     /// Down time in or out of the period.
     pub(super) down: Spans,
-    /// Seconds that count as Up, but are Down if the time to come begins Down.
+    /// Seconds that count as Up, but are Down if all that is Unknown or to come is; zero once the period is over.
     pub(super) undecided_s: u64,
     pub(super) attempts: Attempts,
     /// Attempts that count for the measure: good, possibly good, all.
@@ -168,8 +168,11 @@ impl Case<'_> {
             })
             .collect();
         seen.down = self.times.service.meet(&all_down);
-        let streak = found.open_streak.map(|range| eligible.meet(&spans_of(&[range])).seconds());
-        seen.undecided_s = streak.unwrap_or(0);
+        if self.times.remaining.is_some() {
+            let worst = outage::outages_at_worst(runs, grid, self.objective.outage);
+            let worst = eligible.meet(&spans_of(&worst.ranges));
+            seen.undecided_s = worst.meet(&known).seconds().saturating_sub(known_down_s);
+        }
     }
 }
 

@@ -41,8 +41,6 @@ pub struct Grid {
 pub struct Outages {
     /// First and last Down window of each, in order.
     pub ranges: Vec<(i64, i64)>,
-    /// Down windows at the very end that may still become an outage.
-    pub open_streak: Option<(i64, i64)>,
 }
 
 // === impl Grid ===
@@ -78,6 +76,17 @@ impl Grid {
         Span { from_s: first * self.width_s, until_s: (last + 1) * self.width_s }
     }
 
+    /// The first window.
+    fn first(&self) -> Option<Place> {
+        self.stretches.first().map(|&(first, _, before)| Place { index: first, number: before })
+    }
+
+    /// The last window.
+    fn last(&self) -> Option<Place> {
+        let &(first, last, before) = self.stretches.last()?;
+        Some(Place { index: last, number: before + last - first })
+    }
+
     /// The windows of a run that touch service time, each with its number.
     fn numbered(&self, run: Run) -> impl Iterator<Item = (i64, i64)> {
         let start = self.stretches.partition_point(|(_, last, _)| *last < run.first);
@@ -93,14 +102,46 @@ impl Grid {
 /// Finds the outages in the known runs of a timeline, sorted.
 #[must_use]
 pub fn outages(runs: &[Run], grid: &Grid, rule: OutageRule) -> Outages {
-    let mut machine =
-        Machine { rule, mode: Mode::Up { streak: None }, last: None, ranges: Vec::new() };
+    let mut machine = Machine::new(rule);
     for run in runs {
         for (index, number) in grid.numbered(*run) {
             machine.step(index, number, run.state);
         }
     }
     machine.finish()
+}
+
+/// The outages there would be if every window of no run, in between and to come, were Down.
+///
+/// What counts as Up today may be Down then: a streak that was too short, or Up windows that are too few to end an
+/// outage.
+#[must_use]
+pub fn outages_at_worst(runs: &[Run], grid: &Grid, rule: OutageRule) -> Outages {
+    let mut machine = Machine::new(rule);
+    let mut next = grid.first();
+    for run in runs {
+        for (index, number) in grid.numbered(*run) {
+            if let Some(gap) = next.filter(|next| next.number < number) {
+                let windows = number.abs_diff(gap.number);
+                machine.mode = machine.downs(gap.index, index - 1, windows);
+            }
+            machine.mode = machine.after(index, run.state);
+            next = Some(Place { index: index + 1, number: number + 1 });
+        }
+    }
+    let to_come = next.zip(grid.last()).filter(|(next, last)| next.number <= last.number);
+    if let Some((next, last)) = to_come {
+        let windows = last.number.abs_diff(next.number).saturating_add(1);
+        machine.mode = machine.downs(next.index, last.index, windows);
+    }
+    machine.finish()
+}
+
+/// A window of a grid.
+#[derive(Clone, Copy)]
+struct Place {
+    index: i64,
+    number: i64,
 }
 
 /// The two-state machine.
@@ -125,23 +166,30 @@ enum Mode {
 #[derive(Clone, Copy)]
 struct Streak {
     first: i64,
-    last: i64,
     downs: u64,
 }
 
 // === impl Machine ===
 
 impl Machine {
+    fn new(rule: OutageRule) -> Self {
+        Self { rule, mode: Mode::Up { streak: None }, last: None, ranges: Vec::new() }
+    }
+
     fn step(&mut self, index: i64, number: i64, state: State) {
         let unknown = self.last.map_or(0, |last| number - last - 1);
         if u64::try_from(unknown).is_ok_and(|unknown| unknown > self.rule.bridge) {
             self.close();
         }
         self.last = Some(number);
-        self.mode = match (self.mode, state) {
-            (Mode::Up { streak }, State::Down) => self.one_more_down(streak, index),
+        self.mode = self.after(index, state);
+    }
+
+    /// Where one more known window leads.
+    fn after(&mut self, index: i64, state: State) -> Mode {
+        match (self.mode, state) {
+            (_, State::Down) => self.downs(index, index, 1),
             (Mode::Up { .. }, State::Up) => Mode::Up { streak: None },
-            (Mode::Down { first, .. }, State::Down) => Mode::Down { first, last: index, ups: 0 },
             (Mode::Down { first, last, ups }, State::Up) => {
                 if ups + 1 >= self.rule.until {
                     self.ranges.push((first, last));
@@ -150,14 +198,18 @@ impl Machine {
                     Mode::Down { first, last, ups: ups + 1 }
                 }
             }
-        };
+        }
     }
 
-    fn one_more_down(&self, streak: Option<Streak>, index: i64) -> Mode {
-        let before = streak.unwrap_or(Streak { first: index, last: index, downs: 0 });
-        let streak = Streak { last: index, downs: before.downs + 1, ..before };
+    /// Where so many Down windows in a row lead.
+    fn downs(&self, first: i64, last: i64, windows: u64) -> Mode {
+        let streak = match self.mode {
+            Mode::Down { first, .. } => return Mode::Down { first, last, ups: 0 },
+            Mode::Up { streak } => streak.unwrap_or(Streak { first, downs: 0 }),
+        };
+        let streak = Streak { downs: streak.downs.saturating_add(windows), ..streak };
         if streak.downs >= self.rule.after {
-            Mode::Down { first: streak.first, last: index, ups: 0 }
+            Mode::Down { first: streak.first, last, ups: 0 }
         } else {
             Mode::Up { streak: Some(streak) }
         }
@@ -172,12 +224,8 @@ impl Machine {
     }
 
     fn finish(mut self) -> Outages {
-        let open_streak = match self.mode {
-            Mode::Up { streak: Some(streak) } => Some((streak.first, streak.last)),
-            _ => None,
-        };
         self.close();
-        Outages { ranges: self.ranges, open_streak }
+        Outages { ranges: self.ranges }
     }
 }
 

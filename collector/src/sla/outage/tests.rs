@@ -65,12 +65,21 @@ fn worked_timelines() {
 }
 
 #[test]
-fn a_streak_at_the_end_may_still_become_an_outage() {
-    let grid = Grid::new(60, &Spans::one(ALL));
-    let open = |text: &str, rule| outages(&runs(text), &grid, rule).open_streak;
-    assert_eq!(open("UDD", rule(3, 1, 2)), Some((1, 2)));
-    assert_eq!(open("UDDU", rule(3, 1, 2)), None);
-    assert_eq!(open("UDDD", rule(3, 1, 2)), None);
+fn at_worst_all_that_is_not_known_is_down() {
+    let grid = Grid::new(60, &Spans::one(Span { from_s: 0, until_s: 600 }));
+    let worst = |text: &str, rule| outages_at_worst(&runs(text), &grid, rule).ranges;
+    assert_eq!(worst("", rule(11, 1, 2)), []);
+    assert_eq!(worst("", rule(10, 1, 2)), [(0, 9)]);
+    assert_eq!(worst("UUUUUUUUUU", rule(1, 1, 0)), []);
+    assert_eq!(worst("UDDUUUUUUU", rule(3, 1, 2)), [], "nothing is to come");
+    assert_eq!(worst("UDDUUUUUUX", rule(3, 1, 2)), []);
+    assert_eq!(worst("UDDX", rule(3, 1, 2)), [(1, 9)]);
+    assert_eq!(worst("UDDU", rule(2, 2, 2)), [(1, 9)], "one Up window does not end it");
+    assert_eq!(worst("UDDUU", rule(2, 2, 2)), [(1, 2), (5, 9)]);
+    assert_eq!(worst("XDUUUUUUUU", rule(2, 1, 2)), [(0, 1)]);
+    let endless = Grid::new(1, &Spans::one(Span::ALWAYS));
+    let all = outages_at_worst(&runs("U"), &endless, rule(u64::MAX, 1, 2)).ranges;
+    assert_eq!(all, [], "windows are not walked one by one");
 }
 
 /// An outage from 17:58 to 08:03 the next morning, with hours from 08 to 18, is 2 + 3 windows of service time.
@@ -175,6 +184,16 @@ proptest! {
         for (first, last) in found.ranges {
             down[usize::try_from(first).unwrap()..=usize::try_from(last).unwrap()].fill(true);
         }
-        prop_assert_eq!(down, model(&states, rule));
+        prop_assert_eq!(&down, &model(&states, rule));
+        // At worst: the same with every Unknown window Down, and no window that is Down now is Up then.
+        let end = i64::try_from(states.len()).unwrap() * 60;
+        let grid = Grid::new(60, &Spans::one(Span { from_s: 0, until_s: end }));
+        let mut at_worst = vec![false; states.len()];
+        for (first, last) in outages_at_worst(&runs, &grid, rule).ranges {
+            at_worst[usize::try_from(first).unwrap()..=usize::try_from(last).unwrap()].fill(true);
+        }
+        let filled: Vec<_> = states.iter().map(|state| state.or(Some(State::Down))).collect();
+        prop_assert_eq!(&at_worst, &model(&filled, rule));
+        prop_assert!(at_worst.iter().zip(&down).all(|(worst, now)| *worst || !now));
     }
 }

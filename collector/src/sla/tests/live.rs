@@ -73,6 +73,36 @@ fn a_kept_promise_is_certain_when_the_rest_may_be_down() {
     assert_eq!(live(keys, &timeline, 42_768).status, Status::OnTrack);
 }
 
+/// Neither a streak that Unknown windows keep apart nor Up windows too few to end an outage are certain to stay Up.
+#[test]
+fn what_counts_as_up_today_may_become_down() {
+    for (until, end, minutes, status) in [
+        // One Up window that does not end the outage yet: 3 + 430 minutes would be Down.
+        (2, "DDU", 42_770, Status::OnTrack),
+        (2, "DDU", 42_771, Status::MetCertain),
+        (1, "DDU", 42_769, Status::OnTrack),
+        (1, "DDU", 42_770, Status::MetCertain),
+        // The five Unknown minutes may have been Down, and the single ones beside them with them.
+        (1, "D-----DU", 42_774, Status::OnTrack),
+        (1, "D-----DU", 42_775, Status::MetCertain),
+    ] {
+        let keys = format!(
+            r#"measure: availability, target: ">= 99%", outage: {{after: 2, until: {until}}}"#
+        );
+        let timeline = format!("{}{end}", "U".repeat(minutes - end.len()));
+        let status_of = live(&keys, &timeline, minutes as i64).status;
+        assert_eq!(status_of, status, "until {until}, {end}, {minutes}");
+    }
+}
+
+/// The streak and the Unknown windows inside it are not the same seconds twice.
+#[test]
+fn a_streak_over_unknown_windows_is_judged() {
+    let keys = r#"measure: availability, target: ">= 99%", outage: {after: 3, bridge: 2}"#;
+    let verdict = live(keys, "D--D", 4);
+    assert_eq!((verdict.status, verdict.seconds.up), (Status::OnTrack, 120));
+}
+
 #[test]
 fn nothing_known_is_pending() {
     assert_eq!(live(AVAILABLE, "", 100).status, Status::Pending);
