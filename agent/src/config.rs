@@ -1,10 +1,11 @@
 //! `agent.yaml`: who this agent is and where it delivers. What it measures comes from the collector; what it may do
 //! stands in its policy file.
 
-use crate::uplink::TlsFiles;
+use crate::uplink::{TlsFiles, check_url};
 use probefleet_proto::label::{Labels, labels};
 use probefleet_proto::name::Name;
-use probefleet_proto::yaml::{Document, Map, Node, Problems, scalar};
+use probefleet_proto::yaml::{Document, Map, Node, Problems, read_text};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The agent's configuration; file names are absolute or relative to the working directory.
@@ -51,7 +52,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with all problems of the file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = File::open(path)
+            .and_then(read_text)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Ok(Self::parse(&path.display().to_string(), &text, folder)?)
@@ -70,7 +72,9 @@ impl Config {
 
     fn decode(root: &Node, folder: &Path, problems: &mut Problems) -> Option<Self> {
         let mut map = Map::open(root, "the agent's configuration", problems)?;
-        let collector = map.required("collector", problems, collector_url);
+        let collector = map.required("collector", problems, |node, problems| {
+            node.text(problems).map(|url| (url, node.at))
+        });
         let tls = map.optional("tls", None, problems, |node, problems| {
             tls(node, folder, problems).map(Some)
         });
@@ -82,10 +86,10 @@ impl Config {
         let labels = map.optional("labels", Labels::new(), problems, labels);
         let spool_max_bytes = map.optional("spool", None, problems, spool);
         map.finish(problems);
-        let (collector, tls) = (collector?, tls?);
-        if tls.is_none() && collector.starts_with("https:") {
-            let cure = "add `tls: {ca: …, cert: …, key: …}`; http:// is for a collector on this machine only";
-            return problems.report(root.at, "missing-key", "an https collector needs `tls`", cure);
+        let ((collector, at), tls) = (collector?, tls?);
+        if let Err(why) = check_url(&collector, tls.is_some()) {
+            let cure = "write https://HOST:7400 with `tls: {ca: …, cert: …, key: …}`, or http://127.0.0.1:7400 without";
+            return problems.report(at, "bad-url", format!("the collector's URL: {why}"), cure);
         }
         Some(Self {
             collector,
@@ -97,13 +101,6 @@ impl Config {
             spool_max_bytes: spool_max_bytes?,
         })
     }
-}
-
-fn collector_url(node: &Node, problems: &mut Problems) -> Option<String> {
-    scalar(node, problems, "bad-value", |text| {
-        let known = text.starts_with("https://") || text.starts_with("http://");
-        if known { Ok(text.to_owned()) } else { Err("write https://HOST:7400") }
-    })
 }
 
 fn tls(node: &Node, folder: &Path, problems: &mut Problems) -> Option<TlsFiles> {
@@ -153,9 +150,20 @@ mod tests {
         let lines: Vec<&str> = problems.lines().collect();
         assert_eq!(lines.len(), 4, "{problems}");
         assert!(lines[3].contains("did you mean `labels`?"), "{problems}");
-        let text = "collector: https://c:7400\nstate_dir: s\npolicy: p\nname: a\n";
-        let problems =
-            Config::parse("agent.yaml", text, Path::new("")).expect_err("no tls").to_string();
-        assert!(problems.contains("an https collector needs `tls`"), "{problems}");
+    }
+
+    #[test]
+    fn a_collector_that_must_not_be_used_is_found_in_the_file() {
+        for (url, tls, why) in [
+            ("https://c:7400", "", "https needs tls files"),
+            ("http://10.0.0.1:7400", "", "it is another machine"),
+            ("http://127.0.0.1", "tls: {ca: a, cert: b, key: c}\n", "http does not use tls files"),
+            ("collector:7400", "", "neither"),
+        ] {
+            let text = format!("state_dir: s\npolicy: p\nname: a\ncollector: {url}\n{tls}");
+            let problems = Config::parse("agent.yaml", &text, Path::new("")).expect_err(url);
+            let said = problems.to_string();
+            assert!(said.starts_with("agent.yaml:4:12: bad-url") && said.contains(why), "{said}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use probefleet_proto::clock::{Clock, unix_now_ns};
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::Report;
 use probefleet_proto::v1;
+use prost::Message as _;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -47,7 +48,15 @@ pub enum ServiceError {
         /// Why not.
         source: std::io::Error,
     },
-    /// Who this agent is.
+    /// The certificate does not say who this agent is.
+    #[error("{path}: {source}")]
+    NotOfAnAgent {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: IdentityError,
+    },
+    /// The kept id.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The policy file.
@@ -68,8 +77,14 @@ pub enum ServiceError {
 /// [`ServiceError`] when it cannot start.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServiceError> {
     let policy = Policy::load(&config.policy_file)?;
+    // What is wrong with the operator's files is said before anything is written.
+    let certified =
+        config.tls.as_ref().map(|tls| certified_agent_id(&tls.cert_file)).transpose()?;
     create_state_dir(&config.state_dir)?;
-    let agent_id = agent_id(&config)?;
+    let agent_id = match certified {
+        Some(id) => id,
+        None => kept_agent_id(&config.state_dir, unix_now_ns())?,
+    };
     let environment = Environment::new(Permission::Policy(policy));
     let (spool, recovered) = open_spool(&config)?;
     let (uplink, views) = Uplink::new(uplink_config(&config, agent_id))?;
@@ -112,14 +127,12 @@ fn create_state_dir(path: &Path) -> Result<(), ServiceError> {
     created.map_err(|source| ServiceError::StateDir { path: path.to_owned(), source })
 }
 
-/// By its certificate; without one, by the id that was made at its first start.
-fn agent_id(config: &Config) -> Result<Uuid, ServiceError> {
-    let Some(tls) = &config.tls else {
-        return Ok(kept_agent_id(&config.state_dir, unix_now_ns())?);
-    };
-    let pem = std::fs::read(&tls.cert_file)
-        .map_err(|source| ServiceError::Certificate { path: tls.cert_file.clone(), source })?;
-    Ok(Identity::of_certificate(&pem)?.agent_id)
+fn certified_agent_id(path: &Path) -> Result<Uuid, ServiceError> {
+    let pem = std::fs::read(path)
+        .map_err(|source| ServiceError::Certificate { path: path.to_owned(), source })?;
+    let identity = Identity::of_certificate(&pem)
+        .map_err(|source| ServiceError::NotOfAnAgent { path: path.to_owned(), source })?;
+    Ok(identity.agent_id)
 }
 
 fn open_spool(config: &Config) -> Result<(SpoolHandle, Recovered), ServiceError> {
@@ -175,6 +188,7 @@ async fn read_back(
     spool: &SpoolHandle,
     recovered: &Recovered,
 ) -> Result<SealedBefore, ServiceError> {
+    let mut sealed = SealedBefore::default();
     let mut reports: Vec<Report> = Vec::new();
     let mut from = recovered.next_seq;
     let oldest = recovered.oldest_seq.max(1);
@@ -186,17 +200,26 @@ async fn read_back(
             let records = spool.read_from(seq, READ_BACK_BYTES).await?;
             let Some(last) = records.last() else { break };
             seq = last.seq_to + 1;
-            let in_reach =
-                records.iter().filter(|record| record.kind == Kind::Report && record.seq < until);
-            reports.extend(in_reach.filter_map(|record| Report::decode(&record.payload).ok()));
+            for record in records.iter().filter(|record| record.seq < until) {
+                match record.kind {
+                    Kind::Report => reports.extend(Report::decode(&record.payload).ok()),
+                    Kind::Event => note_event(&mut sealed, &record.payload),
+                    Kind::Gap => {}
+                }
+            }
         }
     }
-    let mut sealed = SealedBefore::default();
     reports.iter().for_each(|report| sealed.note(report));
     if from > 1 {
         sealed.forget_oldest();
     }
     Ok(sealed)
+}
+
+fn note_event(sealed: &mut SealedBefore, payload: &[u8]) {
+    if let Ok(event) = v1::Event::decode(payload) {
+        sealed.note_in_use(event.wall_time_ns);
+    }
 }
 
 fn reaches_back(reports: &[Report]) -> bool {

@@ -128,6 +128,14 @@ pub enum UplinkError {
     },
 }
 
+/// Whether a collector may be reached by that URL, with or without TLS; said before anything is contacted.
+///
+/// # Errors
+/// What is wrong with the URL.
+pub fn check_url(url: &str, tls: bool) -> Result<(), &'static str> {
+    connect::Place::of(url, tls).map(drop)
+}
+
 /// The connection to the collector, kept up for ever.
 #[derive(Debug)]
 pub struct Uplink {

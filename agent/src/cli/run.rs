@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
 Examples:
-  probefleet-agent run --config deploy/agent.yaml --check   say what is wrong with the files, and run nothing
-  probefleet-agent run --config /etc/probefleet/agent.yaml  run until SIGTERM or Ctrl-C
+  probefleet-agent run --config agent.yaml --check   say what is wrong with the files, run nothing
+  probefleet-agent run --config agent.yaml           run until SIGTERM or Ctrl-C
 
 What it measures comes from the collector; the last plan is kept and runs at once after a start, collector or not.
 Where it may go stands in its policy file. RUST_LOG=debug shows more.";
@@ -68,7 +68,10 @@ fn check(config: &Config) -> ExitCode {
 
 fn exit_code(error: &ServiceError) -> u8 {
     match error {
-        ServiceError::Policy(_) => EXIT_BAD_INPUT,
+        ServiceError::Policy(_)
+        | ServiceError::Certificate { .. }
+        | ServiceError::NotOfAnAgent { .. }
+        | ServiceError::Uplink(_) => EXIT_BAD_INPUT,
         _ => EXIT_ENVIRONMENT,
     }
 }

@@ -67,45 +67,10 @@ impl Target {
     /// Checks a configuration's URL against its TLS files.
     pub(super) fn of(config: &UplinkConfig) -> Result<Self, UplinkError> {
         let bad = |why| UplinkError::Url { url: config.collector.clone(), why };
-        let uri: Uri = config.collector.parse().map_err(|_| bad("it is no URL"))?;
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(bad("it has a path"));
-        }
-        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("it has a user"));
-        }
-        match (uri.scheme_str(), &config.tls) {
-            (Some("https"), Some(_)) | (Some("http"), None) => {}
-            (Some("https"), None) => return Err(bad("https needs tls files")),
-            (Some("http"), Some(_)) => return Err(bad("http does not use tls files; say https")),
-            _ => return Err(bad("it begins neither with https:// nor with http://")),
-        }
-        let host = authority.host();
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host)
-            .to_owned();
-        let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}:{port}", authority.host());
-        let target = Self {
-            url,
-            host,
-            port,
-            tls: config.tls.clone(),
-            agent_id: config.agent_id,
-            last_good: None,
-        };
-        match target.host.parse() {
-            Ok(ip) => target
-                .permit(ip)
-                .map_err(|_| bad("it is another machine, and without tls nothing is sent there"))?,
-            Err(_) if target.host.is_empty() => return Err(bad("it names no host")),
-            Err(_) => {}
-        }
-        Ok(target)
+        let Place { url, host, port } =
+            Place::of(&config.collector, config.tls.is_some()).map_err(bad)?;
+        let (tls, agent_id) = (config.tls.clone(), config.agent_id);
+        Ok(Self { url, host, port, tls, agent_id, last_good: None })
     }
 
     /// Connects, from the name on.
@@ -197,6 +162,44 @@ impl Target {
             (Ok(Err(why)), None) => Err(ConnectError::Resolve(self.host.clone(), why)),
             (Err(_), None) => Err(ConnectError::Resolve(self.host.clone(), "no answer".to_owned())),
         }
+    }
+}
+
+/// Where a collector's URL leads.
+pub(super) struct Place {
+    url: String,
+    host: String,
+    port: u16,
+}
+
+impl Place {
+    /// Reads a URL, if it is one that may be used with or without TLS.
+    pub(super) fn of(url: &str, tls: bool) -> Result<Self, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err("it has a path");
+        }
+        let authority = uri.authority().ok_or("it names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("it has a user");
+        }
+        match (uri.scheme_str(), tls) {
+            (Some("https"), true) | (Some("http"), false) => {}
+            (Some("https"), false) => return Err("https needs tls files"),
+            (Some("http"), true) => return Err("http does not use tls files; say https"),
+            _ => return Err("it begins neither with https:// nor with http://"),
+        }
+        let host = authority.host();
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if bare.is_empty() {
+            return Err("it names no host");
+        }
+        if !tls && bare.parse().is_ok_and(|ip: IpAddr| !ip.to_canonical().is_loopback()) {
+            return Err("it is another machine, and without tls nothing is sent there");
+        }
+        let port = authority.port_u16().unwrap_or(DEFAULT_PORT);
+        let scheme = if tls { "https" } else { "http" };
+        Ok(Self { url: format!("{scheme}://{host}:{port}"), host: bare.to_owned(), port })
     }
 }
 
