@@ -10,10 +10,10 @@ mod destination;
 
 use address::forbidden;
 use destination::Destination;
-use probefleet_proto::yaml::{Document, FILE_MAX_BYTES, Node, Problems};
+use probefleet_proto::yaml::{Document, Node, Problems, read_text};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -155,9 +155,7 @@ impl Policy {
         if metadata.mode() & 0o022 != 0 {
             return Err(PolicyError::Writable { path: path.to_owned() });
         }
-        let mut text = String::new();
-        let bound = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        file.take(bound).read_to_string(&mut text).map_err(read)?;
+        let text = read_text(file).map_err(read)?;
         Ok(Self::parse(&path.display().to_string(), &text)?)
     }
 

@@ -11,12 +11,9 @@ use crate::tls::TlsFiles;
 use probefleet_proto::label::label_text;
 use probefleet_proto::plan::Plan;
 use probefleet_proto::window::WIDTHS_S;
-use probefleet_proto::yaml::{
-    Document, FILE_MAX_BYTES, Map, Node, Position, Problems, list, scalar,
-};
+use probefleet_proto::yaml::{Document, Map, Node, Position, Problems, list, read_text, scalar};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -141,14 +138,10 @@ impl Config {
     }
 }
 
-/// The text of a file of at most [`FILE_MAX_BYTES`].
+/// The text of a file, or why there is none.
 fn read(path: &Path) -> Result<String, String> {
     let why = |error: std::io::Error| format!("{}: {error}", path.display());
-    let limit = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX) + 1;
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(why)?;
-    file.take(limit).read_to_string(&mut text).map_err(why)?;
-    Ok(text)
+    std::fs::File::open(path).and_then(read_text).map_err(why)
 }
 
 /// A configuration being read.

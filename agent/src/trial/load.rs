@@ -4,10 +4,9 @@ use crate::probe::Probe;
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
 use probefleet_proto::plan::{Plan, PlannedProbe};
 use probefleet_proto::window::TIMEOUT_DEFAULT_NS;
-use probefleet_proto::yaml::{Document, FILE_MAX_BYTES, Node, Problems, Value};
+use probefleet_proto::yaml::{Document, Node, Problems, Value, read_text};
 use serde_json::json;
 use std::fs::File;
-use std::io::Read as _;
 use std::time::Duration;
 
 /// A probe to be tried.
@@ -63,10 +62,8 @@ fn name_of(url: &str) -> String {
 }
 
 fn planned(path: &str) -> Result<Vec<Target>, String> {
-    let mut text = String::new();
-    let bound = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path)
-        .and_then(|file| file.take(bound).read_to_string(&mut text))
+    let text = File::open(path)
+        .and_then(read_text)
         .map_err(|error| format!("{path}: {error}; give a plan file, or a URL with its scheme"))?;
     parse(path, &text).map_err(|problems| problems.to_string())
 }

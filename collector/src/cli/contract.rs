@@ -5,7 +5,7 @@ use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, EXIT_NO};
 use crate::contract::Agreement;
 use crate::contract::template;
 use probefleet_proto::plan::Plan;
-use probefleet_proto::yaml::Problems;
+use probefleet_proto::yaml::{Problems, read_text};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,13 @@ pub enum Command {
 
 /// What `contract check` is asked.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector contract check agreement.yaml
+  probefleet-collector contract check agreement.yaml --plan plan.yaml    # and that it names real probes
+  probefleet-collector contract check agreement.yaml --format json       # for scripts
+
+Exit codes: 0 no errors, 1 errors, 2 a file cannot be read or the plan is wrong.")]
 pub struct CheckArgs {
     /// Agreements.
     #[arg(required = true, value_name = "FILE")]
@@ -36,6 +43,10 @@ pub struct CheckArgs {
 
 /// What `contract init` is asked.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector contract init --plan plan.yaml                        # to look at
+  probefleet-collector contract init --plan plan.yaml --out agreement.yaml   # to go on with")]
 pub struct InitArgs {
     /// The plan whose probes are promised.
     #[arg(long, value_name = "PLAN")]
@@ -67,7 +78,7 @@ fn check(args: &CheckArgs) -> ExitCode {
     };
     let mut findings = Findings { errors: Vec::new(), warnings: Vec::new() };
     for path in &args.files {
-        let text = match std::fs::read_to_string(path) {
+        let text = match std::fs::File::open(path).and_then(read_text) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 findings.errors.push(not_text(path));
@@ -108,7 +119,8 @@ fn bad_input(problem: &str) -> ExitCode {
 }
 
 fn read_plan(path: &Path) -> Result<Plan, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let text = std::fs::File::open(path).and_then(read_text);
+    let text = text.map_err(|error| unreadable(path, &error))?;
     Plan::parse(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
 }
 

@@ -7,6 +7,7 @@ use crate::contract::{Agreement, Loaded};
 use crate::sla::{Question, Verdict, Windows, judge};
 use crate::verdict::text::{Paint, render};
 use crate::windows;
+use probefleet_proto::yaml::read_text;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,12 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What `evaluate` is asked.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector evaluate --agreement acme.yaml --windows w.jsonl --period 2026-03-29
+  probefleet-collector evaluate --agreement acme.yaml --windows w.jsonl --period 2026-03-29 --signed
+
+Exit codes: 0 there is a verdict, whatever it is; 2 the input is wrong.")]
 pub struct Args {
     /// The agreement.
     #[arg(long, value_name = "FILE", required = true)]
@@ -114,7 +121,8 @@ fn evaluate(args: &Args) -> Result<(Agreement, Verdict), String> {
 fn agreement(paths: &[PathBuf]) -> Result<Agreement, String> {
     let mut files = Vec::new();
     for path in paths {
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let text = File::open(path).and_then(read_text);
+        let text = text.map_err(|error| unreadable(path, &error))?;
         files.push((path.display().to_string(), text));
     }
     let files: Vec<(&str, &str)> =

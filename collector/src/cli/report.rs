@@ -22,7 +22,7 @@ use uuid::Uuid;
 Examples:
   probefleet-collector report --agreement acme-voice --period 2026-04
   probefleet-collector report --agreement acme-voice --period 2026-04-17 --format json
-  probefleet-collector report --agreement acme-voice                      # the period that is open now
+  probefleet-collector report --agreement acme-voice             # the period that is open now
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the question is wrong; 3 the store cannot be read.")]
 pub struct Args {
