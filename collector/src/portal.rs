@@ -7,7 +7,7 @@
 //! | `/agreements/ID` | one agreement: its open period, and the last closed one |
 //! | `/agreements/ID/report.json?period=LABEL` | the same as `probefleet-collector report --format json`, of a shown period |
 //! | `/agents` | how the agents are |
-//! | `/metrics` | OpenMetrics |
+//! | `/metrics` | for Prometheus: OpenMetrics when asked for, else the text format before it |
 //! | `/healthz` | the process answers |
 //! | `/readyz` | 200 when everything works, else 503 and what does not |
 //!
@@ -29,7 +29,7 @@ use crate::store::{AnyStore, Store as _};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -193,11 +193,18 @@ fn asset(content: &'static str, kind: &'static str) -> Response {
 
 // === for programs ===
 
-async fn metrics(State(portal): State<Portal>) -> Response {
+/// OpenMetrics for those who ask for it, as Prometheus does; to all others the older format, which every reader knows.
+async fn metrics(State(portal): State<Portal>, request: HeaderMap) -> Response {
+    let accepts = request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let open = accepts.into_iter().any(|kinds| kinds.contains("application/openmetrics-text"));
     match scrape::render(&portal) {
-        Ok(text) => {
+        Ok(text) if open => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Ok(text) => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], scrape::classic(&text)).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -1,4 +1,4 @@
-//! `/metrics`: what is known, as OpenMetrics.
+//! `/metrics`: what is known, as OpenMetrics or in the text format before it.
 //!
 //! Figures of objectives are those of their open periods. `probefleet_objective_status` has one series for each status,
 //! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
@@ -54,6 +54,30 @@ pub(super) fn render(portal: &Portal) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// The same in the text format before OpenMetrics (version 0.0.4): there a counter's family has the name of its samples,
+/// and what is only information is a gauge.
+pub(super) fn classic(open: &str) -> String {
+    let (mut text, mut help) = (String::with_capacity(open.len()), "");
+    for line in open.lines() {
+        if let Some(described) = line.strip_prefix("# HELP ") {
+            help = described.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|typed| typed.split_once(' '))
+        {
+            let (ending, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                kind => ("", kind),
+            };
+            text.push_str(&format!("# HELP {name}{ending} {help}\n# TYPE {name}{ending} {kind}\n"));
+        } else if !line.starts_with('#') {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 fn register_agents(portal: &Portal, registry: &mut Registry) {
@@ -179,4 +203,18 @@ fn ratio(share: &Exact) -> f64 {
 
 fn whole(number: i64) -> f64 {
     number.to_string().parse().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_older_format_names_families_as_their_samples() {
+        let open = "# HELP a What a is.\n# TYPE a info\na_info{v=\"1\"} 1\n\
+            # HELP b What b is.\n# TYPE b counter\nb_total 7\n\
+            # HELP c What c is.\n# TYPE c gauge\nc{d=\"#\"} 0.5\n# EOF\n";
+        let classic = "# HELP a_info What a is.\n# TYPE a_info gauge\na_info{v=\"1\"} 1\n\
+            # HELP b_total What b is.\n# TYPE b_total counter\nb_total 7\n\
+            # HELP c What c is.\n# TYPE c gauge\nc{d=\"#\"} 0.5\n";
+        assert_eq!(super::classic(open), classic);
+    }
 }

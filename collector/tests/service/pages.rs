@@ -1,6 +1,6 @@
 //! What people and scrapers see of what agents delivered.
 
-use crate::support::{AGENT, Chain, Running, Site, Speaker, get, hello, noon};
+use crate::support::{AGENT, Chain, Running, Site, Speaker, get, get_with, hello, noon};
 use probefleet_collector::cli::report;
 use probefleet_proto::v1;
 use probefleet_proto::v1::from_agent::Message as Said;
@@ -74,7 +74,16 @@ async fn figures_stand_on_every_page() {
     }
     assert!(list.contains("&#60;script&#62;"), "{list}");
 
-    let metrics = running.get("/metrics").await;
+    let older = running.get("/metrics").await;
+    assert!(older.head.contains("text/plain; version=0.0.4"), "{}", older.head);
+    assert!(
+        older.body.contains("# TYPE probefleet_ingest_records_total counter"),
+        "{}",
+        older.body
+    );
+    let accepting =
+        "Host: localhost\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1";
+    let metrics = get_with(running.addresses.portal, "/metrics", accepting).await;
     assert!(metrics.head.contains("application/openmetrics-text"), "{}", metrics.head);
     well_formed(&metrics.body);
     for line in [

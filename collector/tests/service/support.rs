@@ -422,8 +422,13 @@ pub(crate) struct Page {
 }
 
 pub(crate) async fn get(address: SocketAddr, path: &str, host: &str) -> Page {
+    get_with(address, path, &format!("Host: {host}")).await
+}
+
+/// With the headers of a reader's own.
+pub(crate) async fn get_with(address: SocketAddr, path: &str, headers: &str) -> Page {
     let mut stream = TcpStream::connect(address).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("writes");
     let mut answer = String::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
