@@ -24,7 +24,14 @@ pub(crate) struct Data {
 impl Data {
     /// Opens the folder, or makes it; with `reset`, empties it first.
     pub(crate) fn open(dir: &Path, reset: bool) -> anyhow::Result<Self> {
-        if dir.exists() && !dir.join(MARKER).exists() && std::fs::read_dir(dir)?.next().is_some() {
+        if dir.exists() && !dir.is_dir() {
+            bail!("{} is no folder; choose another with --data", dir.display());
+        }
+        let is_empty = || std::fs::read_dir(dir).map(|mut entries| entries.next().is_none());
+        if dir.exists()
+            && !dir.join(MARKER).exists()
+            && !is_empty().with_context(|| format!("cannot read {}", dir.display()))?
+        {
             bail!(
                 "{} is not empty and was not made by the quickstart; choose another with --data",
                 dir.display()
@@ -53,6 +60,23 @@ impl Data {
         write_once(&self.path("plan.yaml"), &plan)?;
         let agreement_file = self.path("agreement.yaml");
         write_once(&agreement_file, &agreement(&agreement_file, now)?)
+    }
+
+    /// Points a plan of an earlier run at the responder's new address, if it still has the one before. True when it
+    /// had.
+    pub(crate) fn retarget(&self, before: &str, target: &str) -> anyhow::Result<bool> {
+        let path = self.path("plan.yaml");
+        if before == target || !path.exists() {
+            return Ok(false);
+        }
+        let plan = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let pointed = plan.replace(&format!("{before}/"), &format!("{target}/"));
+        if pointed == plan {
+            return Ok(false);
+        }
+        write_private(&path, &pointed)?;
+        Ok(true)
     }
 
     /// The collector's configuration for these addresses.

@@ -123,8 +123,12 @@ struct Addresses {
 async fn start(data: &Data, parts: &mut Vec<Part>) -> anyhow::Result<Addresses> {
     let mut ports = Ports::load(&data.path("ports.json"));
     std::fs::create_dir_all(data.path("logs"))?;
+    let before = format!("http://127.0.0.1:{}", ports.responder);
     let responder = start_responder(data, parts, &mut ports).await?;
     let target = format!("http://{responder}");
+    if data.retarget(&before, &target)? {
+        anstream::println!("plan.yaml probes {target}/ from now on, no longer {before}/");
+    }
     data.write_lasting(&target, &Zoned::now())?;
     let (agents, portal) = start_collector(data, parts, &mut ports).await?;
     ports.keep(&data.path("ports.json"))?;
@@ -158,6 +162,7 @@ async fn start_responder(
     let address = match wait_for_newest(parts, ready).await {
         Err(error) if is_taken(&error) => {
             parts.pop();
+            anstream::println!("port {} is taken; the responder takes a free one", ports.responder);
             start_part(data, parts, "responder", &args(0))?;
             wait_for_newest(parts, ready).await?
         }
@@ -187,7 +192,12 @@ async fn start_collector(
         data.write_collector(&format!("127.0.0.1:{agents}"), &format!("127.0.0.1:{portal}"))?;
         start_part(data, parts, "collector", &args)?;
         match wait_for_newest(parts, ready).await {
-            Err(error) if is_taken(&error) => drop(parts.pop()),
+            Err(error) if is_taken(&error) => {
+                parts.pop();
+                anstream::println!(
+                    "port {agents} or {portal} is taken; the collector takes free ones"
+                );
+            }
             other => {
                 started = Some(other?);
                 break;
