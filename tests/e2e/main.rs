@@ -2,5 +2,11 @@
 
 /// Every attempt is accounted for, whoever is killed when: against the schedule recomputed from the plan alone.
 mod accounting;
+/// Broken files, wicked files, files of others: refused with their line, and nothing changed.
+mod bad_input;
+/// What the programs' help and the README tell people to type, typed.
+mod commands;
 /// A thousand probes every second from one core.
 mod load;
+/// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
+mod quickstart;

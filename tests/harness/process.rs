@@ -19,6 +19,12 @@ impl Process {
         Self::spawn(Command::new(program).args(args), program, log)
     }
 
+    /// Starts what a command says; what it prints goes to `log`.
+    pub fn start_command(mut command: Command, log: &Path) -> Self {
+        let program = PathBuf::from(command.get_program());
+        Self::spawn(&mut command, &program, log)
+    }
+
     /// Starts a program on one core (`taskset`, of every Debian).
     pub fn start_on_core<S: AsRef<OsStr>>(
         core: usize,

@@ -1,0 +1,402 @@
+//! What the programs' own help and the README tell people to type, typed.
+
+use harness::command::{Ran, copy_folder, free_port, run, shell};
+use harness::evidence::records;
+use harness::fleet::start_responder;
+use harness::process::Process;
+use harness::root;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const PROGRAMS: [&str; 3] = ["probefleet-agent", "probefleet-collector", "probefleet-quickstart"];
+/// How long a command that ends by itself may take.
+const ENDS: Duration = Duration::from_secs(20);
+/// How long a service may take until it is up.
+const UP: Duration = Duration::from_secs(20);
+/// How long a service may take to end.
+const STOPS: Duration = Duration::from_secs(3);
+/// Columns of the widest help: a longer line would be broken in two, and could not be copied.
+const HELP_COLUMNS: usize = 100;
+
+// === the help ===
+
+/// The help of every command of a program, with the command's words before it.
+fn helps(words: &str) -> Vec<(String, String)> {
+    let help = run(&mut shell(&root(), &format!("{words} --help")), "", ENDS);
+    assert_eq!(help.code, Some(0), "{words} --help: {}", help.stderr);
+    let commands: Vec<&str> = help
+        .stdout
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("    "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    let below: Vec<_> =
+        commands.iter().flat_map(|name| helps(&format!("{words} {name}"))).collect();
+    std::iter::once((words.to_owned(), help.stdout.clone())).chain(below).collect()
+}
+
+/// The command lines that a help shows: up to the remark behind them.
+fn examples(help: &str) -> Vec<String> {
+    let lines = help.lines().filter(|line| line.starts_with("  ")).map(str::trim);
+    let shown = lines.filter(|line| PROGRAMS.contains(&line.split(' ').next().unwrap_or_default()));
+    shown
+        .map(|line| line.split("  ").next().unwrap_or(line))
+        .map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned())
+        .collect()
+}
+
+// === the folder that examples run in ===
+
+/// A folder with every file that an example names, and a responder that the plan probes.
+struct Desk {
+    dir: tempfile::TempDir,
+    responder: Process,
+    port: u16,
+}
+
+impl Desk {
+    /// With nothing measured yet.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (responder, address) = start_responder(&dir.path().join("responder.log"));
+        let port = address.rsplit(':').next().expect("a port").parse().expect("a number");
+        let desk = Self { dir, responder, port };
+        std::fs::create_dir(desk.template()).expect("a folder");
+        desk.write_files();
+        desk
+    }
+
+    /// What every example gets a copy of.
+    fn template(&self) -> PathBuf {
+        self.dir.path().join("template")
+    }
+
+    fn write_files(&self) {
+        let dir = self.template();
+        let deploy = |name: &str| {
+            let text = std::fs::read_to_string(root().join("deploy").join(name)).expect("reads");
+            text.replace("8080", &self.port.to_string())
+        };
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.join(name), text).expect("writes");
+        };
+        write("plan.yaml", &deploy("plan.yaml"));
+        write("policy.yaml", &deploy("policy.yaml"));
+        let mode = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(dir.join("policy.yaml"), mode).expect("is ours");
+        let made = self.at(&dir, "probefleet-collector contract init --plan plan.yaml");
+        write("agreement.yaml", &made.stdout);
+        // Judged by the month, and one objective by the day.
+        let voice = made.stdout.replacen("first-agreement", "acme-voice", 1);
+        write("voice.yaml", &voice.replacen("    measure:", "    period: day\n    measure:", 1));
+        write(
+            "collector.yaml",
+            "listen: 127.0.0.1:0\nportal: 127.0.0.1:0\nstate_dir: collector\nplan: plan.yaml\nwindow: 10s\n\
+             agreements:\n  - {file: agreement.yaml, countersigned: true}\n  - {file: voice.yaml, countersigned: true}\n",
+        );
+        let fixtures = root().join("collector/tests/fixtures/evaluate");
+        for (from, to) in [("agreement.yaml", "acme.yaml"), ("windows.jsonl", "w.jsonl")] {
+            std::fs::copy(fixtures.join(from), dir.join(to)).expect("copies");
+        }
+    }
+
+    /// Lets a collector and an agent run until something is in the store, so that there is something to report.
+    fn measure(&self) {
+        let dir = self.template();
+        let mut collector = self.start(&dir, "probefleet-collector run");
+        let addresses = collector.wait_for("its addresses", UP, || address(&dir, "agents"));
+        let agent = format!(
+            "collector: http://{addresses}\nstate_dir: agent\npolicy: policy.yaml\nname: desk\nlabels: {{site: berlin}}\n"
+        );
+        std::fs::write(dir.join("agent.yaml"), agent).expect("writes");
+        let mut agent = self.start(&dir, "probefleet-agent run --config agent.yaml");
+        let store = dir.join("collector/collector.db");
+        agent.wait_for("a report in the store", UP, || {
+            records(&store).iter().any(|record| record.kind == 1).then_some(())
+        });
+        for mut part in [agent, collector] {
+            let (took, good) = part.terminate(STOPS);
+            assert!(good, "ends well after {took:?}:\n{}", part.output());
+        }
+    }
+
+    /// A copy of the folder, in which a command has changed nothing yet.
+    fn copy(&self, number: usize) -> PathBuf {
+        let dir = self.dir.path().join(format!("copy-{number}"));
+        copy_folder(&self.template(), &dir);
+        dir
+    }
+
+    fn at(&self, dir: &Path, line: &str) -> Ran {
+        run(&mut shell(dir, line), "", ENDS)
+    }
+
+    fn start(&self, dir: &Path, line: &str) -> Process {
+        let command = shell(dir, &format!("exec {line}"));
+        Process::start_command(command, &dir.with_extension("log"))
+    }
+
+    /// An example as it can run here: ports that are there, and paths in the folder.
+    fn adapted(&self, dir: &Path, example: &str) -> String {
+        let port = if example.contains(" respond ") { free_port() } else { self.port };
+        example
+            .replace("8080", &port.to_string())
+            .replace("/var/lib/probefleet-agent", "agent")
+            .replace("/tmp/pf", &dir.join("pf").display().to_string())
+            .replace("--agreement ID", "--agreement first-agreement")
+    }
+}
+
+/// An address that the collector of a folder says it has.
+fn address(dir: &Path, name: &str) -> Option<String> {
+    let bytes = std::fs::read(dir.join("collector/addresses.json")).ok()?;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    Some(json[name].as_str()?.to_owned())
+}
+
+/// What a service says when it is up, if the command is one.
+fn is_up(line: &str) -> Option<fn(&Path, &str) -> bool> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        [_, .., "--check"] => None,
+        ["probefleet-agent", "run", ..] => Some(|_, said| said.contains("the agent runs")),
+        ["probefleet-agent", "respond", ..] => Some(|_, said| said.contains("listening on http")),
+        ["probefleet-collector", "run", ..] => Some(|dir, _| address(dir, "portal").is_some()),
+        ["probefleet-quickstart", ..] => Some(|_, said| said.contains("Look at the portal")),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_example_of_every_help_runs() {
+    let began = Instant::now();
+    let mut desk = Desk::new();
+    desk.measure();
+    let helps: Vec<_> = PROGRAMS.iter().flat_map(|program| helps(program)).collect();
+    let mut tried = BTreeSet::new();
+    for (words, help) in &helps {
+        let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+        assert!(widest <= HELP_COLUMNS, "{words} --help has a line of {widest} columns");
+        for example in examples(help) {
+            if tried.insert(example.clone()) {
+                try_example(&desk, tried.len(), &example);
+            }
+        }
+    }
+    for command in [
+        "probefleet-agent try",
+        "probefleet-agent respond",
+        "probefleet-agent run",
+        "probefleet-agent spool",
+        "probefleet-collector run",
+        "probefleet-collector report",
+        "probefleet-collector contract check",
+        "probefleet-collector contract init",
+        "probefleet-collector evaluate",
+        "probefleet-quickstart",
+    ] {
+        assert!(helps.iter().any(|(words, _)| words == command), "{command} is there");
+        let begins = |example: &String| example.starts_with(command);
+        assert!(tried.iter().any(begins), "`{command} --help` shows an example");
+    }
+    let (_, good) = desk.responder.terminate(STOPS);
+    assert!(good, "the responder ends well");
+    println!("{} examples of {} helps in {:?}", tried.len(), helps.len(), began.elapsed());
+}
+
+fn try_example(desk: &Desk, number: usize, example: &str) {
+    let dir = desk.copy(number);
+    let line = desk.adapted(&dir, example);
+    let began = Instant::now();
+    if let Some(is_up) = is_up(&line) {
+        let mut service = desk.start(&dir, &line);
+        let log = dir.with_extension("log");
+        service.wait_for("what says that it is up", UP, || {
+            is_up(&dir, &std::fs::read_to_string(&log).unwrap_or_default()).then_some(())
+        });
+        let up = began.elapsed();
+        let (took, good) = service.terminate(STOPS);
+        assert!(good, "`{line}` ends well:\n{}", service.output());
+        println!("`{example}`: up in {up:?}, ended in {took:?}");
+        return;
+    }
+    if line.contains("contract init") {
+        std::fs::remove_file(dir.join("agreement.yaml")).expect("was there");
+    }
+    let ran = desk.at(&dir, &line);
+    assert_eq!(ran.code, Some(0), "`{line}`:\n{}{}", ran.stdout, ran.stderr);
+    if line.contains("--format json") {
+        assert!(!ran.stdout.is_empty(), "`{line}` prints something");
+        for json in ran.stdout.lines() {
+            serde_json::from_str::<serde_json::Value>(json)
+                .unwrap_or_else(|error| panic!("`{line}`: {error} in {json}"));
+        }
+    }
+    println!("`{example}`: {:?}", ran.took);
+}
+
+// === exit codes ===
+
+#[test]
+fn the_exit_code_of_try_says_whose_fault_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("writes");
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(dir.path().join(name), mode).expect("is ours");
+    };
+    let (_responder, address) = start_responder(&dir.path().join("responder.log"));
+    let refusing = free_port();
+    let probe = |name: &str, url: &str| {
+        format!("  - {{name: {name}, every: 30s, timeout: 200ms, http: {{url: 'http://{url}'}}}}\n")
+    };
+    let good = probe("good", &format!("{address}/"));
+    let elsewhere = probe("elsewhere", "10.0.0.1/");
+    write("good.yaml", &format!("probes:\n{good}"));
+    write("denied.yaml", &format!("probes:\n{good}{elsewhere}"));
+    write(
+        "failing-and-denied.yaml",
+        &format!("probes:\n{}{elsewhere}", probe("bad", &format!("{address}/status/503"))),
+    );
+    write("wrong.yaml", "probes:\n  - {name: A}\n");
+    write("policy.yaml", &format!("allow:\n  - {{kind: http, to: [{address}]}}\n"));
+    for (arguments, expected) in [
+        ("good.yaml".to_owned(), 0),
+        (format!("http://{address}/redirect/1"), 1),
+        (format!("http://{address}/status/503 --count 3 --every 0s"), 1),
+        (format!("http://127.0.0.1:{refusing}/"), 1),
+        ("wrong.yaml".to_owned(), 2),
+        ("there-is-none.yaml".to_owned(), 2),
+        ("good.yaml --count 0".to_owned(), 2),
+        ("good.yaml --no-such-flag".to_owned(), 2),
+        ("good.yaml --probe other".to_owned(), 2),
+        ("good.yaml --policy there-is-none.yaml".to_owned(), 2),
+        ("good.yaml --policy policy.yaml".to_owned(), 0),
+        ("denied.yaml --policy policy.yaml".to_owned(), 3),
+        ("failing-and-denied.yaml --policy policy.yaml".to_owned(), 1),
+    ] {
+        let line = format!("probefleet-agent try {arguments}");
+        let ran = run(&mut shell(dir.path(), &line), "", ENDS);
+        assert_eq!(ran.code, Some(expected), "`{line}`:\n{}{}", ran.stdout, ran.stderr);
+        println!("`try {arguments}`: exit code {expected} in {:?}", ran.took);
+    }
+}
+
+#[test]
+fn the_sample_plan_is_tried_and_promised() {
+    let desk = Desk::new();
+    let dir = desk.template();
+    // With the responder where the sample expects it, if nobody else is there.
+    let own = std::net::TcpListener::bind("127.0.0.1:8080").is_ok();
+    let mut at_home = None;
+    let plan = if own {
+        let mut responder = desk.start(&dir, "probefleet-agent respond --http 8080");
+        responder.wait_for_output("listening on http://", UP);
+        at_home = Some(responder);
+        root().join("deploy/plan.yaml")
+    } else {
+        dir.join("plan.yaml")
+    };
+    let plan = plan.display();
+    let tried = desk.at(&dir, &format!("probefleet-agent try {plan} --format json"));
+    assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);
+    assert_eq!(tried.stdout.lines().count(), 3, "each probe once:\n{}", tried.stdout);
+    let out = "made.yaml";
+    for line in [
+        format!("probefleet-collector contract init --plan {plan} --out {out}"),
+        format!("probefleet-collector contract check {out} --plan {plan}"),
+    ] {
+        let ran = desk.at(&dir, &line);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "`{line}`");
+    }
+    let again =
+        desk.at(&dir, &format!("probefleet-collector contract init --plan {plan} --out {out}"));
+    assert_eq!(again.code, Some(2), "a file that exists is not overwritten: {}", again.stderr);
+    if let Some(mut responder) = at_home {
+        assert!(responder.terminate(STOPS).1, "the responder ends well");
+    }
+    println!("on port 8080: {own}; tried in {:?}", tried.took);
+}
+
+// === the README ===
+
+/// The fenced blocks of a section of the README.
+fn blocks(section: &str) -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("reads");
+    let from = readme.find(&format!("\n## {section}\n")).expect("the section is there");
+    let text = &readme[from + 4..];
+    let text = &text[..text.find("\n## ").unwrap_or(text.len())];
+    text.split("```").skip(1).step_by(2).map(|block| block.trim_start().to_owned()).collect()
+}
+
+/// The README's lines as they can run here: other ports, the responder in place of a site of others, and a wait where a
+/// person would have looked first whether it runs.
+fn adapted(line: &str, ports: [u16; 3]) -> String {
+    let [responder, agents, portal] = ports.map(|port| port.to_string());
+    let line = line
+        .replace("https://www.example.com/", &format!("http://127.0.0.1:{responder}/"))
+        .replace("8080", &responder)
+        .replace("127.0.0.1:7400", &format!("127.0.0.1:{agents}"))
+        .replace(
+            "state_dir: collector",
+            &format!(
+                "state_dir: collector\nlisten: 127.0.0.1:{agents}\nportal: 127.0.0.1:{portal}"
+            ),
+        );
+    let line = line.split("  #").next().unwrap_or(&line).trim_end();
+    match line.strip_suffix(" &") {
+        Some(service) if service.contains(" respond ") => {
+            format!("{service} > respond.log 2>&1 &\nup grep -q listening respond.log")
+        }
+        Some(service) if service.contains("collector run") => {
+            format!("{service} > collector.log 2>&1 &\nup test -e collector/addresses.json")
+        }
+        Some(service) => {
+            format!("{service} > agent.log 2>&1 &\nup grep -q 'the agent runs' agent.log")
+        }
+        None => line.to_owned(),
+    }
+}
+
+#[test]
+fn the_readmes_own_commands_run_as_printed() {
+    let began = Instant::now();
+    let dir = tempfile::tempdir().expect("a folder");
+    let ports = [free_port(), free_port(), free_port()];
+    copy_folder(&root().join("deploy"), &dir.path().join("deploy"));
+    for file in ["deploy/plan.yaml", "deploy/policy.yaml"] {
+        let path = dir.path().join(file);
+        let text = std::fs::read_to_string(&path).expect("reads");
+        std::fs::write(&path, text.replace("8080", &ports[0].to_string())).expect("writes");
+    }
+    let blocks = blocks("Measure your own service");
+    // The responder that stands for somebody's service is the one of a later block, so the first waits for it.
+    let (first, others) = blocks.split_first().expect("has blocks");
+    let tries = first.lines().filter(|line| !line.starts_with("cargo build"));
+    let lines: Vec<&str> = others.iter().flat_map(|block| block.lines()).chain(tries).collect();
+    let commands = lines.iter().filter(|line| line.starts_with("probefleet-")).count();
+    let mut script = String::from(
+        "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n\
+         up() { for _ in $(seq 500); do \"$@\" 2>/dev/null && return; sleep 0.02; done; return 1; }\n",
+    );
+    for line in &lines {
+        script.push_str(&adapted(line, ports));
+        script.push('\n');
+    }
+    // Last started, first ended; each must end well.
+    script.push_str("for service in $(jobs -p | tac); do kill -TERM $service; wait $service; done\ntrap - EXIT\necho ENDED\n");
+    let ran = run(&mut shell(dir.path(), &script), "", Duration::from_secs(60));
+    let logs = ["respond.log", "collector.log", "agent.log"]
+        .map(|log| std::fs::read_to_string(dir.path().join(log)).unwrap_or_default());
+    assert_eq!(ran.code, Some(0), "{script}\n{}{}{}", ran.stdout, ran.stderr, logs.concat());
+    assert!(ran.stdout.ends_with("ENDED\n"), "{}", ran.stdout);
+    assert!(commands >= 8, "the README has its commands: {lines:?}");
+    assert!(dir.path().join("collector/collector.db").exists());
+    println!("{commands} commands of the README in {:?}", began.elapsed());
+}
