@@ -2,7 +2,10 @@
 //!
 //! A line that contradicts itself is an error with its place, never repaired: evidence is believed or refused.
 
+mod content;
 mod line;
+
+pub use content::{Content, Samples};
 
 use crate::sla::{Added, EvidenceError, Windows};
 use std::io::{BufRead, Read as _};

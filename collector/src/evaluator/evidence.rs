@@ -2,9 +2,11 @@
 
 use crate::sla::{Counts, EvidenceError, Observed, Phases, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
+use crate::windows::{Content, Samples};
+use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::{self, Cell, OtherKind, Report};
-use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 
 /// Adds the cells of a record. Gaps and events carry none; a payload that cannot be decoded was refused before it was
 /// stored, so one here is damage: it counts as not there, which makes its window Unknown.
@@ -53,7 +55,7 @@ fn add_cell(
         interval_s: cell.interval_s,
         counts: counts(cell),
         flagged: false,
-        content: content(head, cell),
+        content: content(head, labels, cell),
         phases: &Latencies(cell),
     };
     for windows in windows {
@@ -73,21 +75,39 @@ fn counts(cell: &Cell) -> Counts {
     }
 }
 
-/// Digest of all that a cell says: of its canonical encoding, alone in a report without anything else.
-fn content(head: &report::Head, cell: &Cell) -> [u8; 16] {
-    let bare = report::Head {
-        window_start_s: head.window_start_s,
-        window_s: head.window_s,
-        ..report::Head::default()
-    };
-    let mut digest = Sha256::new();
-    for payload in report::encode(&bare, std::slice::from_ref(cell)) {
-        digest.update(payload);
+/// Digest of all that a cell says, as that of a line with the same figures: outcomes by name, codes by themselves.
+fn content(head: &report::Head, labels: &Labels, cell: &Cell) -> [u8; 16] {
+    let mut outcomes = [const { BTreeMap::<String, u32>::new() }; 3];
+    let mut codes: BTreeMap<String, u64> = BTreeMap::new();
+    let [failed, invalid, missed] = &mut outcomes;
+    for other in &cell.others {
+        let counts = match other.kind {
+            OtherKind::Failed => &mut *failed,
+            OtherKind::Invalid => &mut *invalid,
+            OtherKind::Missed => &mut *missed,
+        };
+        let count = counts.entry(other.name.clone()).or_default();
+        *count = count.saturating_add(other.count);
+        if !other.code.is_empty() {
+            *codes.entry(other.code.clone()).or_default() += u64::from(other.count);
+        }
     }
-    let digest: [u8; 32] = digest.finalize().into();
-    let mut content = [0; 16];
-    content.copy_from_slice(&digest[..16]);
-    content
+    let [failed, invalid, missed] = &outcomes;
+    let phases = cell.series.iter().map(|series| {
+        let (sum_ns, at_most) = (series.sum_ns.into(), series.at_most.clone());
+        (series.phase.as_str(), Samples::Counted(&series.histogram, sum_ns, at_most))
+    });
+    let content = Content {
+        labels,
+        width_s: head.window_s,
+        interval_s: cell.interval_s,
+        ok: cell.ok,
+        outcomes: [failed, invalid, missed],
+        tallies: [&codes, &BTreeMap::new()],
+        flags: &[],
+        phases: phases.collect(),
+    };
+    content.digest()
 }
 
 /// The latencies of a cell: from the exact counter of a threshold, else from the histogram.
@@ -109,7 +129,13 @@ impl Phases for Latencies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use probefleet_proto::report::Series;
+    use crate::contract::{Agreement, PeriodLabel};
+    use crate::sla::{Question, judge};
+    use crate::windows;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use probefleet_proto::name::Name;
+    use probefleet_proto::report::{Other, Series};
 
     #[test]
     fn exact_counters_win_over_histograms() {
@@ -147,8 +173,70 @@ mod tests {
         let head = report::Head { window_start_s: 60, window_s: 60, ..report::Head::default() };
         let straggler =
             report::Head { stragglers_follow: true, plan_hash: vec![1], ..head.clone() };
+        let labels = Labels::new();
+        let content = |head: &report::Head, cell: &Cell| content(head, &labels, cell);
         assert_eq!(content(&head, &cell), content(&straggler, &cell));
         let other = Cell { ok: 0, scheduled: 0, ..cell.clone() };
         assert_ne!(content(&head, &cell), content(&head, &other));
+    }
+
+    /// Cells of the store, written down as lines, give a verdict with the same fingerprint.
+    #[test]
+    fn a_record_and_a_line_say_the_same() {
+        let text = include_str!("../../tests/fixtures/evaluate/agreement.yaml");
+        let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
+        let mut series = Series::new("total", &[2_000_000_000]);
+        series.record(1_500_000_000);
+        series.record(2_000_000_001);
+        let other = |kind, name: &str, code: &str| Other {
+            kind,
+            name: name.to_owned(),
+            code: code.to_owned(),
+            count: 1,
+        };
+        let histogram = STANDARD.encode(series.histogram.to_hdr_v2());
+        let cell = Cell {
+            probe: "login".to_owned(),
+            spec: [0xab; 16],
+            interval_s: 180,
+            scheduled: 5,
+            ok: 2,
+            others: vec![
+                other(OtherKind::Failed, "status", "500"),
+                other(OtherKind::Failed, "status", "503"),
+                other(OtherKind::Missed, "overrun", ""),
+            ],
+            series: vec![series],
+        };
+        let start_s = 1_774_000_800;
+        let head =
+            report::Head { window_start_s: start_s, window_s: 900, ..report::Head::default() };
+        let agent = KnownAgent {
+            agent: uuid::Uuid::nil(),
+            name: Name::new("berlin-1").expect("a name"),
+            first_seen_s: 0,
+            labels: vec![(0, Labels::from([("site".to_owned(), "berlin".to_owned())]))],
+            last_report_end_s: None,
+        };
+        let line = serde_json::json!({
+            "agent": "berlin-1", "labels": {"site": "berlin", "agent": "berlin-1"},
+            "probe": "login", "spec": "ab".repeat(16),
+            "start": "2026-03-20T10:00:00Z", "width_s": 900, "interval_s": 180, "scheduled": 5,
+            "ok": 2, "failed": {"status": 2}, "missed": {"overrun": 1},
+            "codes": {"500": 1, "503": 1},
+            "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
+                "at_most_ns": {"2000000000": 1}}},
+        });
+        let mut stored = Windows::for_agreement(&agreement);
+        add_cell(&mut [&mut stored], &agent, &head, &cell).expect("fits");
+        let mut read = Windows::for_agreement(&agreement);
+        windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
+        let label = PeriodLabel::parse("2026-03-20").expect("a label");
+        let question = Question { label, as_of_s: None, signed: true };
+        let verdict = |windows: &Windows| judge(&agreement, windows, &question).expect("judged");
+        assert_eq!(verdict(&stored), verdict(&read));
+        // The same cell from both is one cell.
+        windows::read(&mut stored, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
+        assert_eq!(verdict(&stored), verdict(&read));
     }
 }

@@ -1,5 +1,6 @@
 //! One line: its form, its checks, and its samples.
 
+use super::content;
 use crate::contract::period::instant_s;
 use crate::sla::evidence::WINDOW_MAX_S;
 use crate::sla::{Counts, Observed, Phases, Within};
@@ -20,8 +21,6 @@ use std::marker::PhantomData;
 const CODES_MAX: usize = 17;
 /// Most phases of a cell: an HTTP journey of a hundred steps has fewer.
 const PHASES_MAX: usize = 128;
-/// Begins the bytes that a cell's content is hashed from.
-const DOMAIN: &[u8] = b"probefleet window line v1\0";
 
 /// A line as it is written.
 #[derive(serde::Deserialize)]
@@ -131,7 +130,7 @@ impl<'a> Cell<'a> {
             phases,
         };
         let outcomes = [&line.failed.0, &line.invalid.0, &line.missed.0];
-        cell.content = cell.digest(&outcomes, &[&codes, &counters], &line.flags);
+        cell.content = cell.digest(outcomes, [&codes, &counters], &line.flags);
         Ok(cell)
     }
 
@@ -155,32 +154,25 @@ impl<'a> Cell<'a> {
     /// A digest of everything beside agent, probe, spec and start, in one order whatever the order of the line.
     fn digest(
         &self,
-        outcomes: &[&BTreeMap<String, u32>],
-        tallies: &[&BTreeMap<String, u64>],
+        outcomes: [&BTreeMap<String, u32>; 3],
+        tallies: [&BTreeMap<String, u64>; 2],
         flags: &[String],
     ) -> [u8; 16] {
-        let mut hash = Hash(Sha256::new());
-        hash.0.update(DOMAIN);
-        hash.map(&self.labels, |hash, value| hash.text(value));
-        hash.number(self.width_s.into());
-        hash.number(self.interval_s.into());
-        hash.number(self.counts.ok.into());
-        for outcome in outcomes {
-            hash.map(outcome, |hash, count| hash.number((*count).into()));
-        }
-        for tally in tallies {
-            hash.map(tally, |hash, count| hash.number((*count).into()));
-        }
-        let mut flags: Vec<&String> = flags.iter().collect();
-        flags.sort();
+        let mut flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        flags.sort_unstable();
         flags.dedup();
-        hash.number(flags.len() as u128);
-        for flag in flags {
-            hash.text(flag);
-        }
-        hash.map(&self.phases, |hash, samples| samples.digest(hash));
-        let digest: [u8; 32] = hash.0.finalize().into();
-        std::array::from_fn(|index| digest[index])
+        let phases = self.phases.iter().map(|(name, samples)| (name.as_str(), samples.said()));
+        let content = content::Content {
+            labels: &self.labels,
+            width_s: self.width_s,
+            interval_s: self.interval_s,
+            ok: self.counts.ok,
+            outcomes,
+            tallies,
+            flags: &flags,
+            phases: phases.collect(),
+        };
+        content.digest()
     }
 }
 
@@ -316,25 +308,12 @@ impl Samples {
         }
     }
 
-    fn digest(&self, hash: &mut Hash) {
+    fn said(&self) -> content::Samples<'_> {
         match self {
-            Self::Each(ns) => {
-                hash.number(ns.len() as u128);
-                for sample in ns {
-                    hash.number((*sample).into());
-                }
-            }
+            Self::Each(ns) => content::Samples::Each(ns),
             Self::Counted { histogram, sum_ns, at_most_ns } => {
-                let mut encoded = Vec::new();
-                histogram.encode(&mut encoded);
-                hash.number(encoded.len() as u128);
-                hash.0.update(&encoded);
-                hash.number(*sum_ns);
-                hash.number(at_most_ns.len() as u128);
-                for (threshold_ns, count) in at_most_ns {
-                    hash.number((*threshold_ns).into());
-                    hash.number((*count).into());
-                }
+                let at_most = at_most_ns.iter().map(|(limit_ns, count)| (*limit_ns, *count));
+                content::Samples::Counted(histogram, *sum_ns, at_most.collect())
             }
         }
     }
@@ -365,30 +344,6 @@ fn thresholds(
         }
     }
     Ok(counts)
-}
-
-// === impl Hash ===
-
-/// A hash of values that cannot run into each other.
-struct Hash(Sha256);
-
-impl Hash {
-    fn number(&mut self, number: u128) {
-        self.0.update(number.to_be_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.number(text.len() as u128);
-        self.0.update(text);
-    }
-
-    fn map<T>(&mut self, map: &BTreeMap<String, T>, mut value: impl FnMut(&mut Self, &T)) {
-        self.number(map.len() as u128);
-        for (key, item) in map {
-            self.text(key);
-            value(self, item);
-        }
-    }
 }
 
 // === impl Once ===
