@@ -13,7 +13,7 @@ use probefleet_proto::name::MissedReason;
 use probefleet_proto::plan::SpecHash;
 use probefleet_proto::report::Report;
 use probefleet_proto::units::NS_PER_S;
-use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, start_s};
+use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, edge_at_or_after_s, start_s};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct SealedBefore {
     cells: BTreeMap<u64, HashSet<(String, SpecHash)>>,
     /// End of the newest window, Unix s.
     end_s: Option<u64>,
+    /// When this spool was begun, Unix s; `None` when it holds nothing at all.
+    begun_s: Option<u64>,
 }
 
 impl SealedBefore {
@@ -50,6 +52,13 @@ impl SealedBefore {
         cells.extend(report.cells.iter().map(|cell| (cell.probe.clone(), cell.spec)));
         let end_s = report.head.window_start_s + u64::from(report.head.window_s);
         self.end_s = self.end_s.max(Some(end_s));
+    }
+
+    /// Notes an instant (Unix ns) at which the spool was in use: what is older may stand in another spool, which was
+    /// left for this one, and is never accounted for a second time.
+    pub fn note_in_use(&mut self, at_ns: u64) {
+        let at_s = at_ns.div_ceil(NS_PER_S);
+        self.begun_s = Some(self.begun_s.map_or(at_s, |begun_s| begun_s.min(at_s)));
     }
 
     /// Forgets the oldest window: the records that were read may begin in its middle.
@@ -87,8 +96,9 @@ impl Recovery {
     pub fn new(eras: Vec<Era>, sealed: SealedBefore, now_ns: u64) -> Self {
         let now_s = now_ns / NS_PER_S;
         let earliest_s = now_s.saturating_sub(AGENT_DOWN_MAX_S);
-        let first_era_s = eras.first().map_or(now_s, |era| era.from_s);
-        let unsealed_from_s = sealed.end_s.unwrap_or(first_era_s).max(earliest_s);
+        let unsealed_from_s =
+            sealed.end_s.unwrap_or_else(|| first_whole_window_s(&eras, &sealed, now_ns));
+        let unsealed_from_s = unsealed_from_s.max(earliest_s);
         let oldest_noted_s = sealed.cells.first_key_value().map(|(start_s, _)| *start_s);
         let next_s = oldest_noted_s.unwrap_or(unsealed_from_s).min(unsealed_from_s);
         Self { eras, sealed, next_s, now_ns, unsealed_from_s }
@@ -97,7 +107,7 @@ impl Recovery {
     /// From which instant (Unix ns) the schedule may run: now, or the end of a window that was sealed early.
     #[must_use]
     pub fn resume_ns(&self) -> u64 {
-        self.sealed.end_s.unwrap_or(0).saturating_mul(NS_PER_S).max(self.now_ns)
+        self.unsealed_from_s.saturating_mul(NS_PER_S).max(self.now_ns)
     }
 
     /// Since when nothing was sealed, Unix s; `None` when nothing was due since.
@@ -183,6 +193,14 @@ impl Recovery {
             })
             .collect()
     }
+}
+
+/// Where the account begins when no window was sealed in this spool: where a plan was in force and this spool in use.
+/// The first edge after that, because the window before may have been sealed elsewhere.
+fn first_whole_window_s(eras: &[Era], sealed: &SealedBefore, now_ns: u64) -> u64 {
+    let Some(first) = eras.first() else { return now_ns / NS_PER_S };
+    let begun_ns = sealed.begun_s.map_or(now_ns, |begun_s| begun_s.saturating_mul(NS_PER_S));
+    first.from_s.max(edge_at_or_after_s(begun_ns, first.window_s))
 }
 
 /// The tasks with instants in `[from_ns, until_ns)`, and how many.
@@ -275,9 +293,26 @@ mod tests {
         assert_eq!(recovery.count(), 0);
     }
 
+    /// A spool that was begun at an instant (Unix s) and holds no window.
+    fn begun(at_s: u64) -> SealedBefore {
+        let mut sealed = SealedBefore::default();
+        sealed.note_in_use(at_s * NS_PER_S);
+        sealed
+    }
+
+    #[test]
+    fn what_may_stand_in_another_spool_is_not_accounted_for_twice() {
+        let windows: Vec<Sealed> =
+            Recovery::new(vec![era(500)], begun(1_003), 1_025 * NS_PER_S).collect();
+        assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_010]);
+        let lost = Recovery::new(vec![era(500)], SealedBefore::default(), 1_025 * NS_PER_S);
+        assert_eq!((lost.open_window().len(), lost.resume_ns()), (0, 1_030 * NS_PER_S));
+        assert_eq!(lost.count(), 0);
+    }
+
     #[test]
     fn a_plan_of_which_nothing_was_sealed_counts_from_its_edge() {
-        let recovery = Recovery::new(vec![era(1_000)], SealedBefore::default(), 1_025 * NS_PER_S);
+        let recovery = Recovery::new(vec![era(1_000)], begun(990), 1_025 * NS_PER_S);
         let windows: Vec<Sealed> = recovery.collect();
         assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_000, 1_010]);
     }
@@ -290,7 +325,7 @@ mod tests {
             0
         );
         let now_s = 1_000_000;
-        let recovery = Recovery::new(vec![era(10)], SealedBefore::default(), now_s * NS_PER_S);
+        let recovery = Recovery::new(vec![era(10)], begun(5), now_s * NS_PER_S);
         assert_eq!(recovery.count() as u64, AGENT_DOWN_MAX_S / WIDTH_S);
     }
 
