@@ -138,9 +138,9 @@ fn lock(path: &Path) -> anyhow::Result<std::fs::File> {
     let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let file = file.with_context(|| format!("cannot write {}", path.display()))?;
     let folder = path.parent().unwrap_or(path).display();
-    flock(&file, FlockOperation::NonBlockingLockExclusive).with_context(|| {
-        format!("another quickstart runs in {folder}; end it, or choose another folder with --data")
-    })?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another quickstart runs in {folder}; end it, or choose another folder with --data");
+    }
     Ok(file)
 }
 

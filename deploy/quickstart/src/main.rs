@@ -56,20 +56,21 @@ fn role_args(program: &str, args: &[std::ffi::OsString]) -> Vec<std::ffi::OsStri
 }
 
 fn run_fleet(args: Args) -> ExitCode {
-    let ran = data_dir(args.data).and_then(|data| files::Data::open(&data, args.reset)).and_then(
-        |data| {
-            // On this thread alone: a child dies with the thread that started it.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.context("cannot start the runtime")?.block_on(fleet::run(&data))
-        },
-    );
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("probefleet-quickstart: {error:#}");
-            ExitCode::from(3)
-        }
-    }
+    let data = match data_dir(args.data).and_then(|data| files::Data::open(&data, args.reset)) {
+        Ok(data) => data,
+        Err(error) => return complain(&error, 2),
+    };
+    // On this thread alone: a child dies with the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(fleet::run(&data)));
+    ran.map_or_else(|error| complain(&error, 3), |()| ExitCode::SUCCESS)
+}
+
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    anstream::eprintln!("probefleet-quickstart: {error:#}");
+    ExitCode::from(code)
 }
 
 fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {

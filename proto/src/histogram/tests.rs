@@ -148,7 +148,7 @@ fn hostile_bytes_are_refused() {
 #[test]
 fn more_buckets_than_exist_are_refused() {
     let mut bytes = Vec::new();
-    super::varint::write_varint(&mut bytes, u64::from(INDEX_MAX) + 2);
+    write_varint(&mut bytes, u64::from(INDEX_MAX) + 2);
     bytes.resize(crate::record::PAYLOAD_MAX_BYTES, 0);
     assert_eq!(Histogram::decode(&bytes), Err(HistogramError::Buckets));
 }
