@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long agents deliver before the collector is watched.
 const WARM_UP: Duration = Duration::from_millis(700);
 
+/// How long the disk alone is measured at most: its file grows by some 100 MB a second.
+const LIMIT_MAX: Duration = Duration::from_secs(3);
+
 /// How reports arrive.
 struct Shape {
     name: &'static str,
@@ -80,13 +83,16 @@ pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
         );
     }
     table.note("a window here is a cell: one probe of one agent in one window; `/core` is per second of processor time");
-    table.note("limit: append + fdatasync of the same payloads to a file on the same disk, as many at a time as share a commit at most");
+    table.note("limit: append + fdatasync of the same payloads to a file on the same disk, as many at a time as share a commit at most;");
+    table.note("the better of before and after; where others share the disk it swings, and so does `of limit`");
     table.note("on wire: gRPC messages, without TLS; stored: the collector's file after a clean stop, indexes and all");
     Ok(vec![table])
 }
 
 fn one(shape: &Shape, window: Duration) -> anyhow::Result<Measured> {
     let reports = Arc::new(Reports::new()?);
+    let file = tempfile::tempdir()?;
+    let before_per_s = limit(file.path(), &reports, shape.group, window)?;
     let fleet = Fleet::new(
         "probes:\n  - {name: probe-0, every: 10s, http: {url: 'http://127.0.0.1:9/'}}\n",
         &[],
@@ -118,7 +124,9 @@ fn one(shape: &Shape, window: Duration) -> anyhow::Result<Measured> {
     }
     collector.terminate(Duration::from_secs(30));
     let store_bytes = check_store(&fleet.store(), &delivered)?;
-    let limit_per_s = limit(&fleet.dir().join("limit"), &reports, shape.group, window)?;
+    let after_per_s = limit(file.path(), &reports, shape.group, window)?;
+    // Shared disks have good and bad seconds; a limit is what they do at best.
+    let limit_per_s = before_per_s.max(after_per_s);
     Ok(Measured { spent, delivered, store_bytes, limit_per_s })
 }
 
@@ -144,11 +152,11 @@ fn check_store(store: &Path, delivered: &Delivered) -> anyhow::Result<u64> {
 }
 
 /// Reports a second that a file takes when each group of them is made durable.
-fn limit(path: &Path, reports: &Reports, group: usize, window: Duration) -> anyhow::Result<f64> {
+fn limit(dir: &Path, reports: &Reports, group: usize, window: Duration) -> anyhow::Result<f64> {
     let bytes: Vec<u8> = (1..).take(group).flat_map(|seq| reports.payload(seq)).collect();
-    let mut file = File::create(path)?;
+    let mut file = File::create(dir.join("appended"))?;
     let (began, mut groups) = (Instant::now(), 0_u64);
-    while began.elapsed() < window.min(Duration::from_secs(3)) {
+    while began.elapsed() < window.min(LIMIT_MAX) {
         file.write_all(&bytes)?;
         file.sync_data()?;
         groups += 1;
