@@ -4,6 +4,8 @@
 mod accounting;
 /// Broken files, wicked files, files of others: refused with their line, and nothing changed.
 mod bad_input;
+/// What the bench prints, and that programs can read it.
+mod bench;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
 /// A thousand probes every second from one core.

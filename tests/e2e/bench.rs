@@ -1,0 +1,39 @@
+//! The bench measures and prints; what it measured it has verified itself.
+
+use std::process::Command;
+
+fn bench(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_bench")).args(args).output().expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), output.stderr);
+    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&err));
+    out.into_owned()
+}
+
+#[test]
+fn the_bench_prints_a_row_for_everything_it_compares() {
+    let printed = bench(&["--seconds", "2"]);
+    println!("{printed}");
+    let mut rows = vec!["machine", "versions", "n = 1 ", "n = 6 ", "n = 60 ", "n = 600 "];
+    if printed.contains("skipped: needs two cores") {
+        harness::skip("the_bench_prints_a_row_for_everything_it_compares", "two cores and taskset");
+    } else {
+        let of_programs =
+            ["probefleet-agent try", "probefleet-agent run", "64 agents, a report a frame"];
+        rows.extend(of_programs);
+        rows.extend(["1 agent, 8 reports a frame", "prometheus-blackbox-exporter", "wrk"]);
+    }
+    for row in rows {
+        let stands = |line: &str| line.trim_start().starts_with(row) && line.len() > row.len();
+        assert!(printed.lines().any(stands), "no row `{row}`");
+    }
+}
+
+#[test]
+fn programs_can_read_the_bench() {
+    let printed = bench(&["histogram", "--seconds", "1", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("is JSON");
+    assert!(json["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0), "{json}");
+    let rows = json["tables"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row["encode ns"].as_f64().is_some_and(|ns| ns > 0.0)), "{json}");
+}
