@@ -104,10 +104,18 @@ fn from_errno(errno: Errno, phase: &'static str) -> Failure {
     }
 }
 
-/// What an error means that a call raised at once, before a packet left: no route is then the agent's own trouble.
+/// What an error means that a call raised at once, before a packet left: the agent's own trouble, whatever it is (no
+/// route, a `blackhole` route, a fault of ours), but for what only the other side or the network can have said.
 pub(crate) fn from_io_at_once(error: &io::Error) -> Failure {
+    let said_by_others = [
+        Errno::CONNREFUSED,
+        Errno::CONNRESET,
+        Errno::HOSTUNREACH,
+        Errno::HOSTDOWN,
+        Errno::TIMEDOUT,
+    ];
     match errno_of(error) {
-        Some(Errno::NETUNREACH) => local(Errno::NETUNREACH),
+        Some(errno) if !said_by_others.contains(&errno) => local(errno),
         _ => from_io(error, "connect"),
     }
 }
@@ -159,6 +167,7 @@ fn errno_name(errno: Errno) -> Code {
         Errno::PERM => "eperm",
         Errno::ACCESS => "eacces",
         Errno::AFNOSUPPORT => "eafnosupport",
+        Errno::INVAL => "einval",
         Errno::PROTO => "eproto",
         Errno::NOPROTOOPT => "enoprotoopt",
         _ => return Cow::Owned(format!("errno:{}", errno.raw_os_error())),
@@ -207,6 +216,7 @@ mod tests {
             (Errno::NOMEM, "enomem"),
             (Errno::PERM, "eperm"),
             (Errno::ACCESS, "eacces"),
+            (Errno::INVAL, "einval"),
         ] {
             let failure = from_io_at_once(&raised(errno));
             assert_eq!(failure.outcome, Outcome::Invalid(InvalidReason::LocalNetwork), "{errno:?}");

@@ -16,9 +16,8 @@ use tokio::time::Instant;
 
 /// Attempts in tests are this long, unless they are about time.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// By so much an attempt may miss its deadline.
-const DEADLINE_SLACK: Duration = Duration::from_millis(50);
-/// By so much everything may be late on a machine that is busy with other tests and builds.
+/// By so much everything may be late here, where many tests run at once. That an attempt misses its deadline by 50 ms at
+/// most is asserted where nothing else runs: `tests/e2e/outcomes.rs`.
 const BUSY_SLACK: Duration = Duration::from_secs(1);
 
 fn build(block: &str) -> Result<Probe, Problems> {
@@ -51,17 +50,10 @@ async fn run_in(environment: &Environment, block: &str, timeout: Duration) -> Sa
     sample
 }
 
-/// Runs a block until its attempt misses its deadline by little, as it must but for a busy machine.
+/// Runs a block whose attempt must end by its deadline, not before.
 async fn run_to_deadline(block: &str, timeout: Duration) -> Sample {
-    let mut sample = run_in(&anywhere(), block, timeout).await;
-    for _ in 0..5 {
-        if total(&sample) < timeout + DEADLINE_SLACK {
-            break;
-        }
-        sample = run_in(&anywhere(), block, timeout).await;
-    }
-    let took = total(&sample);
-    assert!((timeout..timeout + DEADLINE_SLACK).contains(&took), "{block}: took {took:?}");
+    let sample = run_in(&anywhere(), block, timeout).await;
+    assert!(total(&sample) >= timeout, "{block}: ended early: {sample:?}");
     sample
 }
 
