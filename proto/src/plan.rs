@@ -73,26 +73,25 @@ impl Plan {
         });
         map.finish(problems);
         let probes = probes?;
-        if probes.len() > PROBES_MAX {
-            return problems.report(
-                root.at,
-                "bad-value",
-                "too many probes",
-                format!("at most {PROBES_MAX}"),
-            );
-        }
-        report_repeated_names(
+        check_probes(
             probes.iter().map(|probe| (&probe.schedule.name, probe.block.at)),
+            root.at,
             problems,
         )?;
         Some(Self { probes })
     }
 }
 
-fn report_repeated_names<'a>(
-    probes: impl Iterator<Item = (&'a Name, Position)>,
+/// What holds for the probes of every plan, the operator's and the handed one: not too many, each with its own name.
+fn check_probes<'a>(
+    probes: impl ExactSizeIterator<Item = (&'a Name, Position)>,
+    plan_at: Position,
     problems: &mut Problems,
 ) -> Option<()> {
+    if probes.len() > PROBES_MAX {
+        let cure = format!("at most {PROBES_MAX}");
+        return problems.report(plan_at, "bad-value", "too many probes", cure);
+    }
     let mut seen = HashMap::new();
     let mut unique = Some(());
     for (name, at) in probes {

@@ -7,7 +7,7 @@
 //! `at_most_ns` lists, by phase, the thresholds that agreements use: the agent counts them exactly, because a histogram
 //! bucket may straddle one.
 
-use super::{PROBES_MAX, Plan, Schedule, canonical_json, kind_block};
+use super::{Plan, Schedule, canonical_json, check_probes, kind_block};
 use crate::label::Labels;
 use crate::units::duration_text;
 use crate::window::WIDTHS_S;
@@ -128,14 +128,11 @@ impl AgentPlan {
             );
         }
         let probes = probes?;
-        if probes.len() > PROBES_MAX {
-            return problems.report(
-                root.at,
-                "bad-value",
-                "too many probes",
-                format!("at most {PROBES_MAX}"),
-            );
-        }
+        check_probes(
+            probes.iter().map(|probe| (&probe.schedule.name, probe.block.at)),
+            root.at,
+            problems,
+        )?;
         Some(Self { window_s: window_s?, probes })
     }
 }

@@ -79,6 +79,8 @@ fn a_hostile_plan_is_refused() {
         r#"{"version":1,"probes":[],"window_s":60}"#,
         r#"{"probes":[],"version":1,"window_s":60} "#,
         r#"{"probes":[{"at_most_ns":{},"every":"5s","name":"x"}],"version":1,"window_s":60}"#,
+        // Two probes of one name would share their cells.
+        r#"{"probes":[{"at_most_ns":{},"every":"5s","http":{},"name":"x","timeout":"1s"},{"at_most_ns":{},"every":"5s","http":{},"name":"x","timeout":"1s"}],"version":1,"window_s":60}"#,
     ] {
         assert!(AgentPlan::from_canonical_json(text.as_bytes()).is_err(), "{text}");
     }
