@@ -16,7 +16,7 @@ pub use resolver::{Family, Resolver};
 
 use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
-use probefleet_proto::yaml::{Node, Problems};
+use probefleet_proto::yaml::{Node, Position, Problems};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use tokio::time::Instant;
@@ -84,6 +84,20 @@ impl Probe {
                 "unknown-kind",
                 format!("`{kind}` probes are not in this version"),
                 format!("known kinds: {}", Self::KINDS.join(", ")),
+            ),
+        }
+    }
+
+    /// A probe of a bare URL, with all defaults: its scheme says the kind. `None` means that problems were reported.
+    pub fn from_url(url: &str, problems: &mut Problems) -> Option<Self> {
+        let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        match scheme.as_str() {
+            "http" | "https" => HttpProbe::from_url(url, problems).map(Self::Http),
+            _ => problems.report(
+                Position::default(),
+                "unknown-kind",
+                format!("`{scheme}:` probes are not in this version"),
+                "known schemes: http, https",
             ),
         }
     }

@@ -25,7 +25,7 @@ use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::yaml::{Node, Problems};
 use redirect::Hop;
 use rustls::pki_types::ServerName;
-use serde_json::Value;
+use serde_json::{Value, json};
 use spec::Spec;
 use stamped::{Connection, Stamps};
 use std::net::{IpAddr, SocketAddr};
@@ -62,6 +62,11 @@ impl HttpProbe {
     /// Reads the block under `http`. `None` means that problems were reported.
     pub fn build(block: &Node, problems: &mut Problems) -> Option<Self> {
         Spec::decode(block, problems).map(|spec| Self { spec: Arc::new(spec) })
+    }
+
+    /// A GET of that URL, with all defaults. `None` means that problems were reported.
+    pub fn from_url(url: &str, problems: &mut Problems) -> Option<Self> {
+        Self::build(&Node::from_json(&json!({"url": url})), problems)
     }
 
     /// What is probed, for people.

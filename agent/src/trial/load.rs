@@ -5,7 +5,6 @@ use probefleet_proto::name::{NAME_MAX_BYTES, Name};
 use probefleet_proto::plan::{Plan, PlannedProbe};
 use probefleet_proto::window::TIMEOUT_DEFAULT_NS;
 use probefleet_proto::yaml::{Document, Node, Problems, Value, read_text};
-use serde_json::json;
 use std::fs::File;
 use std::time::Duration;
 
@@ -38,15 +37,8 @@ fn is_url(what: &str) -> bool {
 
 /// A probe of a URL alone, with all defaults.
 fn bare(url: &str) -> Result<Target, String> {
-    let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
     let mut problems = Problems::new("URL");
-    let kind = match scheme.as_str() {
-        "https" => "http",
-        "postgres" | "postgresql" => "sql",
-        "sips" => "sip",
-        scheme => scheme,
-    };
-    let probe = Probe::build(kind, &Node::from_json(&json!({"url": url})), &mut problems);
+    let probe = Probe::from_url(url, &mut problems);
     let probe = problems.into_result(probe).map_err(|problems| problems.to_string())?;
     let timeout = Duration::from_nanos(TIMEOUT_DEFAULT_NS);
     Ok(Target { name: name_of(url), probe, timeout })
