@@ -21,6 +21,10 @@ pub const INDEX_MAX: u16 = 33_420;
 /// Most samples a decoded histogram may hold.
 pub const COUNT_MAX: u64 = 1 << 32;
 
+/// Most bytes that decoding allocates, whatever it is given: a million hostile histograms cost no more than one.
+pub const DECODED_MAX_BYTES: usize = 1 << 20;
+const _: () = assert!((INDEX_MAX as usize + 1) * size_of::<(u16, u64)>() <= DECODED_MAX_BYTES);
+
 /// Values below this have a bucket of their own.
 const EXACT_BELOW: u64 = 2_048;
 /// Buckets in each further power of two.
@@ -217,7 +221,7 @@ impl Histogram {
     /// As [`Histogram::decode`], but for [`HistogramError::Trailing`].
     pub fn decode_first(rest: &mut &[u8]) -> Result<Self, HistogramError> {
         let announced = read_varint(rest)?;
-        // A bucket takes a byte at least, and there are no more than exist: half a MiB at most is allocated.
+        // A bucket takes a byte at least, and there are no more than exist: `DECODED_MAX_BYTES` holds them.
         let most = rest.len().min(usize::from(INDEX_MAX) + 1);
         let number = usize::try_from(announced).ok().filter(|number| *number <= most);
         let mut buckets = Vec::with_capacity(number.ok_or(HistogramError::Buckets)?);

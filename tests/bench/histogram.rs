@@ -3,7 +3,8 @@
 use crate::table::{Table, figure};
 use anyhow::ensure;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
-use probefleet_proto::histogram::Histogram;
+use probefleet_proto::histogram::{Histogram, INDEX_MAX, bucket_bounds_ns};
+use probefleet_proto::record::PAYLOAD_MAX_BYTES;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const SAMPLES: [usize; 4] = [1, 6, 60, 600];
 const HISTOGRAMS: usize = 64;
 /// What both are made for, ns: an hour, three digits.
 const HIGHEST_NS: u64 = 3_600_000_000_000;
+/// Longest that hostile bytes may hold up whoever decodes them, ns.
+const HOSTILE_MAX_NS: f64 = 1e6;
 /// Figures of a row.
 const FIGURES: u32 = 4;
 
@@ -57,7 +60,64 @@ pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
     table.note(
         "each figure is for one histogram of n samples; merging adds it to the sum of 64 of them",
     );
-    Ok(vec![table])
+    Ok(vec![table, hostile(window)?])
+}
+
+/// What a decoder may be given by somebody who wants it to hang: as much as fits into a payload, of every shape that
+/// costs the most. The time that each may take is a promise, so the bench fails above it.
+fn hostile(window: Duration) -> anyhow::Result<Table> {
+    let title = "Hostile bytes, decoded or refused; more than a millisecond fails the bench";
+    let mut table = Table::new(title, &["bytes", "us", "share of 1 ms"]);
+    let shapes = hostile_shapes();
+    let share = window / FIGURES / u32::try_from(shapes.len())?;
+    for (name, decode, bytes) in shapes {
+        let ns = repeat(share, |_| {
+            black_box(decode(black_box(&bytes)));
+            Ok(())
+        })?;
+        ensure!(cfg!(debug_assertions) || ns <= HOSTILE_MAX_NS, "{name} takes {ns:.0} ns");
+        table.row(
+            name,
+            &[figure(bytes.len() as f64, 0), figure(ns / 1e3, 1), figure(ns / HOSTILE_MAX_NS, 3)],
+        );
+    }
+    table.note("memory: at most half a MiB, by the number of buckets that exist");
+    Ok(table)
+}
+
+type Shape = (&'static str, fn(&[u8]) -> bool, Vec<u8>);
+
+fn hostile_shapes() -> Vec<Shape> {
+    let ours: fn(&[u8]) -> bool = |bytes| Histogram::decode(bytes).is_ok();
+    let hdr: fn(&[u8]) -> bool = |bytes| Histogram::from_hdr_v2(bytes).is_ok();
+    let mut every_bucket = Histogram::new();
+    (0..=INDEX_MAX).for_each(|index| {
+        let ns = bucket_bounds_ns(index).0;
+        let clamped = (0..2).filter(|_| every_bucket.record(ns)).count();
+        assert_eq!(clamped, 0, "a bucket holds its own lower bound");
+    });
+    let (mut encoded, payload) = (Vec::new(), PAYLOAD_MAX_BYTES);
+    every_bucket.encode(&mut encoded);
+    let hdr_v2 = |piece: &[u8]| {
+        let length = (payload - 40) / piece.len() * piece.len();
+        let mut bytes = vec![0; 40];
+        bytes[..4].copy_from_slice(&0x1c84_9313_u32.to_be_bytes());
+        bytes[4..8].copy_from_slice(&u32::try_from(length).unwrap_or(0).to_be_bytes());
+        bytes[12..16].copy_from_slice(&3_u32.to_be_bytes());
+        bytes[16..24].copy_from_slice(&1_u64.to_be_bytes());
+        bytes[24..32].copy_from_slice(&HIGHEST_NS.to_be_bytes());
+        bytes[32..40].copy_from_slice(&1_f64.to_be_bytes());
+        bytes.extend(piece.iter().copied().cycle().take(length));
+        bytes
+    };
+    vec![
+        ("every bucket", ours, encoded),
+        ("a payload of ones", ours, vec![1; payload]),
+        ("a payload of 0xff", ours, vec![0xff; payload]),
+        ("HDR V2: a count each", hdr, hdr_v2(&[2])),
+        ("HDR V2: only empty", hdr, hdr_v2(&[0])),
+        ("HDR V2: long gaps", hdr, hdr_v2(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1])),
+    ]
 }
 
 /// The same samples in both.

@@ -36,4 +36,6 @@ fn programs_can_read_the_bench() {
     let rows = json["tables"][0]["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 4);
     assert!(rows.iter().all(|row| row["encode ns"].as_f64().is_some_and(|ns| ns > 0.0)), "{json}");
+    let hostile = json["tables"][1]["rows"].as_array().expect("rows");
+    assert!(hostile.iter().all(|row| row["us"].as_f64().is_some_and(|us| us > 0.0)), "{json}");
 }
