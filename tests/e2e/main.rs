@@ -10,5 +10,7 @@ mod bench;
 mod commands;
 /// A thousand probes every second from one core.
 mod load;
+/// The outcome table, row by row, as the real program meets it: hostile targets and a broken network of its own.
+mod outcomes;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;

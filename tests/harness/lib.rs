@@ -1,6 +1,7 @@
 //! What suites share: real programs in folders of their own, and readers that know nothing of the code under test but
 //! its formats.
 
+pub mod attempts;
 pub mod command;
 pub mod evidence;
 pub mod fleet;
