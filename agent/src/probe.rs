@@ -9,6 +9,7 @@ mod failure;
 pub mod http;
 mod progress;
 mod resolver;
+mod stream;
 mod tls;
 
 pub use environment::Environment;

@@ -146,6 +146,17 @@ pub(crate) fn errno_of(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
+/// An error cannot be cloned; what its class depends on can.
+pub(crate) fn copied(error: &io::Error) -> io::Error {
+    if let Some(errno) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(errno);
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => io::Error::new(error.kind(), tls.clone()),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 /// Whether a socket could not even be used because of this machine, and why.
 pub(crate) fn local_trouble(error: &io::Error) -> Option<Failure> {
     let errno = errno_of(error)?;
