@@ -142,7 +142,8 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
     }
     let targets: Arc<[Target]> = targets.into();
     let mut verdict = Verdict::default();
-    let result = watch(args, &targets, environment, &mut verdict).await;
+    let result = watch(args, &targets, &environment, &mut verdict).await;
+    environment.settled().await;
     written(result, verdict.exit_code())
 }
 
@@ -150,12 +151,12 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
 async fn watch(
     args: &Args,
     targets: &Arc<[Target]>,
-    environment: Environment,
+    environment: &Environment,
     verdict: &mut Verdict,
 ) -> io::Result<()> {
     let (sender, mut results) = mpsc::channel(WAITING_MAX);
     // Dropped at the end of this function, and every attempt under way with it.
-    let _attempts = start(args, targets, &environment, &sender);
+    let _attempts = start(args, targets, environment, &sender);
     drop(sender);
     let mut shown = text::Text::new(targets, args.count);
     let interrupted = tokio::signal::ctrl_c();

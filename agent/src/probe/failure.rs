@@ -66,7 +66,7 @@ fn bounded_code(code: Code) -> Code {
 }
 
 /// Cuts an explanation at its bound, and replaces what could steer a terminal.
-fn bounded_why(why: &str) -> String {
+pub(crate) fn bounded_why(why: &str) -> String {
     why.chars().take(WHY_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
