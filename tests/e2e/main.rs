@@ -12,3 +12,5 @@ mod commands;
 mod load;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
+/// The SQL probe against real PostgreSQL: what it measures, what it calls a failure, and that it writes nothing.
+mod sql;

@@ -4,6 +4,7 @@
 pub mod command;
 pub mod evidence;
 pub mod fleet;
+pub mod postgres;
 pub mod process;
 pub mod relay;
 pub mod target;

@@ -25,7 +25,7 @@ mod wire;
 pub(crate) use kept::Sessions;
 
 use super::connect::connect;
-use super::failure::Failure;
+use super::failure::{Failure, bounded_why};
 use super::progress::{CONNECT, Progress, RESOLVE, TLS};
 use super::resolver::Family;
 use super::stream::Connection;
@@ -254,6 +254,9 @@ impl Run<'_> {
         let result = asked.unwrap_or_else(|_| Err(self.deadline_passed().into()));
         self.part(session).await;
         let taken = result?;
+        if let Ok(first) = &taken.first {
+            self.note("first", bounded_why(first));
+        }
         self.note("checksum", taken.checksum.as_str());
         Ok(self.spec.expect.check(&taken)?)
     }

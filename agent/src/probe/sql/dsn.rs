@@ -6,7 +6,7 @@
 use crate::secret::Secret;
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
-use url::Url;
+use url::{ParseError, Url};
 
 /// The port of PostgreSQL.
 const PORT_DEFAULT: u16 = 5_432;
@@ -15,6 +15,8 @@ const APPLICATION_DEFAULT: &str = "probefleet";
 /// What a string may say.
 const KNOWN: &str =
     "host, port, user, password, dbname, sslmode, application_name, options, channel_binding";
+
+const NO_HOST: &str = "it names no host: write postgres://user@host/database";
 
 const MODES: [(&str, SslMode); 5] = [
     ("disable", SslMode::Disable),
@@ -136,7 +138,7 @@ impl Parts {
     }
 
     fn login(self) -> Result<(Login, Option<Secret>), String> {
-        let host = self.host.ok_or("it names no host: write postgres://user@host/database")?;
+        let host = self.host.ok_or(NO_HOST)?;
         let user =
             self.user.ok_or("it does not say who logs in: write postgres://user@host/database")?;
         let login = Login {
@@ -217,10 +219,11 @@ fn host(value: &str) -> Result<String, String> {
 // === postgres://user:password@host:port/database?key=value ===
 
 fn read_url(text: &str, parts: &mut Parts) -> Result<(), String> {
-    let url = Url::parse(text).map_err(|error| {
-        format!(
+    let url = Url::parse(text).map_err(|error| match error {
+        ParseError::EmptyHost => NO_HOST.to_owned(),
+        error => format!(
             "{error}; write postgres://user@host:5432/database, with %40 for an @ in a password"
-        )
+        ),
     })?;
     if url.fragment().is_some() {
         return Err("it has a #; write %23".to_owned());
@@ -346,6 +349,7 @@ mod tests {
             ("host=h user=u password='s3cret", "not closed"),
             ("s3cret", "write postgres://"),
             ("", "no host"),
+            ("postgres://u:s3cret@/db", "no host"),
         ] {
             let why = parse(text).err().unwrap_or_else(|| panic!("{text} was taken"));
             assert!(why.contains(expected), "{text}: {why}");

@@ -52,14 +52,14 @@ WITH reachable AS MATERIALIZED (
     CASE WHEN rolname = session_user THEN '' ELSE 'may become ' || rolname || ', which ' END AS how
   FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(session_user, oid, 'MEMBER')
 ), found AS (
-  SELECT 1 AS rank, how || 'is a superuser' AS what FROM reachable WHERE rolsuper
-  UNION ALL SELECT 2, 'has the rights of ' || rolname FROM reachable WHERE rolname IN (
+  SELECT 1 AS rank, how, 'is a superuser' AS what FROM reachable WHERE rolsuper
+  UNION ALL SELECT 2, '', 'has the rights of ' || rolname FROM reachable WHERE rolname IN (
     'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', 'pg_signal_backend', 'pg_write_all_data')
-  UNION ALL SELECT 3, how || 'may create roles' FROM reachable WHERE rolcreaterole
-  UNION ALL SELECT 4, how || 'may create databases' FROM reachable WHERE rolcreatedb
-  UNION ALL SELECT 5, how || 'may start replication' FROM reachable WHERE rolreplication
+  UNION ALL SELECT 3, how, 'may create roles' FROM reachable WHERE rolcreaterole
+  UNION ALL SELECT 4, how, 'may create databases' FROM reachable WHERE rolcreatedb
+  UNION ALL SELECT 5, how, 'may start replication' FROM reachable WHERE rolreplication
   UNION ALL (
-    SELECT 6, r.how || 'may write ' || pg_catalog.format('%I.%I', n.nspname, c.relname)
+    SELECT 6, r.how, 'may write ' || pg_catalog.format('%I.%I', n.nspname, c.relname)
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, reachable r
     WHERE NOT EXISTS (SELECT FROM reachable WHERE rolsuper) AND (r.oid >= 16384 OR r.rolname = session_user)
       AND c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
@@ -67,7 +67,7 @@ WITH reachable AS MATERIALIZED (
         OR pg_catalog.has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE'))
     LIMIT 1)
 )
-SELECT session_user, (SELECT what FROM found ORDER BY rank LIMIT 1)";
+SELECT session_user, (SELECT how || what FROM found ORDER BY rank, how LIMIT 1)";
 
 /// The text that opens the transaction. Its last statement reads, so that the transaction has its snapshot and can never
 /// be made `READ WRITE` again (`SET TRANSACTION`, PostgreSQL 15).

@@ -1,6 +1,6 @@
-//! Values as PostgreSQL writes them: from its binary format to its text, with `DateStyle` ISO and `TimeZone` UTC.
+//! Values as `::text` writes them: from PostgreSQL's binary format to its text, with `DateStyle` ISO and `TimeZone` UTC.
 //!
-//! Types that are not here are compared by casting them in the query, `::text`: the server knows best.
+//! Types that are not here are cast in the query itself: the server knows best.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Span, ToSpan as _};
@@ -15,7 +15,7 @@ const NUMERIC_DIGITS: u16 = 4;
 /// The text of a value; `None` for a type, or a date, that is not written here.
 pub(super) fn text(kind: &Type, raw: &[u8]) -> Option<String> {
     match *kind {
-        Type::BOOL => read::<bool>(kind, raw).map(|value| if value { "t" } else { "f" }.to_owned()),
+        Type::BOOL => read::<bool>(kind, raw).map(|value| value.to_string()),
         Type::INT2 => read::<i16>(kind, raw).map(|value| value.to_string()),
         Type::INT4 => read::<i32>(kind, raw).map(|value| value.to_string()),
         Type::INT8 => read::<i64>(kind, raw).map(|value| value.to_string()),
@@ -23,13 +23,13 @@ pub(super) fn text(kind: &Type, raw: &[u8]) -> Option<String> {
         Type::FLOAT4 => read::<f32>(kind, raw).map(|value| float(&format!("{value:e}"), 6)),
         Type::FLOAT8 => read::<f64>(kind, raw).map(|value| float(&format!("{value:e}"), 15)),
         Type::NUMERIC => numeric(raw),
-        Type::TEXT
-        | Type::VARCHAR
-        | Type::BPCHAR
-        | Type::NAME
-        | Type::UNKNOWN
-        | Type::JSON
-        | Type::XML => std::str::from_utf8(raw).ok().map(str::to_owned),
+        Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN | Type::JSON | Type::XML => {
+            std::str::from_utf8(raw).ok().map(str::to_owned)
+        }
+        // The blanks that fill a `char(n)` are no part of its text.
+        Type::BPCHAR => {
+            std::str::from_utf8(raw).ok().map(|text| text.trim_end_matches(' ').to_owned())
+        }
         Type::JSONB => match raw.split_first()? {
             (1, text) => std::str::from_utf8(text).ok().map(str::to_owned),
             _ => None,
@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn other_types() {
         for (kind, raw, expected) in [
-            (Type::BOOL, &b"\x01"[..], Some("t")),
+            (Type::BOOL, &b"\x01"[..], Some("true")),
+            (Type::BPCHAR, b"a   ", Some("a")),
             (Type::INT8, &[0xff; 8], Some("-1")),
             (Type::INT4, b"\0", None),
             (Type::OID, &[0xff; 4], Some("4294967295")),
