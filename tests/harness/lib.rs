@@ -41,6 +41,13 @@ pub fn program(name: &str) -> PathBuf {
         }
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--quiet"]);
+        // What cargo tells this test about itself would pass for a change to whatever asks for it when it is built (ring),
+        // and all would be built again.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
         if dir.ends_with("release") {
             cargo.arg("--release");
         }
