@@ -36,6 +36,8 @@ Examples:
     probefleet-agent try http://127.0.0.1:8080/
   Twenty of them, and a summary:
     probefleet-agent try http://127.0.0.1:8080/ --count 20 --every 100ms
+  A database, with the password from PGPASSWORD or ~/.pgpass:
+    probefleet-agent try postgres://probe@127.0.0.1:5432/erp
   Every probe of a plan, once:
     probefleet-agent try plan.yaml
   One probe of it, one JSON object a line:

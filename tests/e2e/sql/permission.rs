@@ -153,6 +153,23 @@ fn a_plan_shows_every_mistake_with_its_place() {
     );
 }
 
+#[test]
+fn the_samples_work_as_they_stand() {
+    let Some(desk) = Desk::new("the_samples_work_as_they_stand") else { return };
+    let (port, file) = (desk.postgres.port.to_string(), desk.dir().join("erp.url"));
+    for (name, mode) in [("plan-sql.yaml", 0o644), ("policy.yaml", 0o644)] {
+        let text = std::fs::read_to_string(harness::root().join("deploy").join(name));
+        let text = text.expect("is there").replace("5432", &port);
+        let text =
+            text.replace("/run/credentials/probefleet-agent/erp", &file.display().to_string());
+        desk.write(name, &text, mode);
+    }
+    let line = "probefleet-agent try plan-sql.yaml --policy policy.yaml --format json --count 2 --every 0s";
+    let tried = desk.command(line);
+    assert_eq!(tried.code, Some(0), "{:?} {}", tried.attempts, tried.stderr);
+    assert_eq!(tried.attempts.len(), 4, "each probe twice");
+}
+
 /// A fleet whose one agent has that policy for SQL.
 fn fleet(desk: &Desk, block: &serde_json::Value) -> Fleet {
     let probe = json!({"name": "erp", "every": "1s", "timeout": "800ms", "sql": block});
