@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod policy;
+pub mod secret;
 
 pub mod applied;
 pub mod probe;

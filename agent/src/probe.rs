@@ -9,6 +9,9 @@ mod failure;
 pub mod http;
 mod progress;
 mod resolver;
+pub mod sql;
+mod stream;
+mod tail;
 mod tls;
 
 pub use environment::Environment;
@@ -18,6 +21,7 @@ use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::yaml::{Node, Position, Problems};
 use serde_json::{Map, Value};
+use sql::SqlProbe;
 use std::borrow::Cow;
 use tokio::time::Instant;
 
@@ -69,16 +73,19 @@ pub struct Attempt {
 pub enum Probe {
     /// One HTTP request.
     Http(HttpProbe),
+    /// One statement on a database.
+    Sql(SqlProbe),
 }
 
 impl Probe {
     /// The kinds of this version, as plans name them.
-    pub const KINDS: &'static [&'static str] = &["http"];
+    pub const KINDS: &'static [&'static str] = &["http", "sql"];
 
     /// Reads the block under a probe's kind. `None` means that problems were reported.
     pub fn build(kind: &str, block: &Node, problems: &mut Problems) -> Option<Self> {
         match kind {
             "http" => HttpProbe::build(block, problems).map(Self::Http),
+            "sql" => SqlProbe::build(block, problems).map(Self::Sql),
             _ => problems.report(
                 block.at,
                 "unknown-kind",
@@ -88,16 +95,31 @@ impl Probe {
         }
     }
 
+    /// Reads the block of a plan that a collector handed out: it may not say which of this machine's files are read for
+    /// credentials. `None` means that problems were reported.
+    pub fn build_handed(kind: &str, block: &Node, problems: &mut Problems) -> Option<Self> {
+        match Self::build(kind, block, problems)? {
+            Self::Sql(probe) if probe.names_credentials_file() => problems.report(
+                block.at,
+                "not-handed",
+                "`url_file` in a plan that a collector hands out",
+                "write `source: NAME`; what it stands for is in the agent's policy, under `sql`",
+            ),
+            probe => Some(probe),
+        }
+    }
+
     /// A probe of a bare URL, with all defaults: its scheme says the kind. `None` means that problems were reported.
     pub fn from_url(url: &str, problems: &mut Problems) -> Option<Self> {
         let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         match scheme.as_str() {
             "http" | "https" => HttpProbe::from_url(url, problems).map(Self::Http),
+            "postgres" | "postgresql" => SqlProbe::from_url(url, problems).map(Self::Sql),
             _ => problems.report(
                 Position::default(),
                 "unknown-kind",
                 format!("`{scheme}:` probes are not in this version"),
-                "known schemes: http, https",
+                "known schemes: http, https, postgres, postgresql",
             ),
         }
     }
@@ -107,6 +129,7 @@ impl Probe {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
+            Self::Sql(_) => "sql",
         }
     }
 
@@ -115,6 +138,7 @@ impl Probe {
     pub fn target(&self) -> String {
         match self {
             Self::Http(probe) => probe.target(),
+            Self::Sql(probe) => probe.target(),
         }
     }
 
@@ -123,6 +147,7 @@ impl Probe {
     pub fn canonical_block(&self) -> Value {
         match self {
             Self::Http(probe) => probe.canonical_block(),
+            Self::Sql(probe) => probe.canonical_block(),
         }
     }
 
@@ -131,6 +156,7 @@ impl Probe {
     pub fn prepare(&self, environment: &Environment) {
         match self {
             Self::Http(probe) => probe.prepare(environment),
+            Self::Sql(probe) => probe.prepare(environment),
         }
     }
 
@@ -138,6 +164,7 @@ impl Probe {
     pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
         match self {
             Self::Http(probe) => probe.attempt(environment, attempt).await,
+            Self::Sql(probe) => probe.attempt(environment, attempt).await,
         }
     }
 }

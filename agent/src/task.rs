@@ -43,7 +43,7 @@ fn build_one(
     problems: &mut Problems,
 ) -> Option<Arc<Task>> {
     let schedule = &handed.schedule;
-    let probe = Probe::build(&handed.kind, &handed.block, problems)?;
+    let probe = Probe::build_handed(&handed.kind, &handed.block, problems)?;
     let series = SeriesSpec {
         probe: schedule.name.to_string(),
         spec: spec_hash(schedule, &handed.kind, &probe.canonical_block()),

@@ -36,6 +36,8 @@ Examples:
     probefleet-agent try http://127.0.0.1:8080/
   Twenty of them, and a summary:
     probefleet-agent try http://127.0.0.1:8080/ --count 20 --every 100ms
+  A database, with the password from PGPASSWORD or ~/.pgpass:
+    probefleet-agent try postgres://probe@127.0.0.1:5432/erp
   Every probe of a plan, once:
     probefleet-agent try plan.yaml
   One probe of it, one JSON object a line:
@@ -142,7 +144,8 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
     }
     let targets: Arc<[Target]> = targets.into();
     let mut verdict = Verdict::default();
-    let result = watch(args, &targets, environment, &mut verdict).await;
+    let result = watch(args, &targets, &environment, &mut verdict).await;
+    environment.settled().await;
     written(result, verdict.exit_code())
 }
 
@@ -150,12 +153,12 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
 async fn watch(
     args: &Args,
     targets: &Arc<[Target]>,
-    environment: Environment,
+    environment: &Environment,
     verdict: &mut Verdict,
 ) -> io::Result<()> {
     let (sender, mut results) = mpsc::channel(WAITING_MAX);
     // Dropped at the end of this function, and every attempt under way with it.
-    let _attempts = start(args, targets, &environment, &sender);
+    let _attempts = start(args, targets, environment, &sender);
     drop(sender);
     let mut shown = text::Text::new(targets, args.count);
     let interrupted = tokio::signal::ctrl_c();

@@ -88,6 +88,10 @@ fn the_sample_plan_is_all_good_and_runs() {
     assert_eq!(code(&checked), 0, "{}", text(&checked.stderr));
     assert_eq!(text(&checked.stdout), format!("{plan}: 3 probes, all good\n"));
 
+    let plan = sample("plan-sql.yaml").display().to_string();
+    let checked = run(&["try", "--check", &plan]);
+    assert_eq!(text(&checked.stdout), format!("{plan}: 2 probes, all good\n"));
+
     let responder = Responder::start("127.0.0.1:0");
     let (_folder, plan, policy) = samples_for(&responder);
     let output = run(&[

@@ -3,6 +3,7 @@
 use harness::command::{Ran, copy_folder, free_port, run, shell};
 use harness::evidence::records;
 use harness::fleet::start_responder;
+use harness::postgres::Postgres;
 use harness::process::Process;
 use harness::root;
 use std::collections::BTreeSet;
@@ -153,6 +154,31 @@ impl Desk {
     }
 }
 
+/// The database that examples ask.
+struct Database {
+    postgres: Postgres,
+}
+
+impl Database {
+    /// Where examples have it.
+    const ADDRESS: &str = "127.0.0.1:5432";
+
+    /// With a role `probe`, whose password is in the folder's `.pgpass`.
+    fn start(dir: &Path) -> Option<Self> {
+        let postgres = Postgres::start()?;
+        postgres.sql("CREATE ROLE probe LOGIN PASSWORD 'a password'");
+        postgres.sql("CREATE DATABASE erp");
+        let path = dir.join(".pgpass");
+        std::fs::write(&path, "127.0.0.1:*:erp:probe:a password\n").expect("writes");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("is ours");
+        Some(Self { postgres })
+    }
+
+    fn adapted(&self, example: &str) -> String {
+        example.replace(Self::ADDRESS, &format!("127.0.0.1:{}", self.postgres.port))
+    }
+}
+
 /// An address that the collector of a folder says it has.
 fn address(dir: &Path, name: &str) -> Option<String> {
     let bytes = std::fs::read(dir.join("collector/addresses.json")).ok()?;
@@ -178,14 +204,23 @@ fn every_example_of_every_help_runs() {
     let began = Instant::now();
     let mut desk = Desk::new();
     desk.measure();
+    let database = Database::start(&desk.template());
+    if database.is_none() {
+        harness::skip("every_example_of_every_help_runs: those about a database", "postgresql");
+    }
     let helps: Vec<_> = PROGRAMS.iter().flat_map(|program| helps(program)).collect();
     let mut tried = BTreeSet::new();
     for (words, help) in &helps {
         let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or_default();
         assert!(widest <= HELP_COLUMNS, "{words} --help has a line of {widest} columns");
         for example in examples(help) {
-            if tried.insert(example.clone()) {
-                try_example(&desk, tried.len(), &example);
+            if !tried.insert(example.clone()) {
+                continue;
+            }
+            match &database {
+                Some(database) => try_example(&desk, tried.len(), &database.adapted(&example)),
+                None if example.contains(Database::ADDRESS) => {}
+                None => try_example(&desk, tried.len(), &example),
             }
         }
     }

@@ -14,3 +14,5 @@ mod load;
 mod outcomes;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
+/// The SQL probe against real PostgreSQL: what it measures, what it calls a failure, and that it writes nothing.
+mod sql;

@@ -100,24 +100,28 @@ impl Unprivileged {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("is ours");
     }
 
-    /// A program of this workspace, run by that user in that folder.
+    /// A program of this workspace, copied there and run by that user in that folder.
     pub fn command(&self, program: &str) -> Command {
         let copy = self.dir.path().join(program);
         if !copy.exists() {
             std::fs::copy(crate::program(program), &copy).expect("copies");
             self.own(&copy, 0o700);
         }
-        let mut command = if is_root() {
-            let mut setpriv = Command::new("setpriv");
-            setpriv.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
-            setpriv.arg("--clear-groups").arg(copy);
-            setpriv
-        } else {
-            Command::new(copy)
-        };
+        let mut command = unprivileged(&copy);
         command.current_dir(self.dir.path());
         command
     }
+}
+
+/// A program, run by a user without rights.
+pub fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut setpriv = Command::new("setpriv");
+    setpriv.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
+    setpriv.arg("--clear-groups").arg(program);
+    setpriv
 }
 
 impl Default for Unprivileged {

@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod command;
 pub mod evidence;
 pub mod fleet;
+pub mod postgres;
 pub mod process;
 pub mod relay;
 pub mod target;
@@ -41,6 +42,13 @@ pub fn program(name: &str) -> PathBuf {
         }
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo.current_dir(root()).args(["build", "--quiet"]);
+        // What cargo tells this test about itself would pass for a change to whatever asks for it when it is built (ring),
+        // and all would be built again.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
         if dir.ends_with("release") {
             cargo.arg("--release");
         }

@@ -1,12 +1,13 @@
-//! What attempts share: name resolution, the policy, and root certificates.
+//! What attempts share: name resolution, the policy, root certificates, kept sessions, and what is still owed.
 
 use super::failure::Failure;
 use super::resolver::Resolver;
-use super::tls::Trust;
+use super::sql::Sessions;
+use super::tail::Tails;
+use super::tls::{Trust, Wanted};
 use crate::policy::Permission;
 use probefleet_proto::name::InvalidReason;
 use rustls::ClientConfig;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,6 +26,8 @@ struct Shared {
     resolver: Resolver,
     trust: Trust,
     searches: Arc<Semaphore>,
+    sessions: Sessions,
+    tails: Tails,
 }
 
 impl Environment {
@@ -39,7 +42,14 @@ impl Environment {
     pub fn with_resolver(permission: Permission, resolver: Resolver) -> Self {
         let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
         Self {
-            shared: Arc::new(Shared { permission, resolver, trust: Trust::default(), searches }),
+            shared: Arc::new(Shared {
+                permission,
+                resolver,
+                trust: Trust::default(),
+                searches,
+                sessions: Sessions::default(),
+                tails: Tails::default(),
+            }),
         }
     }
 
@@ -47,6 +57,19 @@ impl Environment {
     #[must_use]
     pub fn permission(&self) -> &Permission {
         &self.shared.permission
+    }
+
+    /// Waits, a second at most, until attempts that have ended owe nobody anything: for whoever ends the program.
+    pub async fn settled(&self) {
+        self.shared.tails.settled().await;
+    }
+
+    pub(crate) fn tails(&self) -> &Tails {
+        &self.shared.tails
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
     }
 
     pub(crate) fn resolver(&self) -> &Resolver {
@@ -61,17 +84,13 @@ impl Environment {
             .map_err(|error| Failure::invalid(InvalidReason::Shutdown, "judge", error.to_string()))
     }
 
-    /// The TLS configuration for a file of extra roots and a protocol; loads it aside, so that no other attempt waits.
-    pub(crate) async fn tls_client(
-        &self,
-        ca_file: Option<&Path>,
-        protocol: Option<&'static [u8]>,
-    ) -> Result<Arc<ClientConfig>, Failure> {
-        if let Some(config) = self.trust().kept(ca_file, protocol) {
+    /// The TLS configuration that is wanted; loads its roots aside, so that no other attempt waits.
+    pub(crate) async fn tls_client(&self, wanted: Wanted) -> Result<Arc<ClientConfig>, Failure> {
+        if let Some(config) = self.trust().kept(&wanted) {
             return Ok(config);
         }
-        let (environment, ca_file) = (self.clone(), ca_file.map(Path::to_owned));
-        let load = move || environment.trust().client(ca_file.as_deref(), protocol);
+        let environment = self.clone();
+        let load = move || environment.trust().client(&wanted);
         tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| {
             Err(Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string()))
         })

@@ -66,7 +66,7 @@ fn bounded_code(code: Code) -> Code {
 }
 
 /// Cuts an explanation at its bound, and replaces what could steer a terminal.
-fn bounded_why(why: &str) -> String {
+pub(crate) fn bounded_why(why: &str) -> String {
     why.chars().take(WHY_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -144,6 +144,17 @@ fn local(errno: Errno) -> Failure {
 /// The system's error number inside an error, if it has one.
 pub(crate) fn errno_of(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
+}
+
+/// An error cannot be cloned; what its class depends on can.
+pub(crate) fn copied(error: &io::Error) -> io::Error {
+    if let Some(errno) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(errno);
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => io::Error::new(error.kind(), tls.clone()),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// Whether a socket could not even be used because of this machine, and why.

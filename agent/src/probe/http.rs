@@ -14,6 +14,7 @@ mod stamped;
 use super::connect::connect;
 use super::failure::Failure;
 use super::progress::{CONNECT, Progress, RESOLVE, TLS};
+use super::stream::Connection;
 use super::tls::{handshake, note_certificate};
 use super::{Attempt, Environment, Sample};
 use crate::policy::{Denied, Kind};
@@ -27,7 +28,7 @@ use redirect::Hop;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use spec::Spec;
-use stamped::{Connection, Stamps};
+use stamped::Stamps;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
@@ -41,8 +42,6 @@ const PREPARE: &str = "prepare";
 const JUDGE: &str = "judge";
 /// Largest body that is searched on the spot, in bytes: some microseconds.
 const JUDGED_AT_ONCE_MAX_BYTES: usize = 16 << 10;
-/// The protocol asked for in the handshake.
-const ALPN: &[u8] = b"http/1.1";
 
 /// One HTTP request, checked and ready to run.
 #[derive(Clone, Debug)]
@@ -84,7 +83,7 @@ impl HttpProbe {
     /// Loads the root certificates, if the probe may need them. A file that cannot be read shows in the attempts.
     pub fn prepare(&self, environment: &Environment) {
         if self.spec.url.scheme() == "https" || self.spec.redirects > 0 {
-            drop(environment.trust().client(self.spec.ca_file.as_deref(), Some(ALPN)));
+            drop(environment.trust().client(&self.spec.trusted()));
         }
     }
 
@@ -189,8 +188,7 @@ impl Run<'_> {
         let config = match url.scheme() {
             "https" => {
                 self.progress.enter(PREPARE);
-                let ca_file = self.spec.ca_file.as_deref();
-                Some(self.environment.tls_client(ca_file, Some(ALPN)).await?)
+                Some(self.environment.tls_client(self.spec.trusted()).await?)
             }
             _ => None,
         };

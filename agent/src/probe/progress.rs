@@ -59,6 +59,11 @@ impl Progress {
         self.boundary = self.boundary.max(at);
     }
 
+    /// A phase that covers others has its own beginning, and moves no boundary.
+    pub(crate) fn cover(&mut self, phase: &'static str, from: Instant, until: Instant) {
+        self.phases_ns.push((phase.into(), saturating_ns(until.saturating_duration_since(from))));
+    }
+
     /// Moves the boundary without a phase: what lies before belongs to none.
     pub(crate) fn skip_to(&mut self, at: Instant) {
         self.boundary = self.boundary.max(at);

@@ -1,5 +1,7 @@
 //! TLS as a client: which roots are trusted, and what a failed handshake is called.
 
+mod verifier;
+
 use super::failure::{Failure, errno_of, from_io};
 use super::progress::TLS;
 use probefleet_proto::clock::unix_now_ns;
@@ -18,6 +20,7 @@ use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use verifier::Nameless;
 
 /// Largest file of extra roots: every public root together is under 300 KiB.
 const CA_FILE_MAX_BYTES: u64 = 4 << 20;
@@ -26,68 +29,120 @@ const CA_FILE_MAX_BYTES: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     system: OnceLock<Arc<RootCertStore>>,
-    configs: Mutex<HashMap<Purpose, Kept>>,
+    configs: Mutex<HashMap<Wanted, Kept>>,
 }
 
 /// What distinguishes one client configuration from another.
-type Purpose = (Option<PathBuf>, Option<&'static [u8]>);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    /// Whose certificates are trusted.
+    pub(crate) roots: Roots,
+    /// What a certificate must prove.
+    pub(crate) proof: Proof,
+    /// The protocol asked for in the handshake (ALPN).
+    pub(crate) protocol: Option<&'static [u8]>,
+}
 
-/// A configuration, and when the file of extra roots in it was last changed.
+/// Whose certificates are trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Roots {
+    /// Those that the system trusts.
+    System,
+    /// These too.
+    SystemAnd(PathBuf),
+    /// These alone.
+    Only(PathBuf),
+}
+
+/// What a certificate must prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Proof {
+    /// That a trusted issuer gave it to that name.
+    Name,
+    /// That a trusted issuer gave it to somebody.
+    Issuer,
+    /// Nothing: privacy alone is wanted.
+    Nothing,
+}
+
+/// A configuration, and when the file of roots in it was last changed.
 #[derive(Clone, Debug)]
 struct Kept {
     changed: Option<SystemTime>,
     config: Arc<ClientConfig>,
 }
 
+impl Wanted {
+    /// As browsers do it: the system's roots, and perhaps more, for that very name.
+    pub(crate) fn public(ca_file: Option<&Path>, protocol: &'static [u8]) -> Self {
+        let roots = ca_file.map_or(Roots::System, |path| Roots::SystemAnd(path.to_owned()));
+        Self { roots, proof: Proof::Name, protocol: Some(protocol) }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match &self.roots {
+            Roots::System => None,
+            Roots::SystemAnd(path) | Roots::Only(path) => Some(path),
+        }
+    }
+}
+
 impl Trust {
-    /// The configuration that trusts the system's roots and those of `ca_file`, and speaks `protocol` (ALPN).
+    /// The configuration that is wanted.
     ///
     /// Reads files when it is asked for the first time. A missing or broken file is the agent's fault, never the
     /// provider's.
-    pub(crate) fn client(
-        &self,
-        ca_file: Option<&Path>,
-        protocol: Option<&'static [u8]>,
-    ) -> Result<Arc<ClientConfig>, Failure> {
-        if let Some(config) = self.kept(ca_file, protocol) {
+    pub(crate) fn client(&self, wanted: &Wanted) -> Result<Arc<ClientConfig>, Failure> {
+        if let Some(config) = self.kept(wanted) {
             return Ok(config);
         }
-        let changed = last_change(ca_file);
-        let config = Arc::new(build(self.roots(ca_file)?, protocol)?);
-        let purpose = (ca_file.map(Path::to_owned), protocol);
-        self.configs().insert(purpose, Kept { changed, config: Arc::clone(&config) });
+        let changed = last_change(wanted.file());
+        let config = Arc::new(self.build(wanted)?);
+        self.configs().insert(wanted.clone(), Kept { changed, config: Arc::clone(&config) });
         Ok(config)
     }
 
     /// The configuration, if it was loaded before and its file has not changed since. Never slow.
-    pub(crate) fn kept(
-        &self,
-        ca_file: Option<&Path>,
-        protocol: Option<&'static [u8]>,
-    ) -> Option<Arc<ClientConfig>> {
-        let changed = last_change(ca_file);
+    pub(crate) fn kept(&self, wanted: &Wanted) -> Option<Arc<ClientConfig>> {
+        let changed = last_change(wanted.file());
         let configs = self.configs();
-        let kept = configs.get(&(ca_file.map(Path::to_owned), protocol))?;
+        let kept = configs.get(wanted)?;
         (kept.changed == changed).then(|| Arc::clone(&kept.config))
     }
 
-    fn configs(&self) -> MutexGuard<'_, HashMap<Purpose, Kept>> {
+    fn configs(&self) -> MutexGuard<'_, HashMap<Wanted, Kept>> {
         self.configs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn roots(&self, ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, Failure> {
-        let system = Arc::clone(self.system.get_or_init(|| Arc::new(system_roots())));
-        let roots = match ca_file {
-            None => system,
-            Some(path) => {
-                let mut roots = RootCertStore::clone(&system);
-                let extra = read_certificates(path).map_err(|why| {
-                    let why = format!("ca_file {}: {why}", path.display());
-                    Failure::invalid(InvalidReason::AgentError, "ca_file", why)
-                })?;
-                roots.add_parsable_certificates(extra);
-                Arc::new(roots)
-            }
+    fn build(&self, wanted: &Wanted) -> Result<ClientConfig, Failure> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| {
+                Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string())
+            })?;
+        let nameless = |verifier| {
+            builder.clone().dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        };
+        let builder = match wanted.proof {
+            Proof::Name => builder.with_root_certificates(self.roots(&wanted.roots)?),
+            Proof::Issuer => nameless(Nameless::of_issuers(self.roots(&wanted.roots)?, algorithms)),
+            Proof::Nothing => nameless(Nameless::of_anybody(algorithms)),
+        };
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = wanted.protocol.map(<[u8]>::to_vec).into_iter().collect();
+        // A resumed handshake is shorter: the figures of one attempt would depend on the attempt before.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn roots(&self, wanted: &Roots) -> Result<Arc<RootCertStore>, Failure> {
+        let system = || Arc::clone(self.system.get_or_init(|| Arc::new(system_roots())));
+        let roots = match wanted {
+            Roots::System => system(),
+            Roots::SystemAnd(path) => Arc::new(add(RootCertStore::clone(&system()), path)?),
+            Roots::Only(path) => Arc::new(add(RootCertStore::empty(), path)?),
         };
         if roots.is_empty() {
             let why = "this machine has no root certificates; install them, or name a ca_file";
@@ -95,6 +150,16 @@ impl Trust {
         }
         Ok(roots)
     }
+}
+
+/// With the certificates of a file.
+fn add(mut roots: RootCertStore, path: &Path) -> Result<RootCertStore, Failure> {
+    let extra = read_certificates(path).map_err(|why| {
+        let why = format!("ca_file {}: {why}", path.display());
+        Failure::invalid(InvalidReason::AgentError, "ca_file", why)
+    })?;
+    roots.add_parsable_certificates(extra);
+    Ok(roots)
 }
 
 fn last_change(ca_file: Option<&Path>) -> Option<SystemTime> {
@@ -124,23 +189,6 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String
         Ok(list) if list.is_empty() => Err("has no certificate".to_owned()),
         Ok(list) => Ok(list),
     }
-}
-
-fn build(
-    roots: Arc<RootCertStore>,
-    protocol: Option<&'static [u8]>,
-) -> Result<ClientConfig, Failure> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| {
-            Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string())
-        })?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
-    // A resumed handshake is shorter: the figures of one attempt would depend on the attempt before.
-    config.resumption = Resumption::disabled();
-    Ok(config)
 }
 
 /// Makes a connection private.
@@ -220,7 +268,7 @@ fn certificate_code(problem: &CertificateError) -> &'static str {
 pub(crate) fn note_certificate(stream: &TlsStream<TcpStream>, detail: &mut Map<String, Value>) {
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates().and_then(<[_]>::first);
-    // The certificate was verified, so its bytes are well formed.
+    // A certificate that was not verified may be no certificate: then there is nothing to note.
     let Some(Ok((_, leaf))) = leaf.map(|leaf| x509_parser::parse_x509_certificate(leaf)) else {
         return;
     };

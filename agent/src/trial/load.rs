@@ -120,14 +120,15 @@ mod tests {
         assert_eq!(name_of("http://"), "probe");
         for (url, expected) in [
             ("sip:echo@sbc.example", "not in this version"),
-            ("postgres://x/y", "not in this version"),
+            ("postgres://x/y", "does not say who logs in"),
+            ("postgres://me:s3cret@x/y", "a password on the command line"),
             ("ftp://x/y", "not in this version"),
             ("http://", "bad-url"),
             ("http://u:p@x/", "no credentials"),
         ] {
             let problem = super::targets(url, None).expect_err(url);
             assert!(problem.contains(expected), "{url}: {problem}");
-            assert!(!problem.contains(":p@"), "{problem}");
+            assert!(!problem.contains(":p@") && !problem.contains("s3cret"), "{problem}");
         }
     }
 
@@ -147,11 +148,11 @@ mod tests {
 
     #[test]
     fn kinds_of_later_versions_are_told() {
-        let text = "probes:\n  - {name: a, every: 1s, sql: {source: x}}\n";
+        let text = "probes:\n  - {name: a, every: 1s, sip: {uri: x}}\n";
         let problems = parse("p", text).expect_err("unknown").to_string();
         assert_eq!(
             problems,
-            "p:2:31: unknown-kind: `sql` probes are not in this version; known kinds: http"
+            "p:2:31: unknown-kind: `sip` probes are not in this version; known kinds: http, sql"
         );
     }
 }

@@ -89,7 +89,7 @@ fn brief(sample: &Sample) -> String {
     text
 }
 
-/// One attempt with a bar for each phase, each beginning where the one before ended.
+/// One attempt with a bar for each phase, each beginning where the one before ended, unless it would end too late.
 fn alone(target: &Target, sample: &Sample) -> String {
     let style = style(sample.outcome);
     let (total, mut before) = (total(sample), 0);
@@ -99,7 +99,8 @@ fn alone(target: &Target, sample: &Sample) -> String {
         format_args!("  {style}{}{style:#}  {}\n", outcome_text(sample), duration(total)),
     );
     for (phase, ns) in phases(sample) {
-        let bar = bar(before, ns, total);
+        // A phase that covers others ends with them.
+        let bar = bar(before.min(total.saturating_sub(ns)), ns, total);
         push(&mut text, format_args!("  {phase:<10}{:>9}  {BAR}{bar}{BAR:#}\n", duration(ns)));
         before += ns;
     }

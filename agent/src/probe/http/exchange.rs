@@ -1,7 +1,8 @@
 //! One request and its answer on a connection of its own.
 
-use super::stamped::{Connection, Seen, Stamped, Stamps};
+use super::stamped::{Seen, Stamped, Stamps};
 use crate::probe::failure::{Failure, from_io};
+use crate::probe::stream::Connection;
 use crate::probe::tls::from_tls;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};

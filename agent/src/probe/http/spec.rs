@@ -2,6 +2,7 @@
 
 use super::expect::Expect;
 use crate::probe::resolver::Family;
+use crate::probe::tls::Wanted;
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use probefleet_proto::yaml::{Map, Node, Problems, Value as YamlValue};
@@ -30,6 +31,9 @@ const METHODS: [(&str, Method); 7] = [
     ("OPTIONS", Method::OPTIONS),
 ];
 const FAMILIES: [(&str, Family); 3] = [("any", Family::Any), ("4", Family::V4), ("6", Family::V6)];
+
+/// The protocol asked for in the handshake.
+const ALPN: &[u8] = b"http/1.1";
 
 /// Headers that frame the message, or that the URL decides: the probe sets them.
 const OWN_HEADERS: [&str; 12] = [
@@ -112,6 +116,11 @@ impl Spec {
         }
         let message = "the URL's address is not of the family in `ip`";
         problems.report(block.at, "bad-value", message, "leave `ip` out")
+    }
+
+    /// Whose certificates the probe trusts.
+    pub(super) fn trusted(&self) -> Wanted {
+        Wanted::public(self.ca_file.as_deref(), ALPN)
     }
 
     /// The block with its defaults, without secrets.

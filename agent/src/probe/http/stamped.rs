@@ -1,13 +1,13 @@
 //! The stream under hyper, which stamps when the request was out and when the answer began.
 
+use crate::probe::failure::copied;
+use crate::probe::stream::Connection;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 /// The first bytes of every answer of HTTP/1.
 const PREFIX: &[u8; 5] = b"HTTP/";
@@ -15,15 +15,6 @@ const PREFIX: &[u8; 5] = b"HTTP/";
 /// Most that is read before the head of an answer is whole, in bytes: some interim answers (1xx) and a full buffer, but
 /// not interim answers without end, which hyper would take in for as long as they come.
 const BEFORE_HEAD_MAX_BYTES: usize = 256 << 10;
-
-/// A connection, private or not.
-#[derive(Debug)]
-pub(super) enum Connection {
-    /// `http://`
-    Plain(TcpStream),
-    /// `https://`
-    Tls(Box<TlsStream<TcpStream>>),
-}
 
 /// What was seen on a connection, shared with whoever times it.
 #[derive(Clone, Debug, Default)]
@@ -114,19 +105,8 @@ impl Stamped {
 
     fn note_error(&self, error: &io::Error) {
         self.stamps.with(|seen| {
-            seen.broken.get_or_insert_with(|| copy(error));
+            seen.broken.get_or_insert_with(|| copied(error));
         });
-    }
-}
-
-/// An error cannot be cloned; what its class depends on can.
-fn copy(error: &io::Error) -> io::Error {
-    if let Some(errno) = error.raw_os_error() {
-        return io::Error::from_raw_os_error(errno);
-    }
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(tls) => io::Error::new(error.kind(), tls.clone()),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -137,10 +117,7 @@ impl AsyncRead for Stamped {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let result = ready!(match &mut self.connection {
-            Connection::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Connection::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        });
+        let result = ready!(Pin::new(&mut self.connection).poll_read(cx, buffer));
         match &result {
             Err(error) => self.note_error(error),
             Ok(()) => {
@@ -163,10 +140,7 @@ impl AsyncWrite for Stamped {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = ready!(match &mut self.connection {
-            Connection::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Connection::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        });
+        let result = ready!(Pin::new(&mut self.connection).poll_write(cx, bytes));
         match &result {
             Err(error) => self.note_error(error),
             Ok(_) => self.stamps.with(|seen| {
@@ -178,10 +152,7 @@ impl AsyncWrite for Stamped {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(match &mut self.connection {
-            Connection::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Connection::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        });
+        let result = ready!(Pin::new(&mut self.connection).poll_flush(cx));
         match &result {
             Err(error) => self.note_error(error),
             // A private stream buffers: what was written is out when it is flushed.
@@ -195,9 +166,6 @@ impl AsyncWrite for Stamped {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.connection {
-            Connection::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Connection::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }
