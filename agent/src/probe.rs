@@ -9,6 +9,7 @@ mod failure;
 pub mod http;
 mod progress;
 mod resolver;
+pub mod sip;
 mod tls;
 
 pub use environment::Environment;
@@ -18,7 +19,9 @@ use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::yaml::{Node, Position, Problems};
 use serde_json::{Map, Value};
+use sip::SipProbe;
 use std::borrow::Cow;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of an attempt that started.
@@ -69,16 +72,19 @@ pub struct Attempt {
 pub enum Probe {
     /// One HTTP request.
     Http(HttpProbe),
+    /// One SIP request, or one call.
+    Sip(SipProbe),
 }
 
 impl Probe {
     /// The kinds of this version, as plans name them.
-    pub const KINDS: &'static [&'static str] = &["http"];
+    pub const KINDS: &'static [&'static str] = &["http", "sip"];
 
     /// Reads the block under a probe's kind. `None` means that problems were reported.
     pub fn build(kind: &str, block: &Node, problems: &mut Problems) -> Option<Self> {
         match kind {
             "http" => HttpProbe::build(block, problems).map(Self::Http),
+            "sip" => SipProbe::build(block, problems).map(Self::Sip),
             _ => problems.report(
                 block.at,
                 "unknown-kind",
@@ -93,12 +99,30 @@ impl Probe {
         let scheme = url.split(':').next().unwrap_or_default().to_ascii_lowercase();
         match scheme.as_str() {
             "http" | "https" => HttpProbe::from_url(url, problems).map(Self::Http),
+            "sip" | "sips" => SipProbe::from_url(url, problems).map(Self::Sip),
             _ => problems.report(
                 Position::default(),
                 "unknown-kind",
                 format!("`{scheme}:` probes are not in this version"),
-                "known schemes: http, https",
+                "known schemes: http, https, sip",
             ),
+        }
+    }
+
+    /// Whether an attempt of this probe fits into a timeout. `None` means that a problem was reported.
+    pub fn check_timeout(&self, timeout: Duration, problems: &mut Problems) -> Option<()> {
+        match self {
+            Self::Http(_) => Some(()),
+            Self::Sip(probe) => probe.check_timeout(timeout, problems),
+        }
+    }
+
+    /// Whether the phases of this kind follow one another and add up to `total`; else they overlap.
+    #[must_use]
+    pub const fn phases_add_up(&self) -> bool {
+        match self {
+            Self::Http(_) => true,
+            Self::Sip(_) => false,
         }
     }
 
@@ -107,6 +131,7 @@ impl Probe {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
+            Self::Sip(_) => "sip",
         }
     }
 
@@ -115,6 +140,7 @@ impl Probe {
     pub fn target(&self) -> String {
         match self {
             Self::Http(probe) => probe.target(),
+            Self::Sip(probe) => probe.target(),
         }
     }
 
@@ -123,6 +149,7 @@ impl Probe {
     pub fn canonical_block(&self) -> Value {
         match self {
             Self::Http(probe) => probe.canonical_block(),
+            Self::Sip(probe) => probe.canonical_block(),
         }
     }
 
@@ -131,13 +158,16 @@ impl Probe {
     pub fn prepare(&self, environment: &Environment) {
         match self {
             Self::Http(probe) => probe.prepare(environment),
+            Self::Sip(_) => {}
         }
     }
 
-    /// Runs one attempt. It ends by its deadline, whatever the other side does, and leaves no socket behind.
+    /// Runs one attempt. It ends by its deadline, whatever the other side does, and leaves no socket behind, but for a
+    /// call that must still be ended: see [`Environment::settle`].
     pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
         match self {
             Self::Http(probe) => probe.attempt(environment, attempt).await,
+            Self::Sip(probe) => probe.attempt(environment, attempt).await,
         }
     }
 }
