@@ -150,6 +150,3 @@ impl SipResponder {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
