@@ -114,6 +114,15 @@ pub enum PolicyError {
 }
 
 impl Permission {
+    /// The limits on calls to a destination, and which entry of the policy sets them; `None` = no limits.
+    #[must_use]
+    pub fn call_limits(&self, host: &str, address: SocketAddr) -> Option<(usize, CallLimits)> {
+        match self {
+            Self::Anywhere => None,
+            Self::Policy(policy) => policy.call_limits(host, address),
+        }
+    }
+
     /// Whether any address of a host may be dialled at all; asked before the name is resolved, so that a forbidden name
     /// causes no packet.
     ///
@@ -170,15 +179,18 @@ impl Policy {
         problems.into_result(policy)
     }
 
-    /// The limits on calls to a destination, when an entry has any.
+    /// The limits on calls to a destination, and the entry of the policy that sets them: the calls that it covers are
+    /// counted together.
     #[must_use]
-    pub fn call_limits(&self, host: &str, address: SocketAddr) -> Option<CallLimits> {
-        let covers = |allow: &&Allow| {
+    pub fn call_limits(&self, host: &str, address: SocketAddr) -> Option<(usize, CallLimits)> {
+        let covers = |allow: &Allow| {
             allow.to.iter().any(|to| {
                 *to == Destination::Any || to.is_host(host, address.port()) || to.has(address)
             })
         };
-        self.of_kind(Kind::Sip).find(covers).and_then(|allow| allow.calls)
+        let mut entries = self.of_kind(Kind::Sip).enumerate();
+        let (entry, allow) = entries.find(|(_, allow)| covers(allow))?;
+        allow.calls.map(|limits| (entry, limits))
     }
 
     /// The named credentials of a kind, as the file has them.

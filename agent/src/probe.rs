@@ -9,6 +9,7 @@ mod failure;
 pub mod http;
 mod progress;
 mod resolver;
+pub mod sip;
 pub mod sql;
 mod stream;
 mod tail;
@@ -21,8 +22,10 @@ use http::HttpProbe;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::yaml::{Node, Position, Problems};
 use serde_json::{Map, Value};
+use sip::SipProbe;
 use sql::SqlProbe;
 use std::borrow::Cow;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of an attempt that started.
@@ -75,17 +78,20 @@ pub enum Probe {
     Http(HttpProbe),
     /// One statement on a database.
     Sql(SqlProbe),
+    /// One SIP request, or one call.
+    Sip(SipProbe),
 }
 
 impl Probe {
     /// The kinds of this version, as plans name them.
-    pub const KINDS: &'static [&'static str] = &["http", "sql"];
+    pub const KINDS: &'static [&'static str] = &["http", "sip", "sql"];
 
     /// Reads the block under a probe's kind. `None` means that problems were reported.
     pub fn build(kind: &str, block: &Node, problems: &mut Problems) -> Option<Self> {
         match kind {
             "http" => HttpProbe::build(block, problems).map(Self::Http),
             "sql" => SqlProbe::build(block, problems).map(Self::Sql),
+            "sip" => SipProbe::build(block, problems).map(Self::Sip),
             _ => problems.report(
                 block.at,
                 "unknown-kind",
@@ -115,12 +121,30 @@ impl Probe {
         match scheme.as_str() {
             "http" | "https" => HttpProbe::from_url(url, problems).map(Self::Http),
             "postgres" | "postgresql" => SqlProbe::from_url(url, problems).map(Self::Sql),
+            "sip" | "sips" => SipProbe::from_url(url, problems).map(Self::Sip),
             _ => problems.report(
                 Position::default(),
                 "unknown-kind",
                 format!("`{scheme}:` probes are not in this version"),
-                "known schemes: http, https, postgres, postgresql",
+                "known schemes: http, https, postgres, postgresql, sip",
             ),
+        }
+    }
+
+    /// Whether an attempt of this probe fits into a timeout. `None` means that a problem was reported.
+    pub fn check_timeout(&self, timeout: Duration, problems: &mut Problems) -> Option<()> {
+        match self {
+            Self::Http(_) | Self::Sql(_) => Some(()),
+            Self::Sip(probe) => probe.check_timeout(timeout, problems),
+        }
+    }
+
+    /// Whether the phases of this kind follow one another; else they overlap.
+    #[must_use]
+    pub const fn phases_follow(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Sql(_) => true,
+            Self::Sip(_) => false,
         }
     }
 
@@ -130,6 +154,7 @@ impl Probe {
         match self {
             Self::Http(_) => "http",
             Self::Sql(_) => "sql",
+            Self::Sip(_) => "sip",
         }
     }
 
@@ -139,6 +164,7 @@ impl Probe {
         match self {
             Self::Http(probe) => probe.target(),
             Self::Sql(probe) => probe.target(),
+            Self::Sip(probe) => probe.target(),
         }
     }
 
@@ -148,6 +174,7 @@ impl Probe {
         match self {
             Self::Http(probe) => probe.canonical_block(),
             Self::Sql(probe) => probe.canonical_block(),
+            Self::Sip(probe) => probe.canonical_block(),
         }
     }
 
@@ -157,14 +184,17 @@ impl Probe {
         match self {
             Self::Http(probe) => probe.prepare(environment),
             Self::Sql(probe) => probe.prepare(environment),
+            Self::Sip(_) => {}
         }
     }
 
-    /// Runs one attempt. It ends by its deadline, whatever the other side does, and leaves no socket behind.
+    /// Runs one attempt. It ends by its deadline, whatever the other side does, and leaves no socket behind, but for a
+    /// call that must still be ended: see [`Environment::settle`].
     pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
         match self {
             Self::Http(probe) => probe.attempt(environment, attempt).await,
             Self::Sql(probe) => probe.attempt(environment, attempt).await,
+            Self::Sip(probe) => probe.attempt(environment, attempt).await,
         }
     }
 }

@@ -388,7 +388,7 @@ impl Runner {
             phases_ns: Vec::new(),
             detail: serde_json::Map::new(),
         };
-        for flight in self.flights.abort() {
+        for flight in self.flights.abort().await {
             self.windows.ended(&flight.task.series, flight.window_start_s, 0, &spoiled);
         }
         while let Some(sealed) = self.windows.seal_oldest() {

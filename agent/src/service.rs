@@ -97,7 +97,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
-    let parts = Parts { agent_id: *agent_id.as_bytes(), environment, clock, applied, eras };
+    let shared = environment.clone();
+    let parts = Parts { agent_id: *agent_id.as_bytes(), environment: shared, clock, applied, eras };
     let runner = Runner::new(parts, &recovery, ports);
     let sealer = tokio::spawn(run_sealer(spool.clone(), recovery, seals, views.offset));
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
@@ -106,6 +107,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }));
 
     runner.run(shutdown).await;
+    environment.settle().await;
     // The runner's end of `seals` is gone: the sealer ends when everything measured is on disk.
     report_fault(sealer.await, "sealer");
     drop(stop_uplink);

@@ -44,6 +44,8 @@ fn build_one(
 ) -> Option<Arc<Task>> {
     let schedule = &handed.schedule;
     let probe = Probe::build_handed(&handed.kind, &handed.block, problems)?;
+    let timeout = Duration::from_nanos(schedule.timeout_ns);
+    probe.check_timeout(timeout, problems)?;
     let series = SeriesSpec {
         probe: schedule.name.to_string(),
         spec: spec_hash(schedule, &handed.kind, &probe.canonical_block()),
@@ -53,7 +55,7 @@ fn build_one(
     Some(Arc::new(Task {
         series: Arc::new(series),
         grid: Grid::new(agent_id, schedule.name.as_str(), schedule.every_s),
-        timeout: Duration::from_nanos(schedule.timeout_ns),
+        timeout,
         probe,
     }))
 }

@@ -145,7 +145,7 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
     let targets: Arc<[Target]> = targets.into();
     let mut verdict = Verdict::default();
     let result = watch(args, &targets, &environment, &mut verdict).await;
-    environment.settled().await;
+    environment.settle().await;
     written(result, verdict.exit_code())
 }
 
@@ -156,10 +156,21 @@ async fn watch(
     environment: &Environment,
     verdict: &mut Verdict,
 ) -> io::Result<()> {
-    let (sender, mut results) = mpsc::channel(WAITING_MAX);
-    // Dropped at the end of this function, and every attempt under way with it.
-    let _attempts = start(args, targets, environment, &sender);
+    let (sender, results) = mpsc::channel(WAITING_MAX);
+    let mut attempts = start(args, targets, environment, &sender);
     drop(sender);
+    let shown = show(args, targets, results, verdict).await;
+    // Every attempt under way ends here.
+    attempts.shutdown().await;
+    shown
+}
+
+async fn show(
+    args: &Args,
+    targets: &[Target],
+    mut results: mpsc::Receiver<Ended>,
+    verdict: &mut Verdict,
+) -> io::Result<()> {
     let mut shown = text::Text::new(targets, args.count);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// The phase that holds how late every started attempt was.
 pub const START_LAG: &str = "start_lag";
-/// Ending of phases that hold failed attempts only.
+/// Ending of phases that hold what failed only. A probe gives them to no attempt in which that went well.
 const FAILED_SUFFIX: &str = "_failed";
 
 /// What a cell is about: a probe with one spec.
@@ -258,10 +258,10 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
         Outcome::Invalid(reason) => cell.add_other(OtherKind::Invalid, reason.as_str(), code, 1),
     }
     for (phase, ns) in &sample.phases_ns {
-        let of_failures = phase.ends_with(FAILED_SUFFIX);
         let holds = match outcome {
-            Outcome::Ok => !of_failures,
-            Outcome::Failed(_) => of_failures,
+            // What failed behind the outcome, as a call that was set up and could not be ended (`formats.md` §9).
+            Outcome::Ok => true,
+            Outcome::Failed(_) => phase.ends_with(FAILED_SUFFIX),
             Outcome::Invalid(_) => false,
         };
         if holds {

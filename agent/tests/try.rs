@@ -159,7 +159,7 @@ fn exit_codes_say_what_happened() {
         (vec![&plan, "--probe", "absent"], 2),
         (vec!["/absent.yaml"], 2),
         (vec!["ftp://127.0.0.1/"], 2),
-        (vec!["sip:echo@127.0.0.1"], 2),
+        (vec!["sips:echo@127.0.0.1"], 2),
         (vec![&ok, "--count", "0"], 2),
         (vec![&ok, "--every", "3"], 2),
         (vec![&ok, "--unknown"], 2),

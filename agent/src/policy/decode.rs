@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 const KINDS: [(&str, Kind); 3] = [("http", Kind::Http), ("sql", Kind::Sql), ("sip", Kind::Sip)];
 
+/// Most calls in an hour that can be a limit: the instants of all of them are kept, some bytes each.
+const CALLS_PER_HOUR_MAX: u64 = 100_000;
+
 impl Policy {
     pub(super) fn decode(root: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = Map::open(root, "a policy", problems)?;
@@ -40,7 +43,12 @@ impl Allow {
 impl CallLimits {
     fn decode(map: &mut Map<'_>, problems: &mut Problems) -> Option<Self> {
         let calls_per_hour = map.optional("calls_per_hour", None, problems, |node, problems| {
-            node.whole(problems).map(Some)
+            let calls = node.whole(problems)?;
+            if calls <= CALLS_PER_HOUR_MAX {
+                return Some(Some(calls));
+            }
+            let cure = format!("at most {CALLS_PER_HOUR_MAX}; leave it out for no limit");
+            problems.report(node.at, "bad-value", node.describe(), cure)
         });
         let concurrent = map.optional("concurrent", None, problems, |node, problems| {
             node.whole(problems).map(Some)

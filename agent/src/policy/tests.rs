@@ -49,7 +49,8 @@ fn a_policy_is_read() {
     assert!(policy.check(Kind::Http, "db.example", db).is_err());
     assert!(policy.credentials(Kind::Sql, "erp-readonly").is_some());
     assert!(policy.credentials(Kind::Sip, "erp-readonly").is_none());
-    let limits = policy.call_limits("sbc.example", db).expect("limits");
+    let (entry, limits) = policy.call_limits("sbc.example", db).expect("limits");
+    assert_eq!(entry, 0, "the first of its kind");
     assert_eq!(limits.hold_ns, Some(30_000_000_000));
     assert_eq!((limits.calls_per_hour, limits.concurrent), (Some(120), Some(4)));
 }

@@ -1,19 +1,22 @@
-//! What attempts share: name resolution, the policy, root certificates, kept sessions, and what is still owed.
+//! What attempts share: name resolution, the policy, root certificates, kept sessions, the calls of an hour, and what is
+//! still owed when an attempt has ended.
 
 use super::failure::Failure;
 use super::resolver::Resolver;
+use super::sip::guard::{Guard, Refused};
 use super::sql::Sessions;
 use super::tail::Tails;
 use super::tls::{Trust, Wanted};
-use crate::policy::Permission;
+use crate::policy::{CallLimits, Permission};
 use probefleet_proto::name::InvalidReason;
 use rustls::ClientConfig;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Most large bodies that are searched at once: an expression that takes minutes must not take every processor.
 const SEARCHES_MAX: usize = 2;
-
 /// Built once, cloned freely.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -27,6 +30,7 @@ struct Shared {
     trust: Trust,
     searches: Arc<Semaphore>,
     sessions: Sessions,
+    calls: Mutex<Guard>,
     tails: Tails,
 }
 
@@ -40,17 +44,16 @@ impl Environment {
     /// With another resolver than the machine's own.
     #[must_use]
     pub fn with_resolver(permission: Permission, resolver: Resolver) -> Self {
-        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
-        Self {
-            shared: Arc::new(Shared {
-                permission,
-                resolver,
-                trust: Trust::default(),
-                searches,
-                sessions: Sessions::default(),
-                tails: Tails::default(),
-            }),
-        }
+        let shared = Shared {
+            permission,
+            resolver,
+            trust: Trust::default(),
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            sessions: Sessions::default(),
+            calls: Mutex::default(),
+            tails: Tails::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Where attempts may go.
@@ -59,9 +62,10 @@ impl Environment {
         &self.shared.permission
     }
 
-    /// Waits, a second at most, until attempts that have ended owe nobody anything: for whoever ends the program.
-    pub async fn settled(&self) {
-        self.shared.tails.settled().await;
+    /// Waits, a second at most, until attempts that have ended owe nobody anything: before the program ends, so that no
+    /// call stays up and no query goes on.
+    pub async fn settle(&self) {
+        self.shared.tails.settle().await;
     }
 
     pub(crate) fn tails(&self) -> &Tails {
@@ -98,5 +102,33 @@ impl Environment {
 
     pub(crate) fn trust(&self) -> &Trust {
         &self.shared.trust
+    }
+
+    /// Counts a call of an entry of the policy, if its limits permit it.
+    pub(crate) fn admit_call(
+        &self,
+        entry: usize,
+        limits: &CallLimits,
+        hold: Duration,
+    ) -> Result<CallSlot, Refused> {
+        self.calls().admit(entry, limits, hold, Instant::now())?;
+        Ok(CallSlot { environment: self.clone(), entry })
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Guard> {
+        self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to one call, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct CallSlot {
+    environment: Environment,
+    entry: usize,
+}
+
+impl Drop for CallSlot {
+    fn drop(&mut self) {
+        self.environment.calls().release(self.entry);
     }
 }

@@ -1,6 +1,7 @@
 //! Why an attempt was not ok: from errors of the machine to the names of the outcome table (`formats.md` §9).
 
 use super::{CODE_MAX_BYTES, Code, Outcome};
+use crate::policy::Denied;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -68,6 +69,12 @@ fn bounded_code(code: Code) -> Code {
 /// Cuts an explanation at its bound, and replaces what could steer a terminal.
 pub(crate) fn bounded_why(why: &str) -> String {
     why.chars().take(WHY_MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The policy does not permit a target.
+#[expect(clippy::needless_pass_by_value, reason = "a mapping function of errors")]
+pub(crate) fn denied(denied: Denied) -> Failure {
+    Failure::invalid(InvalidReason::PolicyDenied, "target", denied.to_string())
 }
 
 /// What an error of a socket means once a connection was being made or stood, in that phase.

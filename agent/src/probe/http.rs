@@ -12,7 +12,7 @@ mod spec;
 mod stamped;
 
 use super::connect::connect;
-use super::failure::Failure;
+use super::failure::{Failure, denied};
 use super::progress::{CONNECT, Progress, RESOLVE, TLS};
 use super::stream::Connection;
 use super::tls::{handshake, note_certificate};
@@ -285,11 +285,6 @@ impl Run<'_> {
     fn note(&mut self, key: &str, value: impl Into<Value>) {
         self.progress.detail.insert(key.to_owned(), value.into());
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "a mapping function of errors")]
-fn denied(denied: Denied) -> Failure {
-    Failure::invalid(InvalidReason::PolicyDenied, "target", denied.to_string())
 }
 
 fn server_name(url: &Url) -> Result<ServerName<'static>, Failure> {

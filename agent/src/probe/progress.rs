@@ -5,6 +5,7 @@ use super::{Attempt, Outcome, Phase, Sample};
 use probefleet_proto::clock::saturating_ns;
 use probefleet_proto::name::FailureClass;
 use serde_json::{Map, Value};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The phase in which a name becomes an address.
@@ -14,7 +15,8 @@ pub(crate) const CONNECT: &str = "connect";
 /// The phase in which a connection is made private.
 pub(crate) const TLS: &str = "tls";
 
-/// An attempt under way. Each phase ends where the next begins, with one and the same instant.
+/// An attempt under way. Each phase ends where the next begins, with one and the same instant; what is
+/// [measured](Progress::measured) on its own stands beside them.
 #[derive(Debug)]
 pub(crate) struct Progress {
     started: Instant,
@@ -59,9 +61,9 @@ impl Progress {
         self.boundary = self.boundary.max(at);
     }
 
-    /// A phase that covers others has its own beginning, and moves no boundary.
-    pub(crate) fn cover(&mut self, phase: &'static str, from: Instant, until: Instant) {
-        self.phases_ns.push((phase.into(), saturating_ns(until.saturating_duration_since(from))));
+    /// A delay that was measured on its own, between instants of its protocol: it moves no boundary and may overlap others.
+    pub(crate) fn measured(&mut self, phase: &'static str, delay: Duration) {
+        self.phases_ns.push((phase.into(), saturating_ns(delay)));
     }
 
     /// Moves the boundary without a phase: what lies before belongs to none.
@@ -113,7 +115,6 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn phases_add_up() {

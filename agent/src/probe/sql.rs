@@ -298,7 +298,7 @@ impl Run<'_> {
         }
         self.progress.enter(QUERY);
         if let Some(complete) = complete {
-            self.progress.cover(QUERY, written, complete);
+            self.progress.measured(QUERY, complete.saturating_duration_since(written));
             self.ended = Some(complete);
         }
         let (rows, bytes) = session.wire.with(|seen| (seen.rows, seen.row_bytes));

@@ -52,13 +52,16 @@ pub struct HttpResponder {
     counts: Arc<Counts>,
 }
 
-/// Requests by path.
+/// Requests by path, and the calls that are counted beside them.
 #[derive(Debug, Default)]
-struct Counts(Mutex<BTreeMap<String, u64>>);
+struct Counts {
+    requests: Mutex<BTreeMap<String, u64>>,
+    calls: Option<Arc<super::sip::Counts>>,
+}
 
 impl Counts {
     fn add(&self, path: &str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             counts.contains_key(path) || (counts.len() < PATHS_MAX && path.len() <= PATH_MAX_BYTES);
         let path = if known { path } else { OTHER_PATHS };
@@ -67,8 +70,12 @@ impl Counts {
     }
 
     fn to_json(&self) -> String {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::json!({"requests": *counts}).to_string()
+        let counts = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut json = serde_json::json!({"requests": *counts});
+        if let Some(calls) = &self.calls {
+            json["sip"] = calls.to_json();
+        }
+        json.to_string()
     }
 }
 
@@ -79,6 +86,11 @@ impl HttpResponder {
     /// What the system says, such as that the port is taken.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, counts: Arc::default() })
+    }
+
+    /// Tells at `/requests` of calls too.
+    pub(super) fn with_calls(self, calls: Option<Arc<super::sip::Counts>>) -> Self {
+        Self { counts: Arc::new(Counts { calls, ..Counts::default() }), ..self }
     }
 
     /// Where it listens.

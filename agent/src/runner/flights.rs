@@ -83,9 +83,9 @@ impl Flights {
         }
     }
 
-    /// Stops all; their sockets close with them.
-    pub(super) fn abort(&mut self) -> Vec<Flight> {
-        self.running.abort_all();
+    /// Stops all; their sockets close with them, and calls that are up are ended.
+    pub(super) async fn abort(&mut self) -> Vec<Flight> {
+        self.running.shutdown().await;
         self.probes.clear();
         self.flights.drain().map(|(_, flight)| flight).collect()
     }

@@ -11,6 +11,8 @@ use std::io::{self, Write};
 const BAR_WIDTH: u64 = 40;
 /// Longest name that is aligned to.
 const NAME_WIDTH_MAX: usize = 30;
+/// Least width of the names of phases, in characters: those of HTTP fit.
+const PHASE_WIDTH_MIN: usize = 10;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -89,7 +91,8 @@ fn brief(sample: &Sample) -> String {
     text
 }
 
-/// One attempt with a bar for each phase, each beginning where the one before ended, unless it would end too late.
+/// One attempt with a bar for each phase, each beginning where the one before ended, unless it would end too late; where
+/// phases overlap, each is shown by its length alone.
 fn alone(target: &Target, sample: &Sample) -> String {
     let style = style(sample.outcome);
     let (total, mut before) = (total(sample), 0);
@@ -98,11 +101,12 @@ fn alone(target: &Target, sample: &Sample) -> String {
         &mut text,
         format_args!("  {style}{}{style:#}  {}\n", outcome_text(sample), duration(total)),
     );
+    let width = width(phases(sample).map(|(phase, _)| phase));
     for (phase, ns) in phases(sample) {
         // A phase that covers others ends with them.
         let bar = bar(before.min(total.saturating_sub(ns)), ns, total);
-        push(&mut text, format_args!("  {phase:<10}{:>9}  {BAR}{bar}{BAR:#}\n", duration(ns)));
-        before += ns;
+        push(&mut text, format_args!("  {phase:<width$}{:>9}  {BAR}{bar}{BAR:#}\n", duration(ns)));
+        before += if target.probe.phases_follow() { ns } else { 0 };
     }
     for (key, value) in &sample.detail {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -125,10 +129,11 @@ fn summarised(target: &Target, summary: &Summary) -> String {
     let all: Vec<_> =
         summary.phases_ns.iter().filter_map(|(phase, all)| Some((phase, figures(all)?))).collect();
     let longest = all.iter().map(|(_, figures)| figures.median).max().unwrap_or_default();
+    let width = width(all.iter().map(|(phase, _)| phase.as_ref()));
     if !all.is_empty() {
         push(
             &mut text,
-            format_args!("  {DIM}{:<10}{:>9} {:>9} {:>9}{DIM:#}\n", "", "min", "median", "max"),
+            format_args!("  {DIM}{:<width$}{:>9} {:>9} {:>9}{DIM:#}\n", "", "min", "median", "max"),
         );
     }
     for (phase, figures) in all {
@@ -137,10 +142,15 @@ fn summarised(target: &Target, summary: &Summary) -> String {
         let bar = bar(0, figures.median, longest);
         push(
             &mut text,
-            format_args!("  {phase:<10}{min:>9} {median:>9} {max:>9}  {BAR}{bar}{BAR:#}\n"),
+            format_args!("  {phase:<width$}{min:>9} {median:>9} {max:>9}  {BAR}{bar}{BAR:#}\n"),
         );
     }
     text
+}
+
+/// The column of phases, which ends with a space.
+fn width<'a>(phases: impl Iterator<Item = &'a str>) -> usize {
+    phases.map(|phase| phase.len() + 1).max().unwrap_or_default().max(PHASE_WIDTH_MIN)
 }
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {

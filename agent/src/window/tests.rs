@@ -66,7 +66,7 @@ fn phases_hold_what_they_may() {
     let (mut windows, home) = (Windows::new(WIDTH_S, Vec::new()), series("home"));
     let late = START_LAG_MAX_NS + 1;
     for (lag_ns, outcome, expected, kind) in [
-        (0, Outcome::Ok, &["start_lag", "total"][..], None),
+        (0, Outcome::Ok, &["start_lag", "total", "ring_failed"][..], None),
         (
             0,
             Outcome::Failed(FailureClass::Status),

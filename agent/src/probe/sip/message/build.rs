@@ -1,0 +1,69 @@
+//! Writing messages: exactly the headers that are asked for, in that order.
+
+/// A message that is being written.
+#[derive(Clone, Debug)]
+pub(crate) struct Builder {
+    bytes: Vec<u8>,
+}
+
+/// A message of a call has some hundred bytes, most of them in its headers.
+const USUAL_BYTES: usize = 1_024;
+
+impl Builder {
+    /// Begins a request.
+    pub(crate) fn request(method: &str, uri: &str) -> Self {
+        Self::begin(&[method.as_bytes(), b" ", uri.as_bytes(), b" SIP/2.0"])
+    }
+
+    /// Begins a response.
+    pub(crate) fn response(status: u16, reason: &str) -> Self {
+        Self::begin(&[b"SIP/2.0 ", status.to_string().as_bytes(), b" ", reason.as_bytes()])
+    }
+
+    fn begin(line: &[&[u8]]) -> Self {
+        let mut builder = Self { bytes: Vec::with_capacity(USUAL_BYTES) };
+        line.iter().for_each(|part| builder.push(part));
+        builder.bytes.extend_from_slice(b"\r\n");
+        builder
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.push(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.push(value.as_ref());
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a header once for each value.
+    pub(crate) fn headers<V: AsRef<[u8]>>(
+        self,
+        name: &str,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        values.into_iter().fold(self, |builder, value| builder.header(name, value))
+    }
+
+    /// The message, with a body of that type.
+    pub(crate) fn body(self, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len().to_string();
+        let mut built = self.header("Content-Type", content_type).header("Content-Length", length);
+        built.bytes.extend_from_slice(b"\r\n");
+        built.bytes.extend_from_slice(body);
+        built.bytes
+    }
+
+    /// The message, without a body.
+    pub(crate) fn empty(self) -> Vec<u8> {
+        let mut built = self.header("Content-Length", "0");
+        built.bytes.extend_from_slice(b"\r\n");
+        built.bytes
+    }
+
+    /// Adds bytes that may be another's: what could begin a line of its own becomes a space.
+    fn push(&mut self, bytes: &[u8]) {
+        let safe = |byte: &u8| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte };
+        self.bytes.extend(bytes.iter().map(safe));
+    }
+}
