@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const ENDED_AFTER_KILL: Duration = Duration::from_secs(3);
 /// How long a command may take.
 const ENDS: Duration = Duration::from_secs(10);
 const AGENTS: [&str; 3] = ["berlin", "london", "tokyo"];
+/// What the agreement promises: two objectives each for page, hotline and, where there is PostgreSQL, report.
+const OBJECTIVES: usize = 6;
 
 /// A folder with one for the data, and one each for what should stay empty.
 struct Place {
@@ -50,22 +53,29 @@ impl Place {
     }
 
     fn start(&self, arguments: &str) -> Running {
+        let running = self.start_by("exec", arguments);
+        let roles = ["agent respond --http", "agent respond --sip", "postgres", "collector run"];
+        let parts = running.children.iter().map(|id| arguments_of(*id).join(" "));
+        let parts: Vec<String> = parts.collect();
+        for role in roles {
+            assert!(parts.iter().any(|part| part.contains(role)), "{role}: {parts:?}");
+        }
+        assert_eq!(parts.len(), roles.len() + AGENTS.len(), "{parts:?}");
+        running
+    }
+
+    /// Starts it behind a prefix of the command line.
+    fn start_by(&self, prefix: &str, arguments: &str) -> Running {
         let log = self.dir.path().join("output.log");
         let _of_the_run_before = std::fs::remove_file(&log);
         let began = Instant::now();
         let line =
-            format!("exec probefleet-quickstart --data {} {arguments}", self.data().display());
+            format!("{prefix} probefleet-quickstart --data {} {arguments}", self.data().display());
         let mut process = Process::start_command(self.command(&line), &log);
         let url = process.wait_for_output("Look at the portal:", READY);
         let portal = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         println!("the portal's address after {:?}", began.elapsed());
         let children = children(process.pid());
-        assert_eq!(
-            children.len(),
-            5,
-            "responder, collector and three agents:\n{}",
-            process.output()
-        );
         Running { process, portal, children, data: self.data() }
     }
 
@@ -129,7 +139,7 @@ impl Running {
         let good = |status: &String| status == "on_track" || status == "met_certain";
         let kept = eventually(JUDGED, || {
             let statuses = self.statuses();
-            (statuses.len() == 2 && statuses.iter().all(good)).then_some(statuses)
+            (statuses.len() == OBJECTIVES && statuses.iter().all(good)).then_some(statuses)
         });
         let kept = kept.unwrap_or_else(|| {
             panic!("{:?} after {JUDGED:?}:\n{}", self.statuses(), self.process.output())
@@ -181,7 +191,7 @@ fn alive(processes: &[u32]) -> Vec<u32> {
 }
 
 /// The command line of a process.
-fn arguments(id: u32) -> Vec<String> {
+fn arguments_of(id: u32) -> Vec<String> {
     let bytes = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
@@ -210,7 +220,7 @@ fn check_agents(running: &Running) {
     for site in AGENTS {
         let config = format!("agents/{site}/agent.yaml");
         let agent = running.children.iter().find(|id| {
-            let words = arguments(**id);
+            let words = arguments_of(**id);
             words.iter().any(|word| word == "run")
                 && words.iter().any(|word| word.ends_with(&config))
         });
@@ -228,13 +238,45 @@ fn check_agents(running: &Running) {
     assert!(answer.is_empty() || answer[0] == 0x15, "an alert of TLS or nothing: {answer:?}");
 }
 
+/// Folders of PostgreSQL clusters that the quickstart has made as root.
+fn cluster_folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/tmp").expect("a folder").flatten();
+    let ours = |name: &str| name.starts_with("probefleet-quickstart-");
+    let names = entries.filter(|entry| entry.file_name().to_str().is_some_and(ours));
+    names.map(|entry| entry.path()).collect()
+}
+
+/// The database asks for the password that only this user can read, and runs as nobody who matters.
+fn check_database(running: &Running) {
+    let ports = std::fs::read(running.data.join("ports.json")).expect("reads");
+    let ports: Value = serde_json::from_slice(&ports).expect("JSON");
+    let role = running.children.iter().find(|id| arguments_of(**id).contains(&"postgres".into()));
+    let server = children(*role.expect("a part"))[0];
+    assert!(arguments_of(server)[0].ends_with("/postgres"), "{:?}", arguments_of(server));
+    let user = std::fs::metadata(format!("/proc/{server}")).expect("Linux").uid();
+    assert_ne!(user, 0, "PostgreSQL as root");
+    for file in ["postgres-password", "agents/berlin/shop.url"] {
+        let mode = std::fs::metadata(running.data.join(file)).expect("is there").mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    // A start-up message of version 3.0 for the role: 10 with mechanism SCRAM, never 0 (trust).
+    let mut stream =
+        TcpStream::connect(format!("127.0.0.1:{}", ports["database"])).expect("listens");
+    let body = b"\0\x03\0\0user\0probe\0\0";
+    let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+    stream.write_all(&[&length[..], body].concat()).expect("writes");
+    let mut answer = [0; 9];
+    stream.read_exact(&mut answer).expect("answers");
+    assert_eq!((answer[0], answer[8]), (b'R', 10), "asks for SCRAM: {answer:?}");
+}
+
 // === figures ===
 
 /// What the page says is what the report says, as soon as both are of the same moment.
 fn check_page(place: &Place, running: &Running) {
     let same = |page: &str, report: &Value| {
         let objectives = report["objectives"].as_array().expect("a list");
-        assert_eq!(objectives.len(), 2, "{report}");
+        assert_eq!(objectives.len(), OBJECTIVES, "{report}");
         objectives.iter().all(|objective| {
             let text = |key: &str| objective[key].as_str().unwrap_or("–").replace('>', "&#62;");
             let card = page
@@ -295,6 +337,7 @@ fn a_whole_fleet_in_one_command() {
     });
     assert!(ready.is_some(), "{:?}", get(&running.portal, "/readyz"));
     check_agents(&running);
+    check_database(&running);
     running.wait_until_kept();
     check_page(&place, &running);
     check_metrics(&running);
@@ -327,6 +370,7 @@ fn a_whole_fleet_in_one_command() {
     running.process.kill();
     let gone = eventually(ENDED_AFTER_KILL, || alive(&running.children).is_empty().then_some(()));
     assert!(gone.is_some(), "{:?} outlive their parent", alive(&running.children));
+    assert!(cluster_folders().is_empty(), "{:?} are left", cluster_folders());
     println!("kill -9: all gone after {:?}", began.elapsed());
 
     // Forgotten when asked.
@@ -339,6 +383,31 @@ fn a_whole_fleet_in_one_command() {
     assert!(attempts(&place.report()) < before, "--reset forgets what was measured");
     running.interrupt();
     place.assert_nothing_strays();
+}
+
+#[test]
+fn without_postgresql_nothing_is_queried() {
+    const TEST: &str = "without_postgresql_nothing_is_queried";
+    let hidden = "unshare --map-root-user --mount sh -c 'mount -t tmpfs none /usr/lib/postgresql && exec \"$@\"' -";
+    let place = Place::new();
+    if run(&mut place.command(&format!("{hidden} true")), "", ENDS).code != Some(0) {
+        return harness::skip(TEST, "the right to make a mount namespace");
+    }
+    let running = place.start_by(&format!("exec {hidden}"), "");
+    let said = running.process.output();
+    assert!(said.contains("apt-get install --no-install-recommends postgresql"), "{said}");
+    assert_eq!(running.children.len(), 3 + AGENTS.len(), "{said}");
+    let plan = std::fs::read_to_string(place.data().join("plan.yaml")).expect("reads");
+    assert!(plan.contains("sip:") && !plan.contains("sql:"), "{plan}");
+    running.interrupt();
+
+    // PostgreSQL has come since: the plan is the user's by now, and the quickstart says so.
+    let running = place.start("");
+    let judged = eventually(JUDGED, || (running.statuses().len() == OBJECTIVES - 2).then_some(()));
+    assert!(judged.is_some(), "{:?}", running.statuses());
+    let said = running.process.output();
+    assert!(said.contains("plan.yaml has no SQL probe"), "{said}");
+    running.interrupt();
 }
 
 #[test]
@@ -366,10 +435,10 @@ fn hold(ports: impl IntoIterator<Item = u16>) -> Vec<TcpListener> {
 #[test]
 fn other_ports_are_taken_when_these_are_taken() {
     let place = Place::new();
-    let held = hold([7_400, 7_480, 7_481]);
+    let held = hold([7_400, 7_480, 7_481, 7_482]);
     let running = place.start("");
     let said = running.process.output();
-    for expected in ["port 7481 is taken", "port 7400 or 7480 is taken"] {
+    for expected in ["port 7481 is taken", "port 7482 is taken", "port 7400 or 7480 is taken"] {
         assert!(said.contains(expected), "{expected}:\n{said}");
     }
     assert!(!running.portal.ends_with(":7480") && !running.agents_address().ends_with(":7400"));

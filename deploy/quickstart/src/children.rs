@@ -79,13 +79,19 @@ impl Part {
         self.child.wait().await
     }
 
-    /// Asks it to end.
+    /// Asks it to end, frozen or not.
     pub(crate) fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+        self.signal(Signal::CONT);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid
-            && let Err(error) = kill_process(pid, Signal::TERM)
+            && let Err(error) = kill_process(pid, signal)
         {
-            anstream::eprintln!("cannot end {}: {error}", self.name);
+            anstream::eprintln!("cannot signal {}: {error}", self.name);
         }
     }
 

@@ -1,11 +1,13 @@
 //! The data folder: what the quickstart writes for its fleet, in the formats that an operator would write by hand.
 
+use crate::postgres;
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Zoned};
 use rustix::fs::{FlockOperation, flock};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// The agents' sites.
 pub(crate) const SITES: [&str; 3] = ["berlin", "london", "tokyo"];
@@ -52,31 +54,66 @@ impl Data {
         self.dir.join(name)
     }
 
-    /// Plan and agreement, unless an earlier run left them or a person changed them; certificates likewise.
-    pub(crate) fn write_lasting(&self, target: &str, now: &Zoned) -> anyhow::Result<()> {
+    /// Plan and agreement, unless an earlier run left them or a person changed them; certificates likewise. What is
+    /// promised may last for a time only.
+    pub(crate) fn write_lasting(
+        &self,
+        measured: &Measured,
+        now: &Zoned,
+        lasts: Option<SignedDuration>,
+    ) -> anyhow::Result<()> {
         crate::certificates::ensure(&self.path("tls"), &SITES, i32::from(now.year()))?;
         create_dir(&self.path("logs"))?;
-        let plan = fill(include_str!("../templates/plan.yaml"), &[("target", target)]);
-        write_once(&self.path("plan.yaml"), &plan)?;
+        let parts =
+            [include_str!("../templates/plan.yaml"), include_str!("../templates/plan-sql.yaml")];
+        let plan = self.path("plan.yaml");
+        write_once(&plan, &measured.fill(parts))?;
+        let queries = std::fs::read_to_string(&plan)
+            .with_context(|| format!("cannot read {}", plan.display()))?
+            .contains("\n    sql:");
+        match (queries, &measured.database) {
+            (false, Some(_)) => anstream::println!(
+                "plan.yaml has no SQL probe, as an earlier start left it; --reset begins again with one"
+            ),
+            (true, None) => anstream::println!(
+                "plan.yaml has a SQL probe and nothing to ask: its attempts are invalid (policy_denied)"
+            ),
+            _ => {}
+        }
         let agreement_file = self.path("agreement.yaml");
-        write_once(&agreement_file, &agreement(&agreement_file, now)?)
+        write_once(&agreement_file, &agreement(&agreement_file, measured, now, lasts)?)
     }
 
-    /// Points a plan of an earlier run at the responder's new address, if it still has the one before. True when it
-    /// had.
-    pub(crate) fn retarget(&self, before: &str, target: &str) -> anyhow::Result<bool> {
+    /// Points a plan of an earlier run elsewhere, if it still has the places before. Gives what has changed.
+    pub(crate) fn retarget(
+        &self,
+        moves: &[(String, String)],
+    ) -> anyhow::Result<Vec<(String, String)>> {
         let path = self.path("plan.yaml");
-        if before == target || !path.exists() {
-            return Ok(false);
+        if !path.exists() {
+            return Ok(Vec::new());
         }
-        let plan = std::fs::read_to_string(&path)
+        let mut plan = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        let pointed = plan.replace(&format!("{before}/"), &format!("{target}/"));
-        if pointed == plan {
-            return Ok(false);
+        let moved = moves.iter().filter(|(from, to)| from != to && plan.contains(from.as_str()));
+        let moved: Vec<(String, String)> = moved.cloned().collect();
+        for (from, to) in &moved {
+            plan = plan.replace(from.as_str(), to);
         }
-        write_private(&path, &pointed)?;
-        Ok(true)
+        if !moved.is_empty() {
+            write_private(&path, &plan)?;
+        }
+        Ok(moved)
+    }
+
+    /// Makes the password of the role that queries, unless there is one.
+    pub(crate) fn ensure_database_password(&self) -> anyhow::Result<()> {
+        write_once(&self.database_password_file(), &Uuid::new_v4().simple().to_string())
+    }
+
+    /// Where it is.
+    pub(crate) fn database_password_file(&self) -> PathBuf {
+        self.path("postgres-password")
     }
 
     /// The collector's configuration for these addresses.
@@ -93,7 +130,7 @@ impl Data {
         &self,
         site: &str,
         collector: &str,
-        target_address: &str,
+        measured: &Measured,
     ) -> anyhow::Result<()> {
         let dir = self.path("agents").join(site);
         create_dir(&dir)?;
@@ -102,29 +139,80 @@ impl Data {
             &[("collector", collector), ("site", site)],
         );
         write_private(&dir.join("agent.yaml"), &agent)?;
-        let policy =
-            fill(include_str!("../templates/policy.yaml"), &[("target_address", target_address)]);
+        let source = dir.join("shop.url");
+        if let Some(database) = &measured.database {
+            let password = std::fs::read_to_string(self.database_password_file())?;
+            let (role, name) = (postgres::ROLE, postgres::DATABASE);
+            let url = format!("postgres://{role}:{password}@{database}/{name}?sslmode=disable\n");
+            write_private(&source, &url)?;
+        }
+        let parts = [
+            include_str!("../templates/policy.yaml"),
+            include_str!("../templates/policy-sql.yaml"),
+        ];
+        let policy = measured.fill(parts);
+        let policy = fill(&policy, &[("source", &source.display().to_string())]);
         write_private(&dir.join("policy.yaml"), &policy)
     }
 }
 
-fn agreement(file: &Path, now: &Zoned) -> anyhow::Result<String> {
+/// Addresses of what the fleet measures.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// Of the HTTP responder.
+    pub(crate) http: String,
+    /// Of the SIP responder.
+    pub(crate) sip: String,
+    /// Of PostgreSQL; `None` where it is not installed.
+    pub(crate) database: Option<String>,
+}
+
+impl Measured {
+    /// A template, and what is added to it when there is a database.
+    fn fill(&self, [always, with_database]: [&str; 2]) -> String {
+        let mut text = always.to_owned();
+        if self.database.is_some() {
+            text.push_str(with_database);
+        }
+        let database = self.database.as_deref().unwrap_or_default();
+        fill(&text, &[("http", &self.http), ("sip", &self.sip), ("database", database)])
+    }
+}
+
+fn agreement(
+    file: &Path,
+    measured: &Measured,
+    now: &Zoned,
+    lasts: Option<SignedDuration>,
+) -> anyhow::Result<String> {
     let zone = now.time_zone().iana_name().unwrap_or("UTC");
     let now = now.with_time_zone(jiff::tz::TimeZone::get(zone)?);
     // The first whole window after now: what was before is nobody's promise.
     let ahead_s = WINDOW_S - now.timestamp().as_second().rem_euclid(WINDOW_S);
     let active_from = now.checked_add(SignedDuration::from_secs(ahead_s))?;
+    let instant = |at: &Zoned| at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+    let mut active = format!("active_from: {}", instant(&active_from));
+    if let Some(lasts) = lasts {
+        active.push_str(&format!(
+            "\n    active_until: {}",
+            instant(&active_from.checked_add(lasts)?)
+        ));
+    }
     let until = now.date().checked_add(jiff::Span::new().years(1))?;
     let values = [
         ("agreement_file", file.display().to_string()),
         ("zone", zone.to_owned()),
         ("term_from", now.date().to_string()),
         ("term_until", until.to_string()),
-        ("active_from", active_from.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()),
+        ("active", active),
     ];
     let values: Vec<(&str, &str)> =
         values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Ok(fill(include_str!("../templates/agreement.yaml"), &values))
+    let parts = [
+        include_str!("../templates/agreement.yaml"),
+        include_str!("../templates/agreement-sql.yaml"),
+    ];
+    Ok(fill(&measured.fill(parts), &values))
 }
 
 /// Puts values in place of `{{name}}`.

@@ -1,12 +1,16 @@
-//! A whole fleet on this machine, in one command: collector, three agents, and something to measure.
+//! A whole fleet on this machine, in one command: collector, three agents, and three services to measure.
 //!
 //! The program starts itself again, once for each part, as `probefleet-quickstart agent …` and `… collector …`, which
 //! are the very programs `probefleet-agent` and `probefleet-collector`: real processes that talk over real mTLS.
 
 mod certificates;
 mod children;
+mod drill;
 mod files;
 mod fleet;
+mod ports;
+mod postgres;
+mod start;
 mod status;
 
 use anyhow::Context as _;
@@ -14,8 +18,12 @@ use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A whole Probefleet on this machine: a collector with its portal, three agents (berlin, london, tokyo) that probe an
-/// HTTP responder every 5 s, and an agreement over each day.
+/// Where the data is kept when nothing else is said, and where that of drills.
+const FOLDER: &str = "probefleet-quickstart";
+const DRILL_FOLDER: &str = "probefleet-quickstart-drill";
+
+/// A whole Probefleet on this machine: a collector with its portal, three agents (berlin, london, tokyo) that every 5 s
+/// fetch a page, make a call and, where PostgreSQL is installed, run a query, and an agreement over each day.
 ///
 /// It prints the portal's address and the command lines it runs. Ctrl-C ends everything; a second start goes on where
 /// the first stopped.
@@ -26,7 +34,8 @@ use std::process::ExitCode;
 Examples:
   probefleet-quickstart                  run, and look at the address it prints
   probefleet-quickstart --reset          forget everything measured before, and run
-  probefleet-quickstart --data /tmp/pf   keep the data elsewhere"
+  probefleet-quickstart --data /tmp/pf   keep the data elsewhere
+  probefleet-quickstart --break sip      see it break: after 30 s the hotline becomes slow, then it is gone"
 )]
 struct Args {
     /// Where everything is kept [default: $XDG_STATE_HOME/probefleet-quickstart or ~/.local/state/…]
@@ -35,6 +44,10 @@ struct Args {
     /// Remove what an earlier run measured, and its certificates, first
     #[arg(long)]
     reset: bool,
+    /// See a promise break: after 30 s that service becomes slow, then it is gone. Begins anew each time, in a folder of
+    /// its own [default: …/probefleet-quickstart-drill], with an agreement over the next 15 minutes
+    #[arg(long = "break", value_name = "SERVICE")]
+    breaks: Option<drill::Service>,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +59,9 @@ fn main() -> ExitCode {
         Some("collector") => children::run_as_child(|| {
             probefleet_collector::cli::main(role_args("probefleet-collector", &args))
         }),
+        Some("postgres") => children::run_as_child(|| {
+            postgres::main(role_args("probefleet-quickstart postgres", &args))
+        }),
         _ => run_fleet(Args::parse_from(args)),
     }
 }
@@ -56,7 +72,11 @@ fn role_args(program: &str, args: &[std::ffi::OsString]) -> Vec<std::ffi::OsStri
 }
 
 fn run_fleet(args: Args) -> ExitCode {
-    let data = match data_dir(args.data).and_then(|data| files::Data::open(&data, args.reset)) {
+    // A drill in a folder of its own forgets nothing but drills.
+    let reset = args.reset || (args.breaks.is_some() && args.data.is_none());
+    let name = if args.breaks.is_some() { DRILL_FOLDER } else { FOLDER };
+    let open = |dir: PathBuf| files::Data::open(&dir, reset);
+    let data = match data_dir(args.data, name).and_then(open) {
         Ok(data) => data,
         Err(error) => return complain(&error, 2),
     };
@@ -64,7 +84,7 @@ fn run_fleet(args: Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ran = runtime
         .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(fleet::run(&data)));
+        .and_then(|runtime| runtime.block_on(fleet::run(&data, args.breaks)));
     ran.map_or_else(|error| complain(&error, 3), |()| ExitCode::SUCCESS)
 }
 
@@ -73,7 +93,7 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+fn data_dir(given: Option<PathBuf>, name: &str) -> anyhow::Result<PathBuf> {
     if let Some(dir) = given {
         return std::path::absolute(&dir).with_context(|| format!("cannot use {}", dir.display()));
     }
@@ -84,5 +104,5 @@ fn data_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let state = state.context(
         "neither HOME nor XDG_STATE_HOME is set; say where to keep the data: --data DIR",
     )?;
-    Ok(state.join("probefleet-quickstart"))
+    Ok(state.join(name))
 }

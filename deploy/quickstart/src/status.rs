@@ -43,6 +43,12 @@ impl Status {
         }
     }
 
+    /// Says something that stays, above the table.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.redraw(&format!("{text}\n\n"));
+        self.lines_shown = 0;
+    }
+
     /// Replaces what was drawn last.
     fn redraw(&mut self, text: &str) {
         let up = if self.lines_shown > 0 {
