@@ -15,6 +15,7 @@ const connection = document.getElementById("connection");
 const said = document.getElementById("said");
 let events = null;
 let silence = 0;
+let broken = false;
 let retry = 0;
 let fetching = false;
 let again = false;
@@ -30,21 +31,24 @@ function expectWithin(ms) {
 function follow() {
   leave();
   events = new EventSource("/events");
-  expectWithin(SILENCE_MS);
+  if (!broken) expectWithin(SILENCE_MS);
   events.onmessage = (event) => {
     connection.textContent = "";
+    broken = false;
     expectWithin(SILENCE_MS);
     const marks = JSON.parse(event.data);
     if (marks[kind] !== document.querySelector("main").dataset.mark) refresh();
   };
   events.onerror = () => {
-    expectWithin(BREAK_MS);
+    // Every attempt to come back fails anew; the first failure counts.
+    if (!broken) expectWithin(BREAK_MS);
+    broken = true;
     if (events.readyState === EventSource.CLOSED) retry = setTimeout(follow, RETRY_MS);
   };
 }
 
 function leave() {
-  clearTimeout(silence);
+  if (document.hidden) clearTimeout(silence);
   clearTimeout(retry);
   if (events) events.close();
   events = null;

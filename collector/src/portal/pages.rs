@@ -17,6 +17,7 @@ use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
 use crate::verdict::text::{because, budget_text, counted, span_text};
 use askama::Template;
+use std::sync::Arc;
 
 /// Kinds of failure that are told of an agent in an outage, the most frequent first.
 const REASONS_SHOWN: usize = 4;
@@ -132,6 +133,7 @@ struct ObjectiveView {
     cautions: Vec<String>,
     plot: Option<Plot>,
     strips: Vec<Strip>,
+    /// The latest first.
     outages: Vec<OutageView>,
     outages_total: usize,
 }
@@ -200,10 +202,11 @@ impl AgreementView {
         }
     }
 
-    /// Without the closed periods, for the list.
+    /// Without closed periods and pictures, for the list.
     pub(super) fn open_only(now: &AgreementNow) -> Self {
         let mut open = now.clone();
         open.periods.retain(|period| period.open);
+        open.periods.iter_mut().for_each(|period| period.pictures = Arc::default());
         Self::new(&open)
     }
 }
@@ -233,8 +236,7 @@ impl PeriodView {
             Err(error) => (None, Some(error.clone())),
         };
         let judged = verdict.iter().flat_map(|verdict| &verdict.objectives);
-        let nothing = Picture::default();
-        let pictures = period.pictures.iter().chain(std::iter::repeat(&nothing));
+        let pictures = period.pictures.iter().map(Some).chain(std::iter::repeat(None));
         let objectives = judged
             .zip(pictures)
             .map(|(judged, picture)| ObjectiveView::new(now, period, judged, picture));
@@ -279,14 +281,16 @@ impl ObjectiveView {
         now: &AgreementNow,
         period: &PeriodNow,
         judged: &ObjectiveVerdict,
-        picture: &Picture,
+        picture: Option<&Picture>,
     ) -> Self {
         let agreement = &now.agreement;
         let dash = || "–".to_owned();
         let mut promised = agreement.objectives().iter();
         let promised = promised.find(|objective| objective.name.as_str() == judged.name);
         let value = judged.value.as_ref().map_or_else(dash, |value| percent_text(&value.share));
-        let outages = picture.outages.iter().map(|seen| OutageView::new(seen, agreement));
+        let course = picture.and_then(|picture| picture.course.as_ref());
+        let outages = picture.iter().flat_map(|picture| picture.outages.iter().rev());
+        let outages = outages.map(|seen| OutageView::new(seen, agreement));
         Self {
             id: format!("{}-{}", period.label, judged.name),
             name: judged.name.clone(),
@@ -302,8 +306,11 @@ impl ObjectiveView {
             money: money(now, period.open, promised, judged),
             why: why(judged),
             cautions: cautions(judged),
-            plot: picture.course.as_ref().map(|course| Plot::new(course, agreement.zone())),
-            strips: strips((now, period), promised, judged, picture.course.as_ref()),
+            plot: course.map(|course| Plot::new(course, agreement.zone())),
+            strips: match picture {
+                Some(_) => strips((now, period), promised, judged, course),
+                None => Vec::new(),
+            },
             outages: outages.collect(),
             outages_total: judged.outages.as_ref().map_or(0, Vec::len),
         }

@@ -22,6 +22,8 @@ use std::fmt::Write as _;
 const WINDOWS_LEAST: i64 = 30;
 /// Most stretches that a whole period is cut into for its strip.
 const STRETCHES_MAX: i64 = 180;
+/// Least width of a cell, in percent: what was Down is never too small to be seen.
+const CELL_LEAST: f64 = 0.3;
 /// What is left free between two cells of a strip, in percent of its width; of narrow cells a seventh.
 const CELL_GAP: f64 = 0.08;
 
@@ -68,6 +70,8 @@ pub(super) struct Strip {
     pub(super) title: String,
     pub(super) desc: String,
     pub(super) cells: Vec<StripCell>,
+    /// Marks of time, where no plot above has them.
+    pub(super) times: Vec<Tick>,
 }
 
 /// One state of a strip.
@@ -249,32 +253,39 @@ impl Strip {
             cells.push(state.cell(window, times, title));
         }
         let desc = format!("The latest windows: {}.", words::time(&sum));
-        Self { title: "Availability by window".to_owned(), desc, cells }
+        Self { title: "Availability by window".to_owned(), desc, cells, times: Vec::new() }
     }
 
-    /// A whole period in stretches of equal state; width of a window in s.
+    /// A whole period in stretches of equal state, and on it what was Down; width of a window in s.
     pub(super) fn of_period(period: Span, width_s: u32, states: &States, zone: &TimeZone) -> Self {
         let width_s = i64::from(width_s).max(1);
         let windows = (period.until_s - period.from_s).div_euclid(width_s).max(1);
         let step_s = (windows + STRETCHES_MAX - 1).div_euclid(STRETCHES_MAX) * width_s;
-        let mut runs: Vec<(Shown, Span, Seconds)> = Vec::new();
+        let mut runs: Vec<(Shown, Span)> = Vec::new();
+        let mut downs: Vec<Span> = Vec::new();
         for piece in pieces(period, step_s) {
-            let seconds = states.seconds(piece);
-            let state = Shown::of(&seconds);
+            let state = Shown::ground(&states.seconds(piece));
             match runs.last_mut() {
-                Some((last, run, sum)) if *last == state => {
-                    (run.until_s, *sum) = (piece.until_s, add(sum, &seconds));
+                Some((last, run)) if *last == state => run.until_s = piece.until_s,
+                _ => runs.push((state, piece)),
+            }
+            let down = states.down.within(piece).hull();
+            match (downs.last_mut(), down) {
+                (Some(last), Some(down)) if last.until_s == down.from_s => {
+                    last.until_s = down.until_s
                 }
-                _ => runs.push((state, piece, seconds)),
+                (_, down) => downs.extend(down),
             }
         }
-        let cells = runs.iter().filter(|(state, ..)| *state != Shown::Outside);
-        let cells = cells.map(|(state, run, seconds)| {
-            let title = format!("{}: {}", words::long_stretch(*run, zone), words::time(seconds));
-            state.cell(*run, Times(period), title)
+        let ground = runs.into_iter().filter(|(state, _)| *state != Shown::Outside);
+        let downs = downs.into_iter().map(|down| (Shown::Down, down));
+        let cells = ground.chain(downs).map(|(state, run)| {
+            let told = words::time(&states.seconds(run));
+            state.cell(run, Times(period), format!("{}: {told}", words::long_stretch(run, zone)))
         });
+        let (cells, times) = (cells.collect(), Times(period).ticks(zone));
         let desc = format!("{}.", words::time(&states.seconds(period)));
-        Self { title: "The whole period".to_owned(), desc, cells: cells.collect() }
+        Self { title: "The whole period".to_owned(), desc, cells, times }
     }
 }
 
@@ -312,8 +323,12 @@ enum Shown {
 
 impl Shown {
     fn of(seconds: &Seconds) -> Self {
+        if seconds.down > 0 { Self::Down } else { Self::ground(seconds) }
+    }
+
+    /// The state on which Down time is drawn.
+    fn ground(seconds: &Seconds) -> Self {
         match seconds {
-            Seconds { down: 1.., .. } => Self::Down,
             Seconds { eligible: 0, excluded: 1.., .. } => Self::Excluded,
             Seconds { eligible: 0, .. } => Self::Outside,
             Seconds { eligible, unknown, .. } if unknown * 2 > *eligible => Self::Unknown,
@@ -340,8 +355,8 @@ impl Shown {
             Self::Excluded => ("excluded", 65, 35),
             Self::Outside => ("outside", 94, 6),
         };
-        let width =
-            width_percent(times, stretch) - CELL_GAP.min(width_percent(times, stretch) / 7.0);
+        let whole = width_percent(times, stretch);
+        let width = (whole - CELL_GAP.min(whole / 7.0)).max(CELL_LEAST);
         StripCell {
             class,
             x: place(times.x(stretch.from_s)),
