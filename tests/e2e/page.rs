@@ -19,8 +19,10 @@ const ENDS: Duration = Duration::from_secs(10);
 
 /// Requests for a page, enough for a 99th percentile that one stray second does not make.
 const REQUESTS: u32 = 300;
-/// How long a page may take.
-const PAGE_MOST: Duration = Duration::from_millis(50);
+/// How long a page may take; a program that is not optimised is several times as slow.
+const PAGE_MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
+/// What a busy machine adds to one request of a hundred, whatever the page: below it, nothing is compared.
+const NOISE: Duration = Duration::from_millis(5);
 
 /// An agreement whose title tries to be more than text.
 const AGREEMENT: &str = r#"
@@ -316,7 +318,7 @@ fn a_long_history_makes_no_page_slow() {
         let (of_day, of_month) = (p99(of_day), p99(of_month));
         println!("{path}: p99 {of_day:?} with a day of history, {of_month:?} with thirty");
         assert!(
-            of_month <= 3 * of_day,
+            of_month <= 3 * of_day.max(NOISE),
             "{path}: {of_month:?} with thirty days, {of_day:?} with one"
         );
         assert!(of_month <= PAGE_MOST, "{path}: {of_month:?}");

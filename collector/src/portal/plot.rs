@@ -27,8 +27,11 @@ const CELL_LEAST: f64 = 0.3;
 /// What is left free between two cells of a strip, in percent of its width; of narrow cells a seventh.
 const CELL_GAP: f64 = 0.08;
 
+/// A percentile of a window.
+type Percentile = fn(&Latency) -> u64;
+
 /// The percentiles that are drawn, each a line of its own kind.
-const LINES: [(&str, fn(&Latency) -> u64); 3] = [
+const LINES: [(&str, Percentile); 3] = [
     ("p50", |latency| latency.p50_ns),
     ("p95", |latency| latency.p95_ns),
     ("p99", |latency| latency.p99_ns),
@@ -118,7 +121,7 @@ impl Plot {
             name,
             path: path(course, times, durations, value),
             latest: latencies()
-                .last()
+                .next_back()
                 .map_or_else(|| "–".to_owned(), |latency| words::milliseconds(value(&latency))),
         });
         let marks = course.points.iter().map(|point| mark(course, point, (times, durations), zone));
@@ -139,7 +142,7 @@ impl Plot {
 }
 
 /// A line through the middle of every window with samples; windows without break it.
-fn path(course: &Course, times: Times, durations: Durations, value: fn(&Latency) -> u64) -> String {
+fn path(course: &Course, times: Times, durations: Durations, value: Percentile) -> String {
     let mut path = String::new();
     let mut before: Option<i64> = None;
     for point in &course.points {
@@ -210,7 +213,7 @@ fn described(course: &Course, logarithmic: bool) -> String {
         seconds_text(course.width_s.into())
     );
     let p95 = || course.points.iter().filter_map(|point| point.latency).map(|it| it.p95_ns);
-    match (p95().min(), p95().max(), p95().last()) {
+    match (p95().min(), p95().max(), p95().next_back()) {
         (Some(least), Some(largest), Some(last)) => {
             let [least, largest, last] = [least, largest, last].map(words::milliseconds);
             let _infallible =
