@@ -1,20 +1,23 @@
 //! The shell round [`crate::sla`]: reads what came in, judges, and publishes a snapshot that never changes.
 //!
 //! The evidence of the current and the last closed period of every agreement stays in memory, compact; each round adds
-//! only what was committed since the last one. It can be thrown away at any time: the records are the truth.
+//! only what was committed since the last one. It can be thrown away at any time: the records are the truth. So can the
+//! [`crate::timeline`] that is filled beside it, for pages to draw.
 
 mod evidence;
 
-pub use evidence::add_record;
+pub use evidence::{Docket, add_record};
 
 use crate::config::Signed;
 use crate::contract::Agreement;
 use crate::contract::period::{PeriodKind, PeriodLabel, Span};
-use crate::sla::{EvidenceError, JudgeError, Question, Verdict, Windows};
+use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
 use crate::store::{
     AnyStore, Cursor, KnownAgent, Store as _, StoreError, StoredRecord, StreamId, TenantScope,
 };
+use crate::timeline::{Picture, Timeline};
 use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::report::Cell;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::window;
 use std::collections::BTreeMap;
@@ -68,6 +71,8 @@ pub struct PeriodNow {
     pub open: bool,
     /// The verdict, or why there is none.
     pub verdict: Result<Arc<Verdict>, String>,
+    /// What is drawn of each objective of the verdict, in its order.
+    pub pictures: Arc<[Picture]>,
 }
 
 /// The evaluator cannot go on.
@@ -109,12 +114,17 @@ struct Case {
     agreement: Arc<Agreement>,
     countersigned: bool,
     windows: Windows,
+    timeline: Timeline,
+    /// When the records at hand were read, s since 1970: the timeline draws nothing much later.
+    now_s: i64,
 }
 
 impl Evaluator {
     fn new(store: AnyStore, scope: TenantScope, agreements: Vec<Signed>, window_s: u32) -> Self {
         let cases = agreements.into_iter().map(|signed| Case {
             windows: Windows::for_agreement(&signed.agreement),
+            timeline: Timeline::for_agreement(&signed.agreement),
+            now_s: 0,
             agreement: Arc::new(signed.agreement),
             countersigned: signed.countersigned,
         });
@@ -133,6 +143,8 @@ impl Evaluator {
 
     /// Reads what there is to read; true when it is time to judge.
     async fn read(&mut self, now_s: u64) -> Result<bool, EvaluateError> {
+        let instant_s = i64::try_from(now_s).unwrap_or(i64::MAX);
+        self.cases.iter_mut().for_each(|case| case.now_s = instant_s);
         let news = if self.loaded {
             self.read_news().await?
         } else {
@@ -195,9 +207,7 @@ impl Evaluator {
         if record.window_start_s < self.from_s {
             return Ok(());
         }
-        let mut windows: Vec<&mut Windows> =
-            self.cases.iter_mut().map(|case| &mut case.windows).collect();
-        add_record(&mut windows, agent, record)
+        add_record(&mut self.cases, agent, record)
     }
 
     /// The first second that any shown period looks at.
@@ -220,6 +230,7 @@ impl Evaluator {
         let instant_s = i64::try_from(from_s).unwrap_or(i64::MAX);
         for case in &mut self.cases {
             case.windows.forget_before(instant_s);
+            case.timeline.forget_before(instant_s);
         }
     }
 
@@ -227,27 +238,51 @@ impl Evaluator {
         let as_of_s = as_of_s(now_s, self.window_s);
         self.judged_at = Some(as_of_s);
         self.forget(as_of_s);
-        let agreements = self.cases.iter().map(|case| case.judge(as_of_s)).collect();
+        let agreements = self.cases.iter_mut().map(|case| case.judge(as_of_s)).collect();
         Snapshot { made_s: now_s, fresh_s: now_s, as_of_s, failure: None, agreements }
     }
 }
 
+impl Docket for Case {
+    fn take(&mut self, observed: &Observed<'_>, cell: &Cell) -> Result<Added, EvidenceError> {
+        let added = self.windows.add(observed)?;
+        if added == Added::New {
+            self.timeline.add(observed, cell, self.now_s);
+        }
+        Ok(added)
+    }
+}
+
 impl Case {
-    fn judge(&self, as_of_s: u64) -> AgreementNow {
-        let periods = shown_periods(&self.agreement, as_of_s).into_iter().map(|(label, open)| {
-            let verdict =
-                judge(&self.agreement, &self.windows, label, (as_of_s, self.countersigned));
-            PeriodNow {
+    fn judge(&mut self, as_of_s: u64) -> AgreementNow {
+        let agreement = Arc::clone(&self.agreement);
+        let mut periods = Vec::new();
+        for (label, open) in shown_periods(&agreement, as_of_s) {
+            let at = (as_of_s, self.countersigned);
+            let verdict = judge(&agreement, &self.windows, label, at);
+            let pictures = verdict.iter().flat_map(|verdict| self.pictures(verdict, open));
+            periods.push(PeriodNow {
                 label,
                 open,
+                pictures: pictures.collect(),
                 verdict: verdict.map(Arc::new).map_err(|error| error.to_string()),
+            });
+        }
+        AgreementNow { agreement, countersigned: self.countersigned, periods }
+    }
+
+    /// What is drawn of a verdict's objectives.
+    fn pictures(&mut self, verdict: &Verdict, open: bool) -> Vec<Picture> {
+        let as_of_s = verdict.as_of_s.filter(|_| open);
+        let all = self.agreement.objectives();
+        let pictures = verdict.objectives.iter().map(|judged| {
+            let mut numbered = all.iter().enumerate();
+            match numbered.find(|(_, objective)| objective.name.as_str() == judged.name) {
+                Some(of) => self.timeline.picture(of, &self.windows, judged, as_of_s),
+                None => Picture::default(),
             }
         });
-        AgreementNow {
-            agreement: Arc::clone(&self.agreement),
-            countersigned: self.countersigned,
-            periods: periods.collect(),
-        }
+        pictures.collect()
     }
 }
 

@@ -12,6 +12,7 @@ use probefleet_proto::report;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
@@ -76,6 +77,7 @@ pub enum PlanState {
 pub struct Fleet {
     assignment: Assignment,
     agents: Mutex<BTreeMap<Uuid, AgentNow>>,
+    revision: AtomicU64,
 }
 
 impl Fleet {
@@ -88,7 +90,7 @@ impl Fleet {
             agent.last_report_end_s = known.last_report_end_s;
             (agent.agent, agent)
         });
-        Self { assignment, agents: Mutex::new(agents.collect()) }
+        Self { assignment, agents: Mutex::new(agents.collect()), revision: AtomicU64::new(0) }
     }
 
     /// What the fleet should measure.
@@ -109,6 +111,7 @@ impl Fleet {
         let canonical_json = plan.to_canonical_json();
         let hash = AgentPlan::hash(&canonical_json);
         let in_force = greeting.plan_hash == hash;
+        self.revision.fetch_add(1, Ordering::Relaxed);
         let mut agents = self.lock();
         let now = agents
             .entry(agent)
@@ -182,9 +185,16 @@ impl Fleet {
         board
     }
 
+    /// Another number whenever an agent has said something since.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
     fn update(&self, agent: Uuid, change: impl FnOnce(&mut AgentNow)) {
         if let Some(now) = self.lock().get_mut(&agent) {
             change(now);
+            self.revision.fetch_add(1, Ordering::Relaxed);
         }
     }
 

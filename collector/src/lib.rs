@@ -7,7 +7,7 @@
 //! ```
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records live ([`store`]); who agents are and how their records get there ([`tls`], [`fleet`],
-//! [`ingest`]); what comes of it ([`evaluator`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
+//! [`ingest`]); what comes of it ([`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
 //! [`service`], [`cli`]).
 
 pub mod contract;
@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod tls;
 
 pub mod evaluator;
+pub mod timeline;
 
 pub mod metrics;
 pub mod portal;

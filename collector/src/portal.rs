@@ -7,19 +7,24 @@
 //! | `/agreements/ID` | one agreement: its open period, and the last closed one |
 //! | `/agreements/ID/report.json?period=LABEL` | the same as `probefleet-collector report --format json`, of a shown period |
 //! | `/agents` | how the agents are |
+//! | `/events` | for the pages' script: says when there is something new to show |
 //! | `/metrics` | for Prometheus: OpenMetrics when asked for, else the text format before it |
 //! | `/healthz` | the process answers |
 //! | `/readyz` | 200 when everything works, else 503 and what does not |
 //!
-//! Pages need no script; they ask to be loaded anew every ten seconds. Unless the portal is public, only requests for a
+//! Pages are complete without script: then they ask to be loaded anew every ten seconds. With it they follow the
+//! collector's [`events`] and change in place. Unless the portal is public, only requests for a
 //! loopback name are answered: a hostile page must not read it through the reader's browser (DNS rebinding).
 
 mod assets;
+mod events;
 mod pages;
+mod plot;
 mod scrape;
 mod server;
 mod words;
 
+pub use events::places_for_followers;
 pub use server::serve;
 
 use crate::evaluator::Snapshot;
@@ -33,15 +38,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use pages::{
-    AgentView, AgentsPage, AgreementPage, AgreementView, AgreementsPage, Frame, MissingPage,
-};
+use events::Marks;
+use pages::{AgentsPage, AgreementPage, AgreementView, AgreementsPage, Frame, MissingPage};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::Instant;
 
 /// How long a look at the store is believed: it writes, and anybody may ask.
@@ -49,8 +53,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the store may take to answer before it counts as not writable.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Nothing but our own stylesheet and pictures; no script, no frame, no form.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Nothing but our own stylesheet, pictures and script file, which talks to nobody but us; nothing inline, no frame, no form.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the pages are made from.
 #[derive(Clone, Debug)]
@@ -69,6 +73,8 @@ pub struct Portal {
     pub public: bool,
     /// The latest look at the store.
     pub check: Arc<Mutex<Option<Check>>>,
+    /// Places for those who follow the events.
+    pub followers: Arc<Semaphore>,
 }
 
 /// A look at the store.
@@ -86,11 +92,16 @@ pub fn router(portal: Portal) -> Router {
         .route("/agreements/{id}", get(agreement))
         .route("/agreements/{id}/report.json", get(report))
         .route("/agents", get(agents))
+        .route("/events", get(events::follow))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readiness))
         .route("/assets/icon.svg", get(async || asset(assets::ICON, "image/svg+xml")))
         .route(&assets::style_path(), get(async || asset(assets::STYLE, "text/css; charset=utf-8")))
+        .route(
+            &assets::script_path(),
+            get(async || asset(assets::SCRIPT, "text/javascript; charset=utf-8")),
+        )
         .fallback(async |State(portal): State<Portal>| {
             missing(&portal, "The address may be mistyped.")
         })
@@ -102,9 +113,9 @@ pub fn router(portal: Portal) -> Router {
 // === pages ===
 
 async fn agreements(State(portal): State<Portal>) -> Response {
-    let (snapshot, now_ns) = (portal.snapshot(), unix_now_ns());
+    let snapshot = portal.snapshot();
     page(&AgreementsPage {
-        frame: Frame::new("agreements", &snapshot, now_ns / NS_PER_S),
+        frame: portal.frame("agreements", &snapshot),
         agreements: snapshot.agreements.iter().map(AgreementView::open_only).collect(),
         no_agents: !snapshot.agreements.is_empty() && portal.fleet.board().is_empty(),
     })
@@ -116,7 +127,7 @@ async fn agreement(State(portal): State<Portal>, Path(id): Path<String>) -> Resp
     let Some(now) = all.find(|now| now.agreement.id().as_str() == id) else {
         return missing(&portal, &unknown_agreement(&snapshot, &id));
     };
-    let frame = Frame::new("agreement", &snapshot, unix_now_ns() / NS_PER_S);
+    let frame = portal.frame("agreement", &snapshot);
     page(&AgreementPage { frame, agreement: AgreementView::new(now) })
 }
 
@@ -150,15 +161,9 @@ async fn report(
 }
 
 async fn agents(State(portal): State<Portal>) -> Response {
-    let (snapshot, now_ns) = (portal.snapshot(), unix_now_ns());
-    let window_s = portal.fleet.assignment().window_s;
-    let board = portal.fleet.board();
-    page(&AgentsPage {
-        frame: Frame::new("agents", &snapshot, now_ns / NS_PER_S),
-        agents: board.iter().map(|agent| AgentView::new(agent, window_s, now_ns)).collect(),
-        listen: portal.listen.to_string(),
-        window: pages::window_text(window_s),
-    })
+    let now = (portal.fleet.assignment().window_s, unix_now_ns());
+    let frame = portal.frame("agents", &portal.snapshot());
+    page(&AgentsPage::new(frame, &portal.fleet.board(), now, portal.listen.to_string()))
 }
 
 fn unknown_agreement(snapshot: &Snapshot, id: &str) -> String {
@@ -172,7 +177,7 @@ fn unknown_agreement(snapshot: &Snapshot, id: &str) -> String {
 
 fn missing(portal: &Portal, what: &str) -> Response {
     let snapshot = portal.snapshot();
-    let frame = Frame::new("missing", &snapshot, unix_now_ns() / NS_PER_S);
+    let frame = portal.frame("missing", &snapshot);
     (StatusCode::NOT_FOUND, page(&MissingPage { frame, what: what.to_owned() })).into_response()
 }
 
@@ -232,6 +237,11 @@ async fn readiness(State(portal): State<Portal>) -> Response {
 impl Portal {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
+    }
+
+    fn frame(&self, at: &'static str, snapshot: &Snapshot) -> Frame {
+        let now_s = unix_now_ns() / NS_PER_S;
+        Frame::new(at, snapshot, Marks::of(snapshot, &self.fleet, now_s), now_s)
     }
 
     async fn store_trouble(&self) -> Option<String> {

@@ -144,6 +144,7 @@ impl Collector {
             listen: self.addresses.agents,
             public: self.config.portal_public,
             check: Arc::default(),
+            followers: portal::places_for_followers(),
         };
         let portal = tokio::spawn(portal::serve(self.portal, portal, stopped));
 

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
 //! (outages and attempts to a share of the period), `status` (a share to a judgement), `credit` (judgements to money),
-//! `digest` (what it was all made from), and [`verdict`] (what is said of it).
+//! `digest` (what it was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw
+//! it, to those who draw or list it.
 //!
 //! "Window" in an agreement's rules is the evaluation window of the objective: attempts count where it lies in eligible
 //! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
@@ -13,9 +14,11 @@ pub mod evidence;
 mod measure;
 pub mod outage;
 pub mod span;
+pub mod states;
 mod status;
 pub mod verdict;
 mod window_state;
+mod witnesses;
 
 pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Windows, Within};
 pub use verdict::{ObjectiveVerdict, Status, Verdict};
@@ -259,6 +262,7 @@ impl<'a> Court<'a> {
             band: standing.band,
             coverage: standing.coverage,
             seconds: seen.seconds,
+            states: seen.states.clone(),
             outages: of_time.then(|| seen.outages.clone()),
             attempts: seen.attempts,
             downtime_bracket_s: bracket,

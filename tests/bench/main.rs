@@ -7,6 +7,7 @@ mod histogram;
 mod http;
 mod ingest;
 mod machine;
+mod page;
 mod table;
 
 use anyhow::Context as _;
@@ -19,6 +20,7 @@ const TEACHING: &str = "\
 Subjects:
   http       HTTP attempts on one core, beside Debian's prometheus-blackbox-exporter and wrk
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
+  page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
 
 How to read it:
@@ -53,6 +55,7 @@ struct Args {
 enum Subject {
     Http,
     Ingest,
+    Page,
     Histogram,
 }
 
@@ -77,7 +80,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut tables = Vec::new();
-    for subject in [Subject::Http, Subject::Ingest, Subject::Histogram] {
+    for subject in [Subject::Http, Subject::Ingest, Subject::Page, Subject::Histogram] {
         if args.subject.is_some_and(|only| only != subject) {
             continue;
         }
@@ -97,6 +100,7 @@ fn main() -> anyhow::Result<()> {
 fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<Vec<Table>> {
     match subject {
         Subject::Histogram => histogram::measure(window),
+        Subject::Page => page::measure(window),
         Subject::Http if pinned => http::measure(window),
         Subject::Ingest if pinned => ingest::measure(window),
         Subject::Http | Subject::Ingest => {

@@ -14,6 +14,7 @@ fn the_bench_prints_a_row_for_everything_it_compares() {
     let printed = bench(&["--seconds", "2"]);
     println!("{printed}");
     let mut rows = vec!["machine", "versions", "n = 1 ", "n = 6 ", "n = 60 ", "n = 600 "];
+    rows.extend(["/ after 1 d", "/agreements/shop after 30 d", "/agents after 30 d"]);
     if printed.contains("skipped: needs two cores") {
         harness::skip("the_bench_prints_a_row_for_everything_it_compares", "two cores and taskset");
     } else {

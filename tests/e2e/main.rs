@@ -12,6 +12,8 @@ mod commands;
 mod load;
 /// The outcome table, row by row, as the real program meets it: hostile targets and a broken network of its own.
 mod outcomes;
+/// The pages in a real browser: a break is seen without a reload, and the figures are those of the report.
+mod page;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
 /// The SQL probe against real PostgreSQL: what it measures, what it calls a failure, and that it writes nothing.

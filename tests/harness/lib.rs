@@ -2,9 +2,11 @@
 //! its formats.
 
 pub mod attempts;
+pub mod browser;
 pub mod command;
 pub mod evidence;
 pub mod fleet;
+pub mod history;
 pub mod postgres;
 pub mod process;
 pub mod relay;

@@ -146,7 +146,7 @@ async fn read(
         cursor = Cursor::from(last);
         for record in &page {
             if let Some(agent) = agents.get(&record.agent) {
-                add_record(&mut [&mut windows], agent, record)?;
+                add_record(std::slice::from_mut(&mut windows), agent, record)?;
             }
         }
     }

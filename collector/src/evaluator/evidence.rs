@@ -1,6 +1,6 @@
 //! From stored records to the evidence of an agreement.
 
-use crate::sla::{Counts, EvidenceError, Observed, Phases, Windows, Within};
+use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
 use probefleet_proto::label::Labels;
@@ -8,13 +8,28 @@ use probefleet_proto::record::Kind;
 use probefleet_proto::report::{self, Cell, OtherKind, Report};
 use std::collections::BTreeMap;
 
+/// What takes the cells of records.
+pub trait Docket {
+    /// Takes a cell; `observed` is what verdicts need of it.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when there is no room.
+    fn take(&mut self, observed: &Observed<'_>, cell: &Cell) -> Result<Added, EvidenceError>;
+}
+
+impl Docket for Windows {
+    fn take(&mut self, observed: &Observed<'_>, _cell: &Cell) -> Result<Added, EvidenceError> {
+        self.add(observed)
+    }
+}
+
 /// Adds the cells of a record. Gaps and events carry none; a payload that cannot be decoded was refused before it was
 /// stored, so one here is damage: it counts as not there, which makes its window Unknown.
 ///
 /// # Errors
 /// [`EvidenceError`] when there is no room.
 pub fn add_record(
-    windows: &mut [&mut Windows],
+    dockets: &mut [impl Docket],
     agent: &KnownAgent,
     record: &StoredRecord,
 ) -> Result<(), EvidenceError> {
@@ -29,13 +44,13 @@ pub fn add_record(
         }
     };
     for cell in &report.cells {
-        add_cell(windows, agent, &report.head, cell)?;
+        add_cell(dockets, agent, &report.head, cell)?;
     }
     Ok(())
 }
 
 fn add_cell(
-    windows: &mut [&mut Windows],
+    dockets: &mut [impl Docket],
     agent: &KnownAgent,
     head: &report::Head,
     cell: &Cell,
@@ -58,8 +73,8 @@ fn add_cell(
         content: content(head, labels, cell),
         phases: &Latencies(cell),
     };
-    for windows in windows {
-        windows.add(&observed)?;
+    for docket in dockets {
+        docket.take(&observed, cell)?;
     }
     Ok(())
 }
@@ -228,7 +243,7 @@ mod tests {
                 "at_most_ns": {"2000000000": 1}}},
         });
         let mut stored = Windows::for_agreement(&agreement);
-        add_cell(&mut [&mut stored], &agent, &head, &cell).expect("fits");
+        add_cell(std::slice::from_mut(&mut stored), &agent, &head, &cell).expect("fits");
         let mut read = Windows::for_agreement(&agreement);
         windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         let label = PeriodLabel::parse("2026-03-20").expect("a label");

@@ -1,17 +1,27 @@
-//! What pages are dressed with, compiled in. A stylesheet's path holds its hash, so that it may be cached for ever.
+//! What pages are dressed with, compiled in. The paths of stylesheet and script hold their hashes, so that they may be
+//! cached for ever.
 
 use sha2::{Digest as _, Sha256};
 use std::sync::LazyLock;
 
 pub(super) const STYLE: &str = include_str!("../../assets/style.css");
+pub(super) const SCRIPT: &str = include_str!("../../assets/refresh.js");
 pub(super) const ICON: &str = include_str!("../../assets/icon.svg");
 
-static STYLE_PATH: LazyLock<String> = LazyLock::new(|| {
-    let digest: [u8; 32] = Sha256::digest(STYLE).into();
-    let hash: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("/assets/style-{hash}.css")
-});
+static STYLE_PATH: LazyLock<String> =
+    LazyLock::new(|| format!("/assets/style-{}.css", hash(STYLE)));
+static SCRIPT_PATH: LazyLock<String> =
+    LazyLock::new(|| format!("/assets/refresh-{}.js", hash(SCRIPT)));
+
+fn hash(content: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(content).into();
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
 
 pub(super) fn style_path() -> String {
     STYLE_PATH.clone()
+}
+
+pub(super) fn script_path() -> String {
+    SCRIPT_PATH.clone()
 }

@@ -1,22 +1,26 @@
 //! The pages: what a snapshot and the fleet say, as HTML. Names of others are escaped by the templates.
 
-use super::words::{self, Marked, Part};
+mod board;
+
+pub(super) use board::AgentsPage;
+
+use super::events::Marks;
+use super::plot::{Plot, Strip};
+use super::words::{self, Marked};
 use crate::contract::Agreement;
 use crate::contract::model::{Kind, Objective};
 use crate::contract::number::percent_text;
 use crate::contract::period::PeriodLabel;
 use crate::evaluator::{AgreementNow, PeriodNow, Snapshot};
-use crate::fleet::{AgentNow, PlanState};
+use crate::sla::states::States;
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
+use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
 use crate::verdict::text::{because, budget_text, counted, span_text};
 use askama::Template;
-use probefleet_proto::units::{NS_PER_S, seconds_text};
-use probefleet_proto::v1::ProbeNow;
+use std::sync::Arc;
 
-/// Outages of an objective that a page lists; the report has all.
-const OUTAGES_SHOWN: usize = 20;
-/// A report that is older than so many windows is late.
-const LATE_WINDOWS: u64 = 3;
+/// Kinds of failure that are told of an agent in an outage, the most frequent first.
+const REASONS_SHOWN: usize = 4;
 /// A verdict that is older than this is said to stand still, s.
 pub(super) const STALE_S: u64 = 60;
 
@@ -24,31 +28,43 @@ pub(super) const STALE_S: u64 = 60;
 pub(super) struct Frame {
     pub(super) at: &'static str,
     pub(super) style: String,
+    pub(super) script: String,
+    /// What the page shows; when that has another mark, it is time to look again.
+    pub(super) refresh: &'static str,
+    pub(super) mark: String,
     pub(super) as_of: String,
     pub(super) trouble: Option<String>,
     pub(super) version: &'static str,
 }
 
 impl Frame {
-    pub(super) fn new(at: &'static str, snapshot: &Snapshot, now_s: u64) -> Self {
+    /// The frame of a page with verdicts, or with the board (`at` is `agents`).
+    pub(super) fn new(at: &'static str, snapshot: &Snapshot, marks: Marks, now_s: u64) -> Self {
         let as_of = if snapshot.made_s == 0 {
             "reading the records …".to_owned()
         } else {
             let instant = i64::try_from(snapshot.as_of_s).unwrap_or_default();
-            let time = words::local_time(instant, &jiff::tz::TimeZone::UTC);
-            format!("as of {time}, {} ago", words::age(now_s.saturating_sub(snapshot.as_of_s)))
+            format!("as of {}", words::local_time(instant, &jiff::tz::TimeZone::UTC))
         };
         let idle_s = now_s.saturating_sub(snapshot.fresh_s);
         let trouble = match &snapshot.failure {
             Some(failure) => Some(failure.clone()),
-            None if snapshot.made_s > 0 && idle_s > STALE_S => {
+            None if stands_still(snapshot, now_s) => {
                 Some(format!("The last round of judging was {} ago.", words::age(idle_s)))
             }
             None => None,
         };
-        let style = super::assets::style_path();
-        Self { at, style, as_of, trouble, version: env!("CARGO_PKG_VERSION") }
+        let (refresh, mark) =
+            if at == "agents" { ("agents", marks.agents) } else { ("verdicts", marks.verdicts) };
+        let (style, script) = (super::assets::style_path(), super::assets::script_path());
+        let version = env!("CARGO_PKG_VERSION");
+        Self { at, style, script, refresh, mark, as_of, trouble, version }
     }
+}
+
+/// Nothing has been judged for too long.
+pub(super) fn stands_still(snapshot: &Snapshot, now_s: u64) -> bool {
+    snapshot.made_s > 0 && now_s.saturating_sub(snapshot.fresh_s) > STALE_S
 }
 
 // === agreements ===
@@ -91,6 +107,7 @@ pub(super) struct AgreementView {
 
 struct PeriodView {
     title: String,
+    label: String,
     bounds: String,
     report: Option<String>,
     failure: Option<String>,
@@ -99,6 +116,8 @@ struct PeriodView {
 }
 
 struct ObjectiveView {
+    /// Begins the ids of its pictures.
+    id: String,
     name: String,
     status: Marked,
     value: String,
@@ -109,18 +128,36 @@ struct ObjectiveView {
     attempts: String,
     time: String,
     agents: String,
-    credit: String,
+    money: Vec<Row>,
     why: Option<String>,
     cautions: Vec<String>,
-    bar: Vec<Part>,
+    plot: Option<Plot>,
+    strips: Vec<Strip>,
+    /// The latest first.
     outages: Vec<OutageView>,
     outages_total: usize,
+}
+
+/// A figure and what it is.
+struct Row {
+    label: &'static str,
+    text: String,
 }
 
 struct OutageView {
     from: String,
     until: String,
     down: String,
+    agents: Vec<SawView>,
+    agents_more: usize,
+    reasons_forgotten: bool,
+}
+
+/// What an agent saw of an outage.
+struct SawView {
+    agent: String,
+    saw: Marked,
+    reasons: String,
 }
 
 impl AgreementView {
@@ -165,10 +202,11 @@ impl AgreementView {
         }
     }
 
-    /// Without the closed periods, for the list.
+    /// Without closed periods and pictures, for the list.
     pub(super) fn open_only(now: &AgreementNow) -> Self {
         let mut open = now.clone();
         open.periods.retain(|period| period.open);
+        open.periods.iter_mut().for_each(|period| period.pictures = Arc::default());
         Self::new(&open)
     }
 }
@@ -198,9 +236,13 @@ impl PeriodView {
             Err(error) => (None, Some(error.clone())),
         };
         let judged = verdict.iter().flat_map(|verdict| &verdict.objectives);
-        let objectives = judged.map(|judged| ObjectiveView::new(now, period.open, judged));
+        let pictures = period.pictures.iter().map(Some).chain(std::iter::repeat(None));
+        let objectives = judged
+            .zip(pictures)
+            .map(|(judged, picture)| ObjectiveView::new(now, period, judged, picture));
         Self {
             title,
+            label: period.label.to_string(),
             bounds: bounds(&now.agreement, period.label),
             report: verdict.map(|_| {
                 format!("/agreements/{}/report.json?period={}", now.agreement.id(), period.label)
@@ -235,24 +277,22 @@ fn credit_total(verdict: &Verdict, open: bool) -> Option<String> {
 }
 
 impl ObjectiveView {
-    fn new(now: &AgreementNow, open: bool, judged: &ObjectiveVerdict) -> Self {
+    fn new(
+        now: &AgreementNow,
+        period: &PeriodNow,
+        judged: &ObjectiveVerdict,
+        picture: Option<&Picture>,
+    ) -> Self {
         let agreement = &now.agreement;
         let dash = || "–".to_owned();
         let mut promised = agreement.objectives().iter();
         let promised = promised.find(|objective| objective.name.as_str() == judged.name);
-        let of_time = promised.is_some_and(|objective| objective.measure.is_of_time());
-        let mut longest: Vec<_> = judged.outages.iter().flatten().copied().collect();
-        let outages_total = longest.len();
-        longest.sort_by_key(|outage| std::cmp::Reverse(outage.seconds));
-        longest.truncate(OUTAGES_SHOWN);
-        longest.sort_by_key(|outage| outage.span.from_s);
-        let view = |outage: &crate::sla::verdict::Outage| OutageView {
-            from: words::local_time(outage.span.from_s, agreement.zone()),
-            until: words::local_time(outage.span.until_s, agreement.zone()),
-            down: span_text(outage.seconds),
-        };
         let value = judged.value.as_ref().map_or_else(dash, |value| percent_text(&value.share));
+        let course = picture.and_then(|picture| picture.course.as_ref());
+        let outages = picture.iter().flat_map(|picture| picture.outages.iter().rev());
+        let outages = outages.map(|seen| OutageView::new(seen, agreement));
         Self {
+            id: format!("{}-{}", period.label, judged.name),
             name: judged.name.clone(),
             status: words::status(judged.status),
             value,
@@ -263,13 +303,75 @@ impl ObjectiveView {
             attempts: words::attempts(&judged.attempts),
             time: words::time(&judged.seconds),
             agents: agents(judged),
-            credit: credit(now, open, promised, judged),
+            money: money(now, period.open, promised, judged),
             why: why(judged),
             cautions: cautions(judged),
-            bar: if of_time { words::bar(&judged.seconds) } else { Vec::new() },
-            outages: longest.iter().map(view).collect(),
-            outages_total,
+            plot: course.map(|course| Plot::new(course, agreement.zone())),
+            strips: match picture {
+                Some(_) => strips((now, period), promised, judged, course),
+                None => Vec::new(),
+            },
+            outages: outages.collect(),
+            outages_total: judged.outages.as_ref().map_or(0, Vec::len),
         }
+    }
+}
+
+/// The states of the latest windows, and of the whole period where time is what was promised.
+fn strips(
+    (now, period): (&AgreementNow, &PeriodNow),
+    promised: Option<&Objective>,
+    judged: &ObjectiveVerdict,
+    course: Option<&Course>,
+) -> Vec<Strip> {
+    let zone = now.agreement.zone();
+    let mut strips = Vec::new();
+    if let Some(course) = course {
+        // The latest windows may reach back into the period before.
+        let verdicts = now.periods.iter().filter_map(|period| period.verdict.as_ref().ok());
+        let same = verdicts.flat_map(|verdict| &verdict.objectives);
+        let same = same.filter(|other| other.name == judged.name);
+        let states: Vec<&States> = same.map(|other| &other.states).collect();
+        strips.push(Strip::of_windows(course, &states, zone));
+    }
+    let of_time = promised.filter(|objective| objective.measure.is_of_time());
+    if let (Some(objective), Ok(span)) = (of_time, period.label.span(zone)) {
+        strips.push(Strip::of_period(span, objective.window.width_s, &judged.states, zone));
+    }
+    strips
+}
+
+impl OutageView {
+    fn new(seen: &OutageSeen, agreement: &Agreement) -> Self {
+        let span = seen.outage.span;
+        Self {
+            from: words::local_time(span.from_s, agreement.zone()),
+            until: words::local_time(span.until_s, agreement.zone()),
+            down: span_text(seen.outage.seconds),
+            agents: seen.agents.iter().map(SawView::new).collect(),
+            agents_more: seen.agents_more,
+            reasons_forgotten: seen.reasons_forgotten,
+        }
+    }
+}
+
+impl SawView {
+    fn new(saw: &AgentSaw) -> Self {
+        let (ok, failed) = (saw.attempts.ok, saw.attempts.failed);
+        let counted = ok + failed;
+        let saw_what = match (ok, failed) {
+            (0, 0) => Marked::new("nothing that counts", "none"),
+            (_, 0) => Marked::new(format!("all {counted} ok"), "good"),
+            (0, _) => Marked::new(format!("all {counted} failed"), "bad"),
+            _ => Marked::new(format!("{failed} of {counted} failed"), "warn"),
+        };
+        let reasons = saw.failures.iter().take(REASONS_SHOWN);
+        let mut reasons: Vec<String> =
+            reasons.map(|(kind, count)| format!("{kind} ×{count}")).collect();
+        if saw.failures.len() > REASONS_SHOWN {
+            reasons.push("…".to_owned());
+        }
+        Self { agent: saw.agent.clone(), saw: saw_what, reasons: reasons.join(", ") }
     }
 }
 
@@ -279,6 +381,16 @@ fn agents(judged: &ObjectiveVerdict) -> String {
         Some(agent) => format!("{number}; judged by {agent}, the worst"),
         None => number,
     }
+}
+
+/// What the objective is worth, as the verdict says it: every figure about money on the page is made here.
+fn money(
+    now: &AgreementNow,
+    open: bool,
+    promised: Option<&Objective>,
+    judged: &ObjectiveVerdict,
+) -> Vec<Row> {
+    vec![Row { label: "Credit", text: credit(now, open, promised, judged) }]
 }
 
 fn credit(
@@ -328,130 +440,4 @@ fn cautions(judged: &ObjectiveVerdict) -> Vec<String> {
         cautions.push(format!("{cells} came with contradicting contents and count as unknown."));
     }
     cautions
-}
-
-// === agents ===
-
-#[derive(Template)]
-#[template(path = "agents.html")]
-pub(super) struct AgentsPage {
-    pub(super) frame: Frame,
-    pub(super) agents: Vec<AgentView>,
-    pub(super) listen: String,
-    pub(super) window: String,
-}
-
-pub(super) struct AgentView {
-    name: String,
-    id: String,
-    labels: Vec<String>,
-    state: Marked,
-    report: String,
-    plan: Marked,
-    backlog: String,
-    clock: String,
-    version: String,
-    probes: Vec<ProbeView>,
-}
-
-struct ProbeView {
-    name: String,
-    outcome: Marked,
-    took: String,
-    when: String,
-}
-
-impl AgentView {
-    pub(super) fn new(agent: &AgentNow, window_s: u32, now_ns: u64) -> Self {
-        let age_s = agent.report_age_s(now_ns);
-        let late = age_s.is_some_and(|age_s| age_s > LATE_WINDOWS * u64::from(window_s));
-        let state = match (agent.session.is_some(), late) {
-            (true, false) => Marked::new("connected", "good"),
-            (true, true) => Marked::new("connected, reports late", "warn"),
-            (false, _) => Marked::new("not connected", "bad"),
-        };
-        let seen = agent.last_seen_s.map_or_else(String::new, |seen_s| {
-            let ago = words::age((now_ns / NS_PER_S).saturating_sub(seen_s));
-            format!("; heard of {ago} ago")
-        });
-        let report = match age_s {
-            Some(age_s) => format!("window ended {} ago{seen}", words::age(age_s)),
-            None => format!("none yet{seen}"),
-        };
-        Self {
-            name: agent.name.to_string(),
-            id: agent.agent.to_string(),
-            labels: agent.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect(),
-            state,
-            report,
-            plan: plan(agent),
-            backlog: agent.backlog_bytes.map_or_else(|| "–".to_owned(), words::size),
-            clock: clock(agent.clock),
-            version: if agent.version.is_empty() {
-                "–".to_owned()
-            } else {
-                agent.version.clone()
-            },
-            probes: probes(agent, now_ns),
-        }
-    }
-}
-
-fn plan(agent: &AgentNow) -> Marked {
-    let probes = counted(u64::try_from(agent.probes.len()).unwrap_or(u64::MAX), "probe");
-    match &agent.plan {
-        PlanState::Unknown => Marked::new("not heard of since the collector started", "none"),
-        PlanState::Handed => Marked::new(format!("{probes}, handed out"), "warn"),
-        PlanState::Applied if agent.probes.is_empty() => {
-            Marked::new("no probe is meant for its labels", "warn")
-        }
-        PlanState::Applied => Marked::new(format!("{probes}, in force"), "good"),
-        PlanState::Refused(error) => Marked::new(format!("refused by the agent: {error}"), "bad"),
-    }
-}
-
-fn clock(clock: Option<(i64, u64)>) -> String {
-    match clock {
-        None | Some((_, 0)) => "never compared".to_owned(),
-        Some((offset_ns, error_ns)) => {
-            let side = if offset_ns < 0 { "behind" } else { "ahead" };
-            let [offset, error] = [offset_ns.unsigned_abs(), error_ns].map(words::milliseconds);
-            format!("{offset} {side}, ± {error}")
-        }
-    }
-}
-
-/// The agent's probes: those of its plan, with the latest attempt where one is known.
-fn probes(agent: &AgentNow, now_ns: u64) -> Vec<ProbeView> {
-    let latest = |name: &str| agent.latest.iter().find(|now| now.probe == name);
-    let unplanned = agent.latest.iter().map(|now| now.probe.as_str());
-    let unplanned = unplanned.filter(|name| !agent.probes.iter().any(|probe| probe == name));
-    let names = agent.probes.iter().map(String::as_str).chain(unplanned);
-    names.map(|name| probe(name, latest(name), now_ns)).collect()
-}
-
-fn probe(name: &str, latest: Option<&ProbeNow>, now_ns: u64) -> ProbeView {
-    let name = name.to_owned();
-    let Some(now) = latest else {
-        let outcome = Marked::new("not yet", "none");
-        return ProbeView { name, outcome, took: "–".to_owned(), when: "–".to_owned() };
-    };
-    let text = if now.code.is_empty() {
-        now.outcome.clone()
-    } else {
-        format!("{} ({})", now.outcome, now.code)
-    };
-    let class = if now.outcome == "ok" { "good" } else { "bad" };
-    let ago_s = now_ns.saturating_sub(now.scheduled_ns) / NS_PER_S;
-    ProbeView {
-        name,
-        outcome: Marked::new(text, class),
-        took: words::milliseconds(now.total_ns),
-        when: format!("{} ago", words::age(ago_s)),
-    }
-}
-
-/// The width of a window, for people.
-pub(super) fn window_text(window_s: u32) -> String {
-    seconds_text(u64::from(window_s))
 }

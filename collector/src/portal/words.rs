@@ -1,6 +1,6 @@
 //! Figures as people read them.
 
-use crate::contract::period::instant_text;
+use crate::contract::period::{Span, instant_text};
 use crate::sla::Status;
 use crate::sla::verdict::{Attempts, Seconds};
 use crate::verdict::text::span_text;
@@ -83,9 +83,25 @@ pub(super) fn milliseconds(ns: u64) -> String {
 
 /// A local time with its zone's abbreviation: `2026-04-03 10:00:00 CEST`.
 pub(super) fn local_time(instant_s: i64, zone: &TimeZone) -> String {
+    strftime(instant_s, zone, "%Y-%m-%d %H:%M:%S %Z")
+}
+
+/// The time of day from one instant to another: `10:00:00 to 10:00:10`.
+pub(super) fn stretch(span: Span, zone: &TimeZone) -> String {
+    let time = |instant_s| strftime(instant_s, zone, "%H:%M:%S");
+    format!("{} to {}", time(span.from_s), time(span.until_s))
+}
+
+/// Day and time of day from one instant to another: `3 Apr 10:00 to 3 Apr 10:08`.
+pub(super) fn long_stretch(span: Span, zone: &TimeZone) -> String {
+    let time = |instant_s| strftime(instant_s, zone, "%-d %b %H:%M");
+    format!("{} to {}", time(span.from_s), time(span.until_s))
+}
+
+fn strftime(instant_s: i64, zone: &TimeZone, format: &str) -> String {
     Timestamp::from_second(instant_s).map_or_else(
         |_| instant_text(instant_s),
-        |at| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+        |at| at.to_zoned(zone.clone()).strftime(format).to_string(),
     )
 }
 
@@ -113,36 +129,6 @@ pub(super) fn time(seconds: &Seconds) -> String {
     if told.is_empty() { "–".to_owned() } else { told.join(", ") }
 }
 
-/// A part of a bar of 1000 units.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) class: &'static str,
-    pub(super) from: u64,
-    pub(super) width: u64,
-}
-
-/// The stretches of a period as a bar; what is down is never too small to be seen.
-pub(super) fn bar(seconds: &Seconds) -> Vec<Part> {
-    let stretches = [
-        (seconds.up, "up"),
-        (seconds.down, "down"),
-        (seconds.unknown, "unknown"),
-        (seconds.excluded, "excluded"),
-    ];
-    let sum: u64 = stretches.iter().map(|(length, _)| length).sum();
-    let all = sum + seconds.remaining.unwrap_or_default();
-    let mut parts = Vec::new();
-    let mut from = 0;
-    for (length, class) in stretches.into_iter().filter(|(length, _)| *length > 0) {
-        let share = u128::from(length) * 1_000 / u128::from(all.max(1));
-        let least = if class == "down" { 4 } else { 0 };
-        let width = u64::try_from(share).unwrap_or(1_000).max(least);
-        parts.push(Part { class, from, width });
-        from += width;
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,14 +145,6 @@ mod tests {
         assert_eq!(milliseconds(123_456_789), "123 ms");
         let berlin = TimeZone::get("Europe/Berlin").expect("in the zone database");
         assert_eq!(local_time(1_775_001_600, &berlin), "2026-04-01 02:00:00 CEST");
-    }
-
-    #[test]
-    fn an_outage_is_never_too_small_to_be_seen() {
-        let seconds = Seconds { up: 2_591_999, down: 1, ..Seconds::default() };
-        let parts = bar(&seconds);
-        assert_eq!(parts.last().map(|part| (part.class, part.width)), Some(("down", 4)));
-        assert!(bar(&Seconds::default()).is_empty());
     }
 
     #[test]

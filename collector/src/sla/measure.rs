@@ -2,6 +2,7 @@
 
 use super::outage::{self, Grid, Outages, Run, State};
 use super::span::Spans;
+use super::states::States;
 use super::verdict::{Attempts, Measured, Outage, Seconds};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
@@ -43,6 +44,7 @@ pub(super) struct DownTime<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observation {
     pub(super) seconds: Seconds,
+    pub(super) states: States,
     /// The outages, as far as they lie in the period.
     pub(super) outages: Vec<Outage>,
     /// Down time in or out of the period.
@@ -145,20 +147,13 @@ impl Case<'_> {
         };
         let eligible = &self.times.eligible;
         let (all_down, known) = (spans_of(&found.ranges), known_time(runs, grid));
-        let down = eligible.meet(&all_down);
-        let known_s = eligible.meet(&known).seconds();
-        // Down time that bridges Unknown windows is known; what else is known and not Down is Up.
-        let known_down_s = down.meet(&known).seconds();
-        let total_s = eligible.seconds();
-        let (up, down_s) = (known_s - known_down_s, down.seconds());
-        seen.seconds = Seconds {
-            eligible: total_s,
-            up,
-            down: down_s,
-            unknown: total_s - up - down_s,
-            excluded: 0,
-            remaining: self.times.remaining.as_ref().map(Spans::seconds),
+        seen.states = States {
+            eligible: eligible.clone(),
+            known: eligible.meet(&known),
+            down: eligible.meet(&all_down),
         };
+        let remaining = self.times.remaining.as_ref().map(Spans::seconds);
+        seen.seconds = Seconds { remaining, ..seen.states.seconds(Span::ALWAYS) };
         seen.outages = found
             .ranges
             .iter()
@@ -171,6 +166,7 @@ impl Case<'_> {
         if self.times.remaining.is_some() {
             let worst = outage::outages_at_worst(runs, grid, self.objective.outage);
             let worst = eligible.meet(&spans_of(&worst.ranges));
+            let known_down_s = seen.states.down.meet(&known).seconds();
             seen.undecided_s = worst.meet(&known).seconds().saturating_sub(known_down_s);
         }
     }
@@ -208,7 +204,8 @@ impl Observation {
         let (eligible, remaining) =
             (times.eligible.seconds(), times.remaining.as_ref().map(Spans::seconds));
         let seconds = Seconds { eligible, unknown: eligible, remaining, ..Seconds::default() };
-        Self { seconds, ..Self::default() }
+        let states = States { eligible: times.eligible.clone(), ..States::default() };
+        Self { seconds, states, ..Self::default() }
     }
 
     /// Most distinct specifications of one probe.

@@ -1,6 +1,7 @@
 //! What a judgement says, with every figure that it turned on.
 
 use super::evidence::Counts;
+use super::states::States;
 use crate::contract::model::Measure;
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
@@ -128,6 +129,8 @@ pub struct ObjectiveVerdict {
     pub coverage: Option<Exact>,
     /// Eligible time by state.
     pub seconds: Seconds,
+    /// When it was in which.
+    pub states: States,
     /// For measures of time: its outages.
     pub outages: Option<Vec<Outage>>,
     /// All attempts of believed cells in the period.

@@ -55,9 +55,18 @@ async fn figures_stand_on_every_page() {
     agent.say(Said::PlanApplied(v1::PlanApplied { hash: vec![0; 32], error })).await;
 
     let page = running.page_with("/agreements/acme-web", "30 due: 28 ok, 2 failed").await;
-    for expected in
-        ["availability", "93.333333%", "20s down", "countersigned", "At risk", "fast", "Outages: 1"]
-    {
+    for expected in [
+        "availability",
+        "93.333333%",
+        "20s down",
+        "countersigned",
+        "At risk",
+        "fast",
+        "Outages: 1",
+        "timeout (wait) ×2",
+        "class=\"window\"",
+        "Availability by window",
+    ] {
         assert!(page.contains(expected), "{expected} in {page}");
     }
     let board = running.page_with("/agents", "refused by the agent").await;
@@ -68,7 +77,7 @@ async fn figures_stand_on_every_page() {
     // Whatever a name holds, it stays text.
     let list = running.get("/").await.body;
     for (page, name) in [(&list, "list"), (&page, "agreement"), (&board, "board")] {
-        for tag in ["<script", "<img", "<b>", "<u>", "onerror=alert(2)>"] {
+        for tag in ["<script>", "<img", "<b>", "<u>", "onerror=alert(2)>"] {
             assert!(!page.contains(tag), "{tag} on the {name}");
         }
     }
@@ -157,7 +166,13 @@ async fn every_answer_is_hardened() {
     let site = Site::plain();
     let running = site.start().await;
     let page = running.get("/").await;
-    for header in ["default-src 'none'; style-src 'self'", "nosniff", "no-referrer", "no-store"] {
+    for header in [
+        "default-src 'none'; style-src 'self'",
+        "script-src 'self';",
+        "nosniff",
+        "no-referrer",
+        "no-store",
+    ] {
         assert!(page.head.contains(header), "{header} in {}", page.head);
     }
     let style = page.body.split('"').find(|part| part.starts_with("/assets/style-"));
@@ -165,6 +180,19 @@ async fn every_answer_is_hardened() {
     assert_eq!(style.status, 200);
     assert!(style.head.contains("immutable") && style.head.contains("text/css"), "{}", style.head);
     assert_eq!(running.get("/assets/icon.svg").await.status, 200);
+    // Nothing is inline: one script file and no style, so the policy needs no exception.
+    let scripts: Vec<&str> = page.body.split("<script").skip(1).collect();
+    assert!(scripts.len() == 1 && scripts[0].starts_with(" src=\"/assets/refresh-"), "{scripts:?}");
+    for inline in [" style=", "<style", " onclick=", " onload=", "javascript:", "'unsafe"] {
+        assert!(!page.body.contains(inline) && !page.head.contains(inline), "{inline}");
+    }
+    let script = running.get(scripts[0].split('"').nth(1).expect("a path")).await;
+    assert_eq!(script.status, 200);
+    assert!(
+        script.head.contains("immutable") && script.head.contains("text/javascript"),
+        "{}",
+        script.head
+    );
 
     let rebound = get(running.addresses.portal, "/", "evil.example").await;
     assert_eq!(rebound.status, 421);

@@ -117,6 +117,14 @@ impl Series {
         self.chunks.values().flat_map(Chunk::iter)
     }
 
+    /// The cells that begin at an instant or later, by start.
+    pub(in crate::sla) fn cells_from(&self, instant_s: i64) -> impl Iterator<Item = &Cell> {
+        let straddling = self.chunks.range(..instant_s).next_back();
+        let chunks = straddling.into_iter().chain(self.chunks.range(instant_s..));
+        let cells = chunks.flat_map(|(_, chunk)| &chunk.cells);
+        cells.skip_while(move |cell| cell.start_s < instant_s)
+    }
+
     pub(super) fn forget_before(&mut self, instant_s: i64) {
         let kept = self.chunks.split_off(&instant_s);
         let straddling = std::mem::replace(&mut self.chunks, kept).pop_last();
