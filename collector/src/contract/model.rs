@@ -1,7 +1,7 @@
 //! What an agreement says, after it was read and checked.
 
 use super::money::{Currency, Money, Rounding};
-use super::number::Exact;
+use super::number::{Exact, percent_short};
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
@@ -120,6 +120,31 @@ pub struct Objective {
     pub credit: Option<CreditForm>,
 }
 
+impl Objective {
+    /// The longest duration of a sample on the good side of each comparison that a verdict turns on, in ns: the target's
+    /// first, then that of each credit band. Empty where no sample is compared.
+    #[must_use]
+    pub fn thresholds_ns(&self) -> Vec<u64> {
+        match &self.measure {
+            Measure::Within { at_most_ns, .. } => vec![*at_most_ns],
+            Measure::Percentile { .. } => {
+                let bands = self.credit.as_ref().map_or(&[][..], CreditForm::bands);
+                let bands = bands.iter().map(|band| (band.operator.negated(), &band.threshold));
+                let target = (self.target.operator, &self.target.limit);
+                std::iter::once(target).chain(bands).map(good_up_to_ns).collect()
+            }
+            Measure::Availability | Measure::Success | Measure::Mean { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The longest duration for which `<= limit` or `< limit` holds: durations are whole ns.
+fn good_up_to_ns((operator, limit): (Operator, &Exact)) -> u64 {
+    // Durations of an agreement are whole ns of 64 bits, and nothing is compared with "below zero".
+    let limit_ns = u64::try_from(limit.to_integer()).unwrap_or(u64::MAX);
+    if operator == Operator::Below { limit_ns.saturating_sub(1) } else { limit_ns }
+}
+
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -134,6 +159,27 @@ pub enum Measure {
         /// The threshold, in ns.
         at_most_ns: u64,
     },
+    /// The duration that a share of the attempts does not exceed, by nearest rank (RFC 2330 §11.3).
+    Percentile {
+        /// The share, above zero: 0.95 for the 95th percentile.
+        share: Exact,
+        /// The phase's name.
+        phase: String,
+    },
+    /// The mean duration of a phase over the ok attempts that have it.
+    Mean {
+        /// The phase's name.
+        phase: String,
+    },
+}
+
+/// What the value of a measure is, and with it targets and credit bands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A share, written as a percentage; good when it is high.
+    Share,
+    /// A duration, in ns; good when it is low.
+    Duration,
 }
 
 impl Measure {
@@ -142,10 +188,30 @@ impl Measure {
     pub fn is_of_time(&self) -> bool {
         matches!(self, Self::Availability)
     }
+
+    /// What its value is.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        match self {
+            Self::Availability | Self::Success | Self::Within { .. } => Unit::Share,
+            Self::Percentile { .. } | Self::Mean { .. } => Unit::Duration,
+        }
+    }
+
+    /// The phase whose samples it is of.
+    #[must_use]
+    pub fn phase(&self) -> Option<&str> {
+        match self {
+            Self::Availability | Self::Success => None,
+            Self::Within { phase, .. } | Self::Percentile { phase, .. } | Self::Mean { phase } => {
+                Some(phase)
+            }
+        }
+    }
 }
 
 impl fmt::Display for Measure {
-    /// What the target is a share of: `of the time up`, `of attempts with total at most 250ms`.
+    /// What the target is of, as the end of a sentence: `of the time up`, `as the 95% percentile of total`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Availability => f.write_str("of the time up"),
@@ -153,6 +219,10 @@ impl fmt::Display for Measure {
             Self::Within { phase, at_most_ns } => {
                 write!(f, "of attempts with {phase} at most {}", duration_text(*at_most_ns))
             }
+            Self::Percentile { share, phase } => {
+                write!(f, "as the {} percentile of {phase}", percent_short(share))
+            }
+            Self::Mean { phase } => write!(f, "as the mean of {phase}"),
         }
     }
 }
@@ -180,6 +250,28 @@ impl Operator {
             Ordering::Greater => matches!(self, Self::AtLeast | Self::Above),
         }
     }
+
+    /// The comparison that holds exactly where this one does not.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        match self {
+            Self::AtLeast => Self::Below,
+            Self::Above => Self::AtMost,
+            Self::AtMost => Self::Above,
+            Self::Below => Self::AtLeast,
+        }
+    }
+
+    /// The sign in an agreement.
+    #[must_use]
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::AtLeast => ">=",
+            Self::Above => ">",
+            Self::AtMost => "<=",
+            Self::Below => "<",
+        }
+    }
 }
 
 /// What is promised of a measure.
@@ -189,7 +281,7 @@ pub struct Target {
     pub text: String,
     /// The comparison.
     pub operator: Operator,
-    /// The limit, as a share.
+    /// The limit: a share, or ns where the measure is a duration.
     pub limit: Exact,
 }
 
@@ -286,12 +378,23 @@ pub enum CreditForm {
     Bands(Vec<Band>),
 }
 
+impl CreditForm {
+    /// Its bands, mildest first.
+    #[must_use]
+    pub fn bands(&self) -> &[Band] {
+        match self {
+            Self::Flat(_) => &[],
+            Self::Bands(bands) => bands,
+        }
+    }
+}
+
 /// One step of a band table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
-    /// `<` (below) or `<=` (at most).
+    /// For shares `<` (below) or `<=` (at most), for durations `>` (above) or `>=` (at least).
     pub operator: Operator,
-    /// The value it begins at, as a share.
+    /// The value it begins at: a share, or ns where the measure is a duration.
     pub threshold: Exact,
     /// The credit, as a share of the base.
     pub rate: Exact,

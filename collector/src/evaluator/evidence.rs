@@ -1,11 +1,13 @@
 //! From stored records to the evidence of an agreement.
 
-use crate::sla::{Counts, EvidenceError, Observed, Phases, Windows, Within};
+use crate::sla::{Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
+use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::{self, Cell, OtherKind, Report};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Adds the cells of a record. Gaps and events carry none; a payload that cannot be decoded was refused before it was
@@ -115,7 +117,7 @@ struct Latencies<'a>(&'a Cell);
 
 impl Phases for Latencies<'_> {
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within> {
-        let series = self.0.series.iter().find(|series| series.phase == phase)?;
+        let series = self.series(phase)?;
         let counted = series.at_most.iter().find(|(limit_ns, _)| *limit_ns == threshold_ns);
         if let Some((_, count)) = counted {
             return Some(Within::exactly(*count));
@@ -123,6 +125,21 @@ impl Phases for Latencies<'_> {
         let (certain, possible) = series.histogram.count_at_most(threshold_ns);
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         Some(Within { certain: number(certain), possible: number(possible) })
+    }
+
+    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>> {
+        Some(Cow::Borrowed(&self.series(phase)?.histogram))
+    }
+
+    fn total(&self, phase: &str) -> Option<Total> {
+        let series = self.series(phase)?;
+        Some(Total { samples: series.histogram.count(), sum_ns: series.sum_ns.into() })
+    }
+}
+
+impl Latencies<'_> {
+    fn series(&self, phase: &str) -> Option<&report::Series> {
+        self.0.series.iter().find(|series| series.phase == phase)
     }
 }
 

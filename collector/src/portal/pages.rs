@@ -9,6 +9,7 @@ use crate::evaluator::{AgreementNow, PeriodNow, Snapshot};
 use crate::fleet::{AgentNow, PlanState};
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::verdict::text::{because, budget_text, counted, span_text};
+use crate::verdict::value_text;
 use askama::Template;
 use probefleet_proto::units::{NS_PER_S, seconds_text};
 use probefleet_proto::v1::ProbeNow;
@@ -251,7 +252,7 @@ impl ObjectiveView {
             until: words::local_time(outage.span.until_s, agreement.zone()),
             down: span_text(outage.seconds),
         };
-        let value = judged.value.as_ref().map_or_else(dash, |value| percent_text(&value.share));
+        let value = judged.value.as_ref().map_or_else(dash, value_text);
         Self {
             name: judged.name.clone(),
             status: words::status(judged.status),

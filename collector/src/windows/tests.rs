@@ -1,6 +1,7 @@
 use super::*;
 use crate::contract::Agreement;
 use crate::contract::period::PeriodLabel;
+use crate::sla::verdict::Measured;
 use crate::sla::{Question, judge};
 use base64::Engine as _;
 use probefleet_proto::histogram::Histogram;
@@ -131,7 +132,7 @@ fn counted(text: &str) -> (u64, u64) {
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let question = Question { label, as_of_s: None, signed: false };
     let verdict = judge(&agreement, &windows, &question).expect("judged").objectives.remove(0);
-    let value = verdict.value.expect("a value");
+    let Some(Measured::Share(value)) = verdict.value else { panic!("{verdict:?}") };
     (value.numerator, value.numerator_most)
 }
 
