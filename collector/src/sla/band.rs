@@ -7,7 +7,7 @@
 use super::measure::Observation;
 use super::outlook::{self, Outlook};
 use super::verdict::{Distance, Measured, NextBand, Status};
-use crate::contract::model::{CreditForm, Measure, Objective, Operator};
+use crate::contract::model::{CreditForm, Measure, Objective, Operator, Unit};
 use crate::contract::number::{self, Exact};
 
 /// What a judgement costs.
@@ -29,12 +29,15 @@ pub(super) struct Figures<'a> {
 }
 
 /// A value at which a breach begins to cost something, or more.
-struct Step {
-    rate: Exact,
-    threshold: (Operator, Exact),
+struct Step<'a> {
+    rate: &'a Exact,
+    threshold: Threshold<'a>,
     /// `None`: no value is known.
     margin: Option<Margin>,
 }
+
+/// What is true of a value that has passed it.
+type Threshold<'a> = (Operator, &'a Exact);
 
 /// How a value stands to a threshold.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ pub(super) fn due(figures: &Figures<'_>, status: Status, open: bool) -> Due {
         return Due::default();
     }
     let steps = figures.steps(form);
-    let passed = |step: &&Step| step.margin.as_ref().is_some_and(|margin| margin.passed);
+    let passed = |step: &&Step<'_>| step.margin.as_ref().is_some_and(|margin| margin.passed);
     let rate = steps.iter().rev().find(passed).map(|step| step.rate.clone());
     let next = if open { figures.next(&steps, rate.as_ref()) } else { None };
     Due { rate, next }
@@ -62,24 +65,22 @@ pub(super) fn due(figures: &Figures<'_>, status: Status, open: bool) -> Due {
 // === impl Figures ===
 
 impl Figures<'_> {
-    /// The steps of a credit, mildest first. Nothing is due before the promise is broken, whatever a band says.
-    fn steps(&self, form: &CreditForm) -> Vec<Step> {
+    /// The steps of a credit, mildest first. Nothing is due before the promise is broken: a milder band begins with that.
+    fn steps<'f>(&'f self, form: &'f CreditForm) -> Vec<Step<'f>> {
         let target = &self.objective.target;
-        let broken = (target.operator.negated(), &target.limit);
-        let breach = self.margin(0, broken);
-        let step = |rate: &Exact, (operator, limit): (Operator, &Exact), margin| Step {
-            rate: rate.clone(),
-            threshold: (operator, limit.clone()),
-            margin,
+        let breach = (0, (target.operator.negated(), &target.limit));
+        let step = |rate, (number, threshold): (usize, Threshold<'f>)| Step {
+            rate,
+            threshold,
+            margin: self.margin(number, threshold),
         };
         match form {
-            CreditForm::Flat(rate) => vec![step(rate, broken, breach)],
+            CreditForm::Flat(rate) => vec![step(rate, breach)],
             CreditForm::Bands(bands) => {
-                let steps = bands.iter().enumerate().map(|(index, band)| {
-                    let threshold = (band.operator, &band.threshold);
-                    let own = self.margin(index + 1, threshold);
-                    let both = breach.clone().zip(own).map(|(breach, own)| breach.and(own));
-                    step(&band.rate, threshold, both)
+                let steps = bands.iter().zip(1..).map(|(band, number)| {
+                    let own = (number, (band.operator, &band.threshold));
+                    let begin = if is_milder(own.1, breach.1) { breach } else { own };
+                    step(&band.rate, begin)
                 });
                 steps.collect()
             }
@@ -87,7 +88,7 @@ impl Figures<'_> {
     }
 
     /// How the value stands to a threshold; `number` is its place among the objective's thresholds.
-    fn margin(&self, number: usize, (operator, limit): (Operator, &Exact)) -> Option<Margin> {
+    fn margin(&self, number: usize, (operator, limit): Threshold<'_>) -> Option<Margin> {
         let Some(outlook) = self.outlook else {
             let Some(Measured::Mean(mean)) = self.measured else { return None };
             let away = (limit - &mean.mean_ns).max(number::whole(0));
@@ -110,37 +111,42 @@ impl Figures<'_> {
     }
 
     /// The nearest step that costs more than `rate`; of several at once the most severe.
-    fn next(&self, steps: &[Step], rate: Option<&Exact>) -> Option<NextBand> {
-        let ahead = |step: &&Step| {
+    fn next(&self, steps: &[Step<'_>], rate: Option<&Exact>) -> Option<NextBand> {
+        let ahead = |step: &&Step<'_>| {
             let reachable = |margin: &Margin| !margin.passed && margin.in_reach;
-            step.margin.as_ref().is_some_and(reachable) && Some(&step.rate) > rate
+            step.margin.as_ref().is_some_and(reachable) && Some(step.rate) > rate
         };
-        let away = |step: &Step| step.margin.as_ref().map(|margin| margin.away.clone());
-        let nearest = steps.iter().find(ahead).and_then(away)?;
-        let together = |step: &&Step| away(step).as_ref() == Some(&nearest);
+        let away = |step: &Step<'_>| step.margin.as_ref().map(|margin| margin.away.clone());
+        let nearest = steps.iter().find(ahead)?;
+        let distance = away(nearest)?;
+        // What is bad is the same for every share, but for each duration another.
+        let by_count = self.objective.measure.unit() == Unit::Share;
+        let together = |step: &&Step<'_>| {
+            step.threshold == nearest.threshold || (by_count && away(step) == away(nearest))
+        };
         let step = steps.iter().rev().filter(ahead).find(together)?;
-        let whole = u64::try_from(nearest.to_integer()).unwrap_or(u64::MAX);
+        let whole = u64::try_from(distance.to_integer()).unwrap_or(u64::MAX);
+        let (operator, limit) = step.threshold;
         Some(NextBand {
             rate: step.rate.clone(),
-            threshold: step.threshold.clone(),
+            threshold: (operator, limit.clone()),
             away: match self.objective.measure {
                 Measure::Availability => Distance::Seconds(whole),
-                Measure::Mean { .. } => Distance::Duration(nearest),
-                _ => Distance::Attempts(whole),
+                Measure::Mean { .. } => Distance::Duration(distance),
+                Measure::Success | Measure::Within { .. } | Measure::Percentile { .. } => {
+                    Distance::Attempts(whole)
+                }
             },
         })
     }
 }
 
-// === impl Margin ===
-
-impl Margin {
-    /// How far it is until both thresholds are passed.
-    fn and(self, other: Self) -> Self {
-        Self {
-            passed: self.passed && other.passed,
-            away: self.away.max(other.away),
-            in_reach: self.in_reach && other.in_reach,
-        }
-    }
+/// True when a value passes the first threshold before the second.
+fn is_milder(first: Threshold<'_>, second: Threshold<'_>) -> bool {
+    let better = match first.0 {
+        Operator::Below | Operator::AtMost => first.1.cmp(second.1),
+        Operator::Above | Operator::AtLeast => second.1.cmp(first.1),
+    };
+    let includes_its_limit = matches!(first.0, Operator::AtMost | Operator::AtLeast);
+    better.is_gt() || (better.is_eq() && includes_its_limit)
 }

@@ -5,12 +5,13 @@ mod credits;
 mod evidence;
 mod live;
 mod measures;
+mod projected;
 mod response;
 mod vantages;
 
 use super::verdict::ObjectiveVerdict;
 use super::*;
-use crate::contract::number::percent_text;
+use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
 use crate::verdict::value_text;
 use probefleet_proto::histogram::Histogram;

@@ -101,7 +101,7 @@ fn months_with_a_changed_clock_have_their_real_length() {
         bench.timeline("berlin-1", start_s, &timeline);
         let verdict = bench.ask(label, None).objectives.remove(0);
         assert_eq!(verdict.seconds.eligible, hours as u64 * 3_600);
-        assert_eq!(verdict.coverage, Some(crate::contract::number::whole(1)));
+        assert_eq!(verdict.coverage, Some(number::whole(1)));
         verdict.status
     };
     assert_eq!(of("2026-03", 44), Status::Met, "44.58 minutes are allowed");
