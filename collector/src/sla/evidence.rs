@@ -2,9 +2,9 @@
 //!
 //! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
 //! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase of which a
-//! percentile or a mean is promised, its occupied buckets (about four bytes a sample, in few samples) or its exact sum
-//! (about thirteen bytes). A cell that comes again with equal content changes nothing; with different content it becomes
-//! a conflict, whichever came first.
+//! percentile or a mean is promised, its occupied buckets (twelve bytes for a single sample) or its exact sum (some twenty
+//! bytes). A cell that comes again with equal content changes nothing; with different content it becomes a conflict,
+//! whichever came first.
 
 mod samples;
 mod series;
