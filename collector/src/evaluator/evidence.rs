@@ -200,8 +200,16 @@ mod tests {
     /// Cells of the store, written down as lines, give a verdict with the same fingerprint.
     #[test]
     fn a_record_and_a_line_say_the_same() {
-        let text = include_str!("../../tests/fixtures/evaluate/agreement.yaml");
-        let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
+        for text in [
+            include_str!("../../tests/fixtures/evaluate/agreement.yaml"),
+            include_str!("../../tests/fixtures/evaluate/response.yaml"),
+        ] {
+            let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
+            say_the_same(&agreement);
+        }
+    }
+
+    fn say_the_same(agreement: &Agreement) {
         let mut series = Series::new("total", &[2_000_000_000]);
         series.record(1_500_000_000);
         series.record(2_000_000_001);
@@ -244,13 +252,13 @@ mod tests {
             "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
                 "at_most_ns": {"2000000000": 1}}},
         });
-        let mut stored = Windows::for_agreement(&agreement);
+        let mut stored = Windows::for_agreement(agreement);
         add_cell(&mut [&mut stored], &agent, &head, &cell).expect("fits");
-        let mut read = Windows::for_agreement(&agreement);
+        let mut read = Windows::for_agreement(agreement);
         windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         let label = PeriodLabel::parse("2026-03-20").expect("a label");
         let question = Question { label, as_of_s: None, signed: true };
-        let verdict = |windows: &Windows| judge(&agreement, windows, &question).expect("judged");
+        let verdict = |windows: &Windows| judge(agreement, windows, &question).expect("judged");
         assert_eq!(verdict(&stored), verdict(&read));
         // The same cell from both is one cell.
         windows::read(&mut stored, "w.jsonl", line.to_string().as_bytes()).expect("a cell");

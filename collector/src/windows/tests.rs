@@ -148,6 +148,27 @@ fn exact_counters_decide_beside_a_histogram() {
     }
 }
 
+/// 1 ns and 2 s: 2 s lie in the bucket of 1 999 634 432 … 2 000 683 007 ns, and 2 h beyond all buckets.
+#[test]
+fn a_sum_must_be_possible_by_its_histogram() {
+    let sums = |samples: &[u64], sum: u128| {
+        let written = histogram(samples, "{}");
+        let own: u64 = samples.iter().sum();
+        let changed = written.replace(&format!("\"sum_ns\":{own}"), &format!("\"sum_ns\":{sum}"));
+        read_text(&changed).map(drop)
+    };
+    let (two_s, two_h) = (2_000_000_000, 7_200_000_000_000);
+    for sum in [1_999_634_433, 2_000_000_001, 2_000_683_008] {
+        assert_eq!(sums(&[1, two_s], sum), Ok(()), "{sum}");
+    }
+    for sum in [0, 1_999_634_432, 2_000_683_009] {
+        let error = sums(&[1, two_s], sum).expect_err("impossible");
+        assert!(error.contains("is no sum that the histogram can have"), "{error}");
+    }
+    assert_eq!(sums(&[two_h], u128::from(u64::MAX) + 1), Ok(()));
+    assert!(sums(&[two_h], 3_500_000_000_000).is_err());
+}
+
 #[test]
 fn an_ok_attempt_without_a_sample_is_worse_than_any_threshold() {
     assert_eq!(counted(&line(r#""ok":3,"phases":{"total":{"ns":[1,2000000000]}}"#)), (2, 2));
