@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
 //! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
-//! it is to the next credit), `credit` (judgements to money), `digest` (what it was all made from), and [`verdict`] (what
-//! is said of it).
+//! it is to the next credit), `credit` (judgements to money), `uncertainty` (what sampling leaves open), `digest` (what it
+//! was all made from), and [`verdict`] (what is said of it).
 //!
 //! "Window" in an agreement's rules is the evaluation window of the objective: attempts count where it lies in eligible
 //! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
@@ -17,6 +17,7 @@ pub mod outage;
 mod outlook;
 pub mod span;
 mod status;
+mod uncertainty;
 pub mod verdict;
 mod window_state;
 

@@ -7,6 +7,7 @@
 //! Keys are only ever added. Of an objective: `value` is a percentage or a duration, by its measure. With percentiles,
 //! `value` is the highest duration of the histogram bucket in which the attempt of rank `needed` lies (`timeout`: beyond
 //! the ok attempts), `exact` is attempts on the good side of the target over all; with means, `exact` is ns over samples.
+//! `uncertainty.rank_interval` has the ranks that bracket the true percentile, `null` where too few attempts have no such end.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
 //! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
 //! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
@@ -26,7 +27,7 @@ use crate::sla::verdict::{
 use probefleet_proto::units::duration_text;
 use serde_json::{Map, Value, json};
 
-/// What the deterministic bracket of sampled outages is quoted at.
+/// What the bracket of sampled outages, and that of a percentile's rank, are quoted at.
 const CONFIDENCE: &str = "95%";
 
 impl Verdict {
@@ -87,6 +88,11 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
     put("attempts", attempts(&verdict.attempts));
     if let Some(bracket) = verdict.downtime_bracket_s {
         put("uncertainty", json!({"downtime_s": bracket, "confidence": CONFIDENCE}));
+    }
+    if let Some(Measured::Percentile(it)) = &verdict.value
+        && let Some(ranks) = it.rank_interval
+    {
+        put("uncertainty", json!({"rank_interval": ranks, "confidence": CONFIDENCE}));
     }
     if let Some(credit) = &verdict.credit {
         let key = if of.is_open() { "credit_projected" } else { "credit" };

@@ -7,6 +7,7 @@
 use super::evidence::{Places, Pool};
 use super::outage::{self, Grid, Outages, Run, State};
 use super::span::Spans;
+use super::uncertainty::rank_interval;
 use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
@@ -322,6 +323,7 @@ impl Observation {
                     all: counted.all,
                     needed,
                     value_ns: counted.samples.buckets.value_at_rank_ns(needed),
+                    rank_interval: rank_interval(share, counted.all),
                 }))
             }
             Measure::Percentile { .. } => None,

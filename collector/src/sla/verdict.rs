@@ -208,6 +208,9 @@ pub struct Percentile {
     /// The value for people: the highest ns of the histogram bucket of that rank. `None`: the rank lies beyond the ok
     /// attempts, so that it is a timeout.
     pub value_ns: Option<u64>,
+    /// The ranks that bracket the true percentile at 95 % confidence, each `None` where too few attempts have no such end;
+    /// none at all for more attempts than can be bracketed.
+    pub rank_interval: Option<[Option<u64>; 2]>,
 }
 
 /// A mean: the unreduced fraction that was compared.
