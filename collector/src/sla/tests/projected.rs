@@ -18,6 +18,14 @@ fn last(bench: &Bench, minute: i64) -> ObjectiveVerdict {
     ask(bench, minute).objectives.pop().expect("has objectives")
 }
 
+/// The first of April as of a minute: the verdict of the first objective that is of the day.
+fn day(bench: &Bench, minute: usize) -> ObjectiveVerdict {
+    let label = PeriodLabel::parse("2026-04-01").expect("a label");
+    let as_of_s = april() + i64::try_from(minute).expect("small") * 60;
+    let question = Question { label, as_of_s: Some(as_of_s), signed: true };
+    judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
+}
+
 /// What is projected and the next band: `10% -> 25% < 99.8% 3888s`, `-` for none.
 fn costs(verdict: &ObjectiveVerdict) -> String {
     let rate = verdict.credit.as_ref().map(|line| number::percent_short(&line.rate));
@@ -36,38 +44,36 @@ fn costs(verdict: &ObjectiveVerdict) -> String {
 
 // === certainty ===
 
-/// 43 200 attempts in the month, of which 432 may be slower than 1 ms or fail; every one so far took 1 ms.
+/// 1 440 attempts in the day, of which 72 may be slower than 1 ms or fail; every one so far took 1 ms.
 #[test]
 fn a_percentile_is_certain_by_what_is_still_scheduled() {
-    let keys = "measure: {percentile: 99%, phase: total}, target: \"<= 1ms\"";
+    let keys = r#"measure: {percentile: 95%, phase: total}, target: "<= 1ms", period: day"#;
     for (bad, minutes, status) in [
-        (0, 40_000, Status::OnTrack),
-        (323, 40_000, Status::OnTrack),
-        (324, 40_000, Status::AtRisk),
-        (432, 4_000, Status::AtRisk),
-        (433, 4_000, Status::BreachCertain),
-        (0, 42_768, Status::MetCertain),
-        (0, 42_767, Status::OnTrack),
-        (32, 42_800, Status::MetCertain),
-        (33, 42_800, Status::OnTrack),
-        (432, 43_200, Status::Met),
-        (433, 43_200, Status::Breached),
+        (0, 1_300, Status::OnTrack),
+        (53, 1_300, Status::OnTrack),
+        (54, 1_300, Status::AtRisk),
+        (72, 200, Status::AtRisk),
+        (73, 200, Status::BreachCertain),
+        (0, 1_368, Status::MetCertain),
+        (0, 1_367, Status::OnTrack),
+        (7, 1_375, Status::MetCertain),
+        (8, 1_375, Status::OnTrack),
+        (72, 1_440, Status::Met),
+        (73, 1_440, Status::Breached),
     ] {
         let mut bench = Bench::of(&[("fast", keys)]);
         bench.timeline("berlin-1", april(), &up_but(bad, minutes));
-        let minutes = i64::try_from(minutes).expect("small");
-        let verdict = last(&bench, minutes);
+        let verdict = day(&bench, minutes);
         assert_eq!(verdict.status, status, "{bad} of {minutes}");
-        let left = 432 - i64::try_from(bad).expect("small");
+        let left = 72 - i64::try_from(bad).expect("small");
         assert_eq!(verdict.budget_left, Some(Budget::Attempts(left)));
     }
 }
 
-/// ⌈95 % of 20⌉ = 19 and of 21 = 20: of a day of 21 attempts one may be slow, be the last one failed or not.
+/// 24 attempts a day, of which ⌈95 % of 24⌉ = 23 must be fast, be they there yet or not.
 #[test]
 fn ranks_count_the_attempts_to_come() {
     let keys = r#"measure: {percentile: 95%, phase: total}, target: "< 2ms", period: day"#;
-    // 24 attempts a day: ⌈95 % of 24⌉ = 23.
     for (timeline, status) in [
         ("", Status::Pending),
         ("M", Status::Pending),
@@ -84,21 +90,17 @@ fn ranks_count_the_attempts_to_come() {
         for (hour, state) in (0_i64..).zip(timeline.chars()) {
             bench.timeline("berlin-1", april() + hour * 3_600, &state.to_string());
         }
-        let as_of_s = april() + i64::try_from(timeline.len()).expect("short") * 3_600;
-        let label = PeriodLabel::parse("2026-04-01").expect("a label");
-        let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-        let verdict = judge(&bench.agreement, &bench.windows, &question).expect("judged");
-        assert_eq!(verdict.objectives[0].status, status, "{timeline}");
+        assert_eq!(day(&bench, timeline.len() * 60).status, status, "{timeline}");
     }
 }
 
-/// A bucket that straddles the target may be good or bad: neither is certain before it must not matter.
+/// An attempt in a bucket that straddles the target may be good or bad: neither end is certain before it must not matter.
 #[test]
 fn what_lies_in_a_cut_bucket_is_undecided() {
-    struct Cut;
+    struct Cut(u32, u32);
     impl Phases for Cut {
         fn at_most(&self, _: &str, _: u64) -> Option<Within> {
-            Some(Within { certain: 0, possible: 1 })
+            Some(Within { certain: self.0, possible: self.1 })
         }
         fn histogram(&self, _: &str) -> Option<Cow<'_, Histogram>> {
             None
@@ -107,27 +109,34 @@ fn what_lies_in_a_cut_bucket_is_undecided() {
             None
         }
     }
-    let keys = r#"measure: {percentile: 99%, phase: total}, target: "<= 1ms""#;
-    let mut bench = Bench::of(&[("fast", keys)]);
-    bench.timeline("berlin-1", april(), &up_but(0, 42_768));
-    let status = |bench: &Bench, minute| last(bench, minute).status;
-    assert_eq!(status(&bench, 42_768), Status::MetCertain);
-    let labels = Labels::new();
-    let observed = Observed {
-        agent: "berlin-2",
-        labels: &labels,
-        probe: "call",
-        spec: [0; 16],
-        start_s: april(),
-        width_s: 60,
-        interval_s: 86_400,
-        counts: Counts { ok: 1, ..Counts::default() },
-        flagged: false,
-        content: [0; 16],
-        phases: &Cut,
+    let keys = r#"measure: {percentile: 95%, phase: total}, target: "<= 1ms", period: day"#;
+    // One more attempt by a second agent, and one that it may still start: 72 of 1 442 may be bad.
+    let status = |bad, minutes, cut| {
+        let mut bench = Bench::of(&[("fast", keys)]);
+        bench.timeline("berlin-1", april(), &up_but(bad, minutes));
+        let labels = Labels::new();
+        let observed = Observed {
+            agent: "berlin-2",
+            labels: &labels,
+            probe: "call",
+            spec: [0; 16],
+            start_s: april(),
+            width_s: 60,
+            interval_s: 86_400,
+            counts: Counts { ok: 1, ..Counts::default() },
+            flagged: false,
+            content: [0; 16],
+            phases: &cut,
+        };
+        assert_eq!(bench.windows.add(&observed), Ok(Added::New));
+        day(&bench, minutes).status
     };
-    assert_eq!(bench.windows.add(&observed), Ok(Added::New));
-    assert_eq!(status(&bench, 42_768), Status::OnTrack);
+    assert_eq!(status(0, 1_369, Cut(1, 1)), Status::MetCertain);
+    assert_eq!(status(0, 1_369, Cut(0, 1)), Status::OnTrack);
+    assert_eq!(status(0, 1_370, Cut(0, 1)), Status::MetCertain);
+    assert_eq!(status(72, 200, Cut(0, 0)), Status::BreachCertain);
+    assert_eq!(status(72, 200, Cut(0, 1)), Status::AtRisk);
+    assert_eq!(status(73, 200, Cut(0, 1)), Status::BreachCertain);
 }
 
 /// Four failures on the way to an outage of five will not count once it is one: neither end is certain before.
@@ -154,10 +163,7 @@ fn attempts_that_an_outage_may_swallow_make_nothing_certain() {
         let mut bench = Bench::of(&[("available", &available), ("fast", fast)]);
         let timeline = format!("{}DDUU", "U".repeat(717));
         bench.timeline("berlin-1", april(), &timeline);
-        let label = PeriodLabel::parse("2026-04-01").expect("a label");
-        let question = Question { label, as_of_s: Some(april() + 721 * 60), signed: true };
-        let verdict = judge(&bench.agreement, &bench.windows, &question).expect("judged");
-        assert_eq!(verdict.objectives[0].status, status, "until {until}");
+        assert_eq!(day(&bench, 721).status, status, "until {until}");
     }
 }
 
@@ -166,16 +172,16 @@ fn attempts_that_an_outage_may_swallow_make_nothing_certain() {
 fn a_mean_is_never_certain() {
     for (target, minutes, status) in [
         ("<= 1ms", 0, Status::Pending),
-        ("<= 1ms", 43_199, Status::OnTrack),
-        ("< 1ms", 43_199, Status::AtRisk),
+        ("<= 1ms", 1_439, Status::OnTrack),
+        ("< 1ms", 1_439, Status::AtRisk),
         ("< 1ms", 1, Status::AtRisk),
-        ("<= 1ms", 43_200, Status::Met),
-        ("< 1ms", 43_200, Status::Breached),
+        ("<= 1ms", 1_440, Status::Met),
+        ("< 1ms", 1_440, Status::Breached),
     ] {
-        let keys = format!(r#"measure: {{mean: total}}, target: "{target}""#);
+        let keys = format!(r#"measure: {{mean: total}}, target: "{target}", period: day"#);
         let mut bench = Bench::of(&[("fast", &keys)]);
         bench.timeline("berlin-1", april(), &up_but(0, minutes));
-        let verdict = last(&bench, i64::try_from(minutes).expect("small"));
+        let verdict = day(&bench, minutes);
         assert_eq!((verdict.status, verdict.budget_left), (status, None), "{target} {minutes}");
     }
     // Known windows without a sample miss nothing yet.
@@ -271,10 +277,7 @@ fn bands_of_a_percentile_are_attempts_away() {
         }
         let left = u32::try_from(50 - slow.len()).expect("few");
         bench.cell("berlin-1", april() + 3_600, Counts { ok: left, ..Counts::default() }, MS);
-        let label = PeriodLabel::parse("2026-04-01").expect("a label");
-        let question = Question { label, as_of_s: Some(april() + 43_200), signed: true };
-        let verdict = judge(&bench.agreement, &bench.windows, &question).expect("judged");
-        assert_eq!(costs(&verdict.objectives[0]), expected, "{}", slow.len());
+        assert_eq!(costs(&day(&bench, 720)), expected, "{}", slow.len());
     }
 }
 
@@ -295,11 +298,8 @@ fn the_next_band_is_never_before_the_breach() {
         bench.interval_s = if keys == share { 1_728 } else { 3_600 };
         let ok = if keys == share { 20 - failed } else { 10 };
         bench.cell("berlin-1", april(), Counts { ok, failed, ..Counts::default() }, ns);
-        let label = PeriodLabel::parse("2026-04-01").expect("a label");
-        let as_of_s = april() + if keys == share { 51_840 } else { 50_400 };
-        let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-        let verdict = judge(&bench.agreement, &bench.windows, &question).expect("judged");
-        assert_eq!(costs(&verdict.objectives[0]), expected, "{keys}");
+        let minute = if keys == share { 864 } else { 840 };
+        assert_eq!(costs(&day(&bench, minute)), expected, "{keys}");
     }
 }
 
