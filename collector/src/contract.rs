@@ -19,7 +19,6 @@ pub use model::{Objective, Service, Terms};
 pub use period::{PeriodLabel, Span};
 
 use jiff::tz::TimeZone;
-use model::Measure;
 use probefleet_proto::name::Name;
 use probefleet_proto::plan::Plan;
 use probefleet_proto::yaml::{Document, Position, Problems};
@@ -169,11 +168,14 @@ impl Agreement {
     pub fn thresholds(&self) -> Vec<Threshold> {
         let mut thresholds = Vec::new();
         for objective in &self.objectives {
-            let Measure::Within { phase, at_most_ns } = &objective.measure else { continue };
-            thresholds.extend(objective.probes.iter().map(|probe| Threshold {
-                probe: probe.clone(),
-                phase: phase.clone(),
-                at_most_ns: *at_most_ns,
+            let Some(phase) = objective.measure.phase() else { continue };
+            let limits = objective.thresholds_ns();
+            thresholds.extend(objective.probes.iter().flat_map(|probe| {
+                limits.iter().map(|at_most_ns| Threshold {
+                    probe: probe.clone(),
+                    phase: phase.to_owned(),
+                    at_most_ns: *at_most_ns,
+                })
             }));
         }
         thresholds.sort();

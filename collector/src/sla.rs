@@ -1,36 +1,41 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
 //! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
-//! (outages and attempts to a share of the period), `status` (a share to a judgement), `credit` (judgements to money),
-//! `digest` (what it was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw
-//! it, to those who draw or list it.
+//! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
+//! it is to the next credit), `credit` (judgements to money), `uncertainty` (what sampling leaves open), `digest` (what it
+//! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
+//! who draw or list it.
 //!
 //! "Window" in an agreement's rules is the evaluation window of the objective: attempts count where it lies in eligible
 //! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
 
+mod band;
 mod credit;
 mod digest;
 pub mod evidence;
 mod measure;
 pub mod outage;
+mod outlook;
 pub mod span;
 pub mod states;
 mod status;
+mod uncertainty;
 pub mod verdict;
 mod window_state;
 mod witnesses;
 
-pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Windows, Within};
+pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 pub use verdict::{ObjectiveVerdict, Status, Verdict};
 
 use crate::contract::Agreement;
 use crate::contract::model::{Measure, Objective, Vantages};
 use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
+use band::Due;
 use measure::{Case, DownTime, Observation, Times};
 use span::Spans;
 use std::collections::BTreeSet;
-use verdict::Reason;
+use verdict::{Measured, Reason};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +99,8 @@ pub fn judge(
     let down_times = court.down_times()?;
     let mut judged = Vec::new();
     for objective in court.objectives() {
-        judged.push((objective, court.objective(objective, &down_times)?));
+        let (verdict, due) = court.objective(objective, &down_times)?;
+        judged.push(Judged { objective, verdict, due });
     }
     if judged.is_empty() {
         return Err(JudgeError::LabelFitsNone {
@@ -112,12 +118,19 @@ pub fn judge(
         label: question.label.to_string(),
         period,
         as_of_s: question.as_of_s,
-        objectives: judged.into_iter().map(|(_, verdict)| verdict).collect(),
+        objectives: judged.into_iter().map(|judged| judged.verdict).collect(),
         credits,
         // An agreement with a termination clause is refused until it can be judged.
         termination_right: false,
         inputs_digest: digest::inputs(agreement, windows, question),
     })
+}
+
+/// An objective with its judgement, and what that costs where somebody owes it.
+struct Judged<'a> {
+    objective: &'a Objective,
+    verdict: ObjectiveVerdict,
+    due: Due,
 }
 
 /// One question before all objectives.
@@ -205,7 +218,7 @@ impl<'a> Court<'a> {
         &self,
         objective: &Objective,
         down_times: &[DownTime<'_>],
-    ) -> Result<ObjectiveVerdict, JudgeError> {
+    ) -> Result<(ObjectiveVerdict, Due), JudgeError> {
         let times = self.times(objective);
         let Vantages::Each(names) = &objective.vantages else {
             let seen = self.observe(objective, &times, None, down_times)?;
@@ -213,19 +226,19 @@ impl<'a> Court<'a> {
         };
         let names =
             if names.is_empty() { self.agents_seen(objective, &times)? } else { names.clone() };
-        let mut worst: Option<ObjectiveVerdict> = None;
+        let mut worst: Option<(ObjectiveVerdict, Due)> = None;
         for name in names {
             let seen = match self.windows.agent_number(&name) {
                 Some(agent) => self.observe(objective, &times, Some(agent), down_times)?,
                 None => Observation::unseen(&times),
             };
-            let mut verdict = self.verdict(objective, &times, &seen);
+            let (mut verdict, due) = self.verdict(objective, &times, &seen);
             if seen.agents.is_empty() && verdict.status == Status::Inconclusive {
                 verdict.reason = Some(Reason::NoWindows);
             }
             verdict.agent = Some(name);
-            if worst.as_ref().is_none_or(|worst| severity(&verdict) < severity(worst)) {
-                worst = Some(verdict);
+            if worst.as_ref().is_none_or(|(worst, _)| severity(&verdict) < severity(worst)) {
+                worst = Some((verdict, due));
             }
         }
         Ok(worst.unwrap_or_else(|| self.verdict(objective, &times, &Observation::unseen(&times))))
@@ -244,13 +257,13 @@ impl<'a> Court<'a> {
         objective: &Objective,
         times: &Times,
         seen: &Observation,
-    ) -> ObjectiveVerdict {
+    ) -> (ObjectiveVerdict, Due) {
         let value = seen.measured(objective).filter(|_| seen.seconds.eligible > 0);
         let to_come = times.remaining.as_ref().map(|_| self.to_come(objective, times));
         let standing = status::standing(objective, seen, value.as_ref(), to_come.as_ref());
         let of_time = objective.measure.is_of_time();
         let bracket = seen.downtime_bracket_s(objective.window.width_s).filter(|_| of_time);
-        ObjectiveVerdict {
+        let verdict = ObjectiveVerdict {
             name: objective.name.to_string(),
             agent: None,
             status: standing.status,
@@ -272,7 +285,9 @@ impl<'a> Court<'a> {
             flagged: seen.flagged,
             conflicts: seen.conflicts,
             credit: None,
-        }
+            next_band: None,
+        };
+        (verdict, standing.due)
     }
 
     /// Eligible time whose windows do not exist yet: the window in progress belongs to it.
@@ -285,7 +300,7 @@ impl<'a> Court<'a> {
 }
 
 /// The worst first: by status, then value, then name.
-fn severity(verdict: &ObjectiveVerdict) -> (u8, Option<Exact>, &str) {
+fn severity(verdict: &ObjectiveVerdict) -> (u8, Option<(bool, Exact)>, &str) {
     let status = match verdict.status {
         Status::Breached | Status::BreachCertain => 0,
         Status::AtRisk => 1,
@@ -294,7 +309,7 @@ fn severity(verdict: &ObjectiveVerdict) -> (u8, Option<Exact>, &str) {
         Status::Met | Status::MetCertain => 4,
         Status::NotApplicable => 5,
     };
-    let value = verdict.value.as_ref().map(|value| value.share.clone());
+    let value = verdict.value.as_ref().map(Measured::goodness);
     (status, value, verdict.agent.as_deref().unwrap_or_default())
 }
 

@@ -190,7 +190,7 @@ fn longest(outages: &[Outage]) -> Vec<Outage> {
 
 impl Track {
     fn new(objective: &Objective) -> Self {
-        let (phase, threshold_ns) = timed(&objective.measure);
+        let (phase, threshold_ns) = timed(objective);
         Self {
             probes: objective.probes.iter().map(ToString::to_string).collect(),
             agents: objective.agents.clone(),
@@ -284,12 +284,17 @@ impl Track {
     }
 }
 
-/// The phase that a measure is about, and the duration that it compares with, in ns.
-fn timed(measure: &Measure) -> (&str, Option<u64>) {
-    match measure {
-        Measure::Availability | Measure::Success => (TOTAL, None),
-        Measure::Within { phase, at_most_ns } => (phase, Some(*at_most_ns)),
-    }
+/// The phase that an objective is about, and the duration that its samples are compared with, in ns.
+fn timed(objective: &Objective) -> (&str, Option<u64>) {
+    let phase = objective.measure.phase().unwrap_or(TOTAL);
+    let threshold_ns = match &objective.measure {
+        Measure::Availability | Measure::Success => None,
+        Measure::Within { at_most_ns, .. } => Some(*at_most_ns),
+        Measure::Percentile { .. } | Measure::Mean { .. } => {
+            u64::try_from(objective.target.limit.to_integer()).ok()
+        }
+    };
+    (phase, threshold_ns)
 }
 
 // === impl Window ===

@@ -1,19 +1,33 @@
-//! A verdict as others read it: JSON with a frozen order of keys here, and text for people in [`text`].
+//! A verdict as others read it: JSON with a frozen order of keys here, text for people in [`text`], and lines for
+//! spreadsheets in [`csv`].
 //!
-//! Percentages are exact until here, where six places of them are shown, half away from zero.
+//! Figures are exact until here. Percentages are shown with six places, half away from zero; durations as exact text, a
+//! mean's rounded to the nanosecond.
+//!
+//! Keys are only ever added. Of an objective: `value` is a percentage or a duration, by its measure. With percentiles,
+//! `value` is the highest duration of the histogram bucket in which the attempt of rank `needed` lies (`timeout`: beyond
+//! the ok attempts), `exact` is attempts on the good side of the target over all; with means, `exact` is ns over samples.
+//! `uncertainty.rank_interval` has the ranks that bracket the true percentile, `null` where too few attempts have no such end.
+//! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
+//! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
+//! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
+//! bad attempts, or `away`, by which a mean must grow). `credits.projected` is what would be payable.
 
 pub mod csv;
 pub mod text;
 
-use crate::contract::number::{percent_short, percent_text};
+use crate::contract::model::{Operator, Unit};
+use crate::contract::money::Money;
+use crate::contract::number::{Exact, percent_short, percent_text};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Attempts, Budget, CreditLine, CreditTotals, Measured, ObjectiveVerdict, Outage, Seconds,
-    Verdict,
+    Attempts, Budget, CreditLine, CreditTotals, Distance, Measured, NextBand, ObjectiveVerdict,
+    Outage, Seconds, Verdict,
 };
+use probefleet_proto::units::duration_text;
 use serde_json::{Map, Value, json};
 
-/// What the deterministic bracket of sampled outages is quoted at.
+/// What the bracket of sampled outages, and that of a percentile's rank, are quoted at.
 const CONFIDENCE: &str = "95%";
 
 impl Verdict {
@@ -27,8 +41,7 @@ impl Verdict {
     #[must_use]
     pub fn to_json_of(&self, shown: impl Fn(&ObjectiveVerdict) -> bool) -> Value {
         let objectives = self.objectives.iter().filter(|verdict| shown(verdict));
-        let objectives: Vec<Value> =
-            objectives.map(|verdict| objective(verdict, &self.credits)).collect();
+        let objectives: Vec<Value> = objectives.map(|verdict| objective(self, verdict)).collect();
         json!({
             "agreement": self.agreement,
             "version": self.version,
@@ -40,18 +53,14 @@ impl Verdict {
                 "final": false,
             },
             "objectives": objectives,
-            "credits": {
-                "sum": self.credits.currency.text(&self.credits.sum),
-                "payable": self.credits.currency.text(&self.credits.payable),
-                "currency": self.credits.currency.code(),
-            },
+            "credits": credits(self),
             "termination_right": self.termination_right,
             "inputs_digest": self.inputs_digest,
         })
     }
 }
 
-fn objective(verdict: &ObjectiveVerdict, credits: &CreditTotals) -> Value {
+fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
     let mut keys = Map::new();
     let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
     put("name", json!(verdict.name));
@@ -63,12 +72,8 @@ fn objective(verdict: &ObjectiveVerdict, credits: &CreditTotals) -> Value {
         put("reason", json!(reason.as_str()));
     }
     put("target", json!(verdict.target));
-    if let Some(value) = &verdict.value {
-        put("value", json!(percent_text(&value.share)));
-        put("exact", json!(exact_text(value)));
-        if value.numerator_most > value.numerator {
-            put("value_at_most", json!(percent_text(&value.share_most())));
-        }
+    for (key, value) in verdict.value.iter().flat_map(measured) {
+        put(key, value);
     }
     if let Some([low, high]) = &verdict.band {
         put("band", json!([percent_text(low), percent_text(high)]));
@@ -84,8 +89,17 @@ fn objective(verdict: &ObjectiveVerdict, credits: &CreditTotals) -> Value {
     if let Some(bracket) = verdict.downtime_bracket_s {
         put("uncertainty", json!({"downtime_s": bracket, "confidence": CONFIDENCE}));
     }
+    if let Some(Measured::Percentile(it)) = &verdict.value
+        && let Some(ranks) = it.rank_interval
+    {
+        put("uncertainty", json!({"rank_interval": ranks, "confidence": CONFIDENCE}));
+    }
     if let Some(credit) = &verdict.credit {
-        put("credit", credit_line(credit, credits));
+        let key = if of.is_open() { "credit_projected" } else { "credit" };
+        put(key, credit_line(credit, &of.credits));
+    }
+    if let Some(next) = &verdict.next_band {
+        put("next_band", next_band(verdict.measure.unit(), next));
     }
     match verdict.budget_left {
         Some(Budget::Seconds(left)) => put("budget_left_s", json!(left)),
@@ -105,9 +119,51 @@ fn objective(verdict: &ObjectiveVerdict, credits: &CreditTotals) -> Value {
     Value::Object(keys)
 }
 
-/// The unreduced fraction that was compared.
-fn exact_text(value: &Measured) -> String {
-    format!("{}/{}", value.numerator, value.denominator)
+/// The value, and the unreduced fraction that was compared.
+fn measured(value: &Measured) -> Vec<(&'static str, Value)> {
+    let mut keys = vec![("value", json!(value_text(value)))];
+    match value {
+        Measured::Share(share) => {
+            keys.push(("exact", json!(format!("{}/{}", share.numerator, share.denominator))));
+            if share.numerator_most > share.numerator {
+                keys.push(("value_at_most", json!(percent_text(&share.share_most()))));
+            }
+        }
+        Measured::Percentile(it) => {
+            keys.push(("exact", json!(format!("{}/{}", it.good, it.all))));
+            if it.good_most > it.good {
+                keys.push(("exact_at_most", json!(format!("{}/{}", it.good_most, it.all))));
+            }
+            keys.push(("needed", json!(it.needed)));
+        }
+        Measured::Mean(mean) => {
+            keys.push(("exact", json!(format!("{}/{}", mean.sum_ns, mean.samples))));
+        }
+    }
+    keys
+}
+
+/// A measured value: a percentage, a duration, or `timeout`.
+pub(crate) fn value_text(value: &Measured) -> String {
+    match value {
+        Measured::Share(share) => percent_text(&share.share),
+        Measured::Percentile(it) => it.value_ns.map_or("timeout".to_owned(), duration_text),
+        Measured::Mean(mean) => ns_text(&mean.mean_ns),
+    }
+}
+
+/// An exact number of ns as a duration, rounded to a whole one, half away from zero.
+pub(crate) fn ns_text(ns: &Exact) -> String {
+    duration_text(u64::try_from(ns.round().to_integer()).unwrap_or(u64::MAX))
+}
+
+/// A comparison with a limit: `< 99.8%`, `> 3s`.
+pub(crate) fn threshold_text(unit: Unit, (operator, limit): &(Operator, Exact)) -> String {
+    let limit = match unit {
+        Unit::Share => percent_short(limit),
+        Unit::Duration => ns_text(limit),
+    };
+    format!("{} {limit}", operator.sign())
 }
 
 fn seconds(seconds: &Seconds) -> Value {
@@ -147,5 +203,37 @@ fn credit_line(line: &CreditLine, credits: &CreditTotals) -> Value {
         "rate": percent_short(&line.rate),
         "base": credits.currency.text(&line.base),
         "amount": credits.currency.text(&line.amount),
+    })
+}
+
+fn next_band(unit: Unit, next: &NextBand) -> Value {
+    let (key, away) = match &next.away {
+        Distance::Seconds(seconds) => ("away_s", json!(seconds)),
+        Distance::Attempts(attempts) => ("away_attempts", json!(attempts)),
+        Distance::Duration(ns) => ("away", json!(ns_text(ns))),
+    };
+    json!({
+        "rate": percent_short(&next.rate),
+        "threshold": threshold_text(unit, &next.threshold),
+        key: away,
+    })
+}
+
+/// A credit exists only for what is breached, which nothing is before the period is over.
+fn credits(of: &Verdict) -> Value {
+    let credits = &of.credits;
+    let text = |money: &Money| credits.currency.text(money);
+    if of.is_open() {
+        return json!({
+            "sum": text(&Money::zero()),
+            "payable": text(&Money::zero()),
+            "currency": credits.currency.code(),
+            "projected": text(&credits.payable),
+        });
+    }
+    json!({
+        "sum": text(&credits.sum),
+        "payable": text(&credits.payable),
+        "currency": credits.currency.code(),
     })
 }

@@ -14,8 +14,11 @@ fn run(args: &[&str]) -> Output {
 }
 
 fn evaluate(more: &[&str]) -> Output {
-    let (agreement, windows) =
-        (fixture("evaluate/agreement.yaml"), fixture("evaluate/windows.jsonl"));
+    evaluate_of("evaluate/agreement.yaml", more)
+}
+
+fn evaluate_of(agreement: &str, more: &[&str]) -> Output {
+    let (agreement, windows) = (fixture(agreement), fixture("evaluate/windows.jsonl"));
     let (agreement, windows) =
         (agreement.to_str().expect("UTF-8"), windows.to_str().expect("UTF-8"));
     let mut args = vec!["evaluate", "--agreement", agreement, "--windows", windows];
@@ -59,6 +62,109 @@ fn an_open_period_has_live_statuses() {
     let found =
         evaluate(&["--period", "2026-03-29", "--signed", "--format", "json", "--as-of", as_of]);
     assert_kept("evaluate/expected-live.json", &found.stdout);
+}
+
+/// The day's figures are recomputed from the file's samples in [`response_times_are_those_of_the_file`].
+#[test]
+fn response_times_are_kept_or_broken() {
+    let day = ["--period", "2026-03-29", "--signed"];
+    let open = [&day[..], &["--as-of", "2026-03-29T12:00:00+02:00"]].concat();
+    for (args, name) in [(&day[..], "response"), (&open[..], "response-live")] {
+        let text = evaluate_of("evaluate/response.yaml", args);
+        assert_eq!(text.status.code(), Some(0), "{}", String::from_utf8_lossy(&text.stderr));
+        assert_kept(&format!("evaluate/expected-{name}.txt"), &text.stdout);
+        let json = evaluate_of("evaluate/response.yaml", &[args, &["--format", "json"]].concat());
+        assert_kept(&format!("evaluate/expected-{name}.json"), &json.stdout);
+    }
+}
+
+/// Attempts of the file that no objective finds in Down time, with the samples of the ok ones.
+fn samples(file: &str, during: bool) -> (u64, Vec<u64>, Vec<String>) {
+    let (mut attempts, mut all, mut agents) = (0, Vec::new(), Vec::new());
+    let mut seen = std::collections::BTreeMap::new();
+    for line in file.lines() {
+        let cell: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let key = (cell["agent"].to_string(), cell["start"].to_string());
+        seen.entry(key).or_insert_with(Vec::new).push(cell);
+    }
+    let down = "2026-03-29T09:00:00Z".."2026-03-29T09:45:00Z";
+    let day = "2026-03-28T23:00:00Z".."2026-03-29T22:00:00Z";
+    for cells in seen.into_values() {
+        let (cell, start) = (&cells[0], cells[0]["start"].as_str().expect("text"));
+        let conflicts = cells.iter().any(|other| other != cell);
+        let flagged = cell["flags"].as_array().is_some_and(|flags| !flags.is_empty());
+        let spared = during && down.contains(&start);
+        if conflicts || flagged || spared || !day.contains(&start) {
+            continue;
+        }
+        let failed = cell["failed"]
+            .as_object()
+            .map_or(0, |failed| failed.values().filter_map(serde_json::Value::as_u64).sum());
+        attempts += cell["ok"].as_u64().expect("a number") + failed;
+        let ns = cell["phases"]["total"]["ns"].as_array().cloned().unwrap_or_default();
+        all.extend(ns.iter().filter_map(serde_json::Value::as_u64));
+        agents.extend(ns.iter().map(|_| cell["agent"].as_str().expect("text").to_owned()));
+    }
+    (attempts, all, agents)
+}
+
+#[test]
+fn response_times_are_those_of_the_file() {
+    let file = std::fs::read_to_string(fixture("evaluate/windows.jsonl")).expect("kept");
+    let args = ["--period", "2026-03-29", "--signed", "--format", "json"];
+    let found = evaluate_of("evaluate/response.yaml", &args);
+    let json: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    let objective = |name: &str| {
+        let all = json["objectives"].as_array().expect("a list");
+        all.iter().find(|objective| objective["name"] == name).expect("is there").clone()
+    };
+    for (name, during, within_ns, per_cent) in
+        [("quick", true, 1_000_000_000, 95), ("mostly", false, 1_999_999_999, 99)]
+    {
+        let (attempts, ns, _) = samples(&file, during);
+        let good = ns.iter().filter(|ns| **ns <= within_ns).count() as u64;
+        let needed = (attempts * per_cent).div_ceil(100);
+        let judged = objective(name);
+        assert_eq!(judged["exact"], format!("{good}/{attempts}"), "{name}");
+        assert_eq!(judged["needed"], needed, "{name}");
+        assert_eq!(judged["status"], if good >= needed { "met" } else { "breached" });
+    }
+    let (_, ns, agents) = samples(&file, true);
+    let of = |agent: &str| {
+        let own = ns.iter().zip(&agents).filter(|(_, owner)| *owner == agent);
+        own.fold((0, 0), |(sum, count), (ns, _)| (sum + ns, count + 1))
+    };
+    let judged = objective("mean");
+    let (sum, count) = of(judged["agent"].as_str().expect("the worst agent"));
+    assert_eq!(judged["exact"], format!("{sum}/{count}"));
+    for agent in &agents {
+        let (other_sum, other_count) = of(agent);
+        assert!(other_sum * count <= sum * other_count, "{agent} is no worse");
+    }
+}
+
+/// Evidence in one file, or each line in any of three.
+#[test]
+fn how_windows_are_spread_over_files_does_not_matter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = std::fs::read_to_string(fixture("evaluate/windows.jsonl")).expect("kept");
+    let mut parts = [const { String::new() }; 3];
+    for (index, line) in file.lines().rev().enumerate() {
+        parts[index % 3].push_str(&format!("{line}\n"));
+    }
+    let agreement = fixture("evaluate/response.yaml");
+    let mut args = vec!["evaluate".to_owned(), "--agreement".to_owned()];
+    args.push(agreement.display().to_string());
+    for (index, part) in parts.iter().enumerate() {
+        let path = folder.path().join(format!("{index}.jsonl"));
+        std::fs::write(&path, part).expect("written");
+        args.extend(["--windows".to_owned(), path.display().to_string()]);
+    }
+    let question = ["--period", "2026-03-29", "--signed", "--format", "json"];
+    args.extend(question.map(str::to_owned));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let whole = evaluate_of("evaluate/response.yaml", &question);
+    assert_eq!(text(&run(&args).stdout), text(&whole.stdout));
 }
 
 #[test]

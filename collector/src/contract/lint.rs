@@ -1,9 +1,12 @@
 //! What is wrong or unwise in an agreement that can be read.
 
-use super::model::{CreditForm, Failures, Kind, Measure, Objective, Terms, UnknownAs, Vantages};
+use super::model::{
+    Band, CreditForm, Failures, Kind, Measure, Objective, Operator, Terms, UnknownAs, Vantages,
+};
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
 use num_bigint::BigInt;
+use probefleet_proto::name::Name;
 use probefleet_proto::plan::{Plan, PlannedProbe};
 use probefleet_proto::yaml::Problems;
 
@@ -78,6 +81,7 @@ pub(super) fn check(
     for placed in &read.objectives {
         charge(placed, &read.terms, problems, warnings);
         wisdom(placed, warnings);
+        mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
             against_plan(placed, plan, problems, warnings);
         }
@@ -95,7 +99,11 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
     }
     let zero = number::whole(0);
     let never_passed = match credit {
-        CreditForm::Bands(bands) => bands.iter().all(|band| band.threshold == zero),
+        CreditForm::Bands(bands) => {
+            // No share is below 0 %; a duration is above any threshold when it takes long enough.
+            let never = |band: &Band| band.operator == Operator::Below && band.threshold == zero;
+            bands.iter().all(never)
+        }
         CreditForm::Flat(_) => false,
     };
     if terms.kind == Kind::Ola || never_passed {
@@ -139,6 +147,25 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
     }
 }
 
+/// A mean is of ok attempts only: the more of them fail, the less there is to find fault with.
+fn mean_alone(placed: &Placed, all: &[Placed], warnings: &mut Problems) {
+    let mean = &placed.objective;
+    if !matches!(mean.measure, Measure::Mean { .. }) {
+        return;
+    }
+    let counts_failures = |probe: &Name| {
+        let mut successes = all.iter().map(|placed| &placed.objective).filter(|objective| {
+            objective.measure == Measure::Success && objective.service == mean.service
+        });
+        successes.any(|success| success.probes.contains(probe))
+    };
+    if let Some(probe) = mean.probes.iter().find(|probe| !counts_failures(probe)) {
+        let message = format!("failed attempts of `{probe}` are in no mean");
+        let cure = "pair it with an objective for `success` of the same service and probe";
+        warnings.report::<()>(placed.at, "mean-without-success", message, cure);
+    }
+}
+
 /// How many agents are chosen by name, when they are fewer than a state needs.
 fn agents_too_few(objective: &Objective) -> Option<usize> {
     let Vantages::Quorum { at_least, .. } = objective.vantages else { return None };
@@ -178,7 +205,14 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
         Vantages::Each(_) => 1,
     };
     let attempts = attempts.saturating_mul(agents);
-    if unprovable(&objective.target.limit, attempts) {
+    let promised_share = match &objective.measure {
+        Measure::Percentile { share, .. } => share,
+        Measure::Mean { .. } => return,
+        Measure::Availability | Measure::Success | Measure::Within { .. } => {
+            &objective.target.limit
+        }
+    };
+    if unprovable(promised_share, attempts) {
         let message = format!("{attempts} attempts in a period cannot prove such a target");
         let cure = "probe more often, from more agents, or promise less";
         warnings.report::<()>(placed.at, "unprovable", message, cure);
@@ -186,7 +220,7 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
 }
 
 fn phase_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
-    let Measure::Within { phase, .. } = &placed.objective.measure else { return };
+    let Some(phase) = placed.objective.measure.phase() else { return };
     if !kind_has_phase(&probe.kind, phase) && PHASES.iter().any(|(kind, _)| *kind == probe.kind) {
         let message =
             format!("`{phase}` of `{}`, a probe of kind {}", probe.schedule.name, probe.kind);

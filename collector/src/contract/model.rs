@@ -1,13 +1,14 @@
 //! What an agreement says, after it was read and checked.
 
+mod measure;
+
+pub use measure::{Measure, Operator, Target, Unit};
+
 use super::money::{Currency, Money, Rounding};
 use super::number::Exact;
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
-use probefleet_proto::units::duration_text;
-use std::cmp::Ordering;
-use std::fmt;
 
 /// What sort of promise it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,85 +121,29 @@ pub struct Objective {
     pub credit: Option<CreditForm>,
 }
 
-/// What is measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Measure {
-    /// The share of eligible time that is Up.
-    Availability,
-    /// The share of attempts that are ok.
-    Success,
-    /// The share of attempts with a phase of at most a threshold.
-    Within {
-        /// The phase's name.
-        phase: String,
-        /// The threshold, in ns.
-        at_most_ns: u64,
-    },
-}
-
-impl Measure {
-    /// True when it is an amount of time, not of attempts.
+impl Objective {
+    /// The longest duration of a sample on the good side of each comparison that a verdict turns on, in ns: the target's
+    /// first, then that of each credit band. Empty where no sample is compared.
     #[must_use]
-    pub fn is_of_time(&self) -> bool {
-        matches!(self, Self::Availability)
-    }
-}
-
-impl fmt::Display for Measure {
-    /// What the target is a share of: `of the time up`, `of attempts with total at most 250ms`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Availability => f.write_str("of the time up"),
-            Self::Success => f.write_str("of attempts ok"),
-            Self::Within { phase, at_most_ns } => {
-                write!(f, "of attempts with {phase} at most {}", duration_text(*at_most_ns))
+    pub fn thresholds_ns(&self) -> Vec<u64> {
+        match &self.measure {
+            Measure::Within { at_most_ns, .. } => vec![*at_most_ns],
+            Measure::Percentile { .. } => {
+                let bands = self.credit.as_ref().map_or(&[][..], CreditForm::bands);
+                let bands = bands.iter().map(|band| (band.operator.negated(), &band.threshold));
+                let target = (self.target.operator, &self.target.limit);
+                std::iter::once(target).chain(bands).map(good_up_to_ns).collect()
             }
+            Measure::Availability | Measure::Success | Measure::Mean { .. } => Vec::new(),
         }
     }
 }
 
-/// A comparison with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operator {
-    /// `>=`
-    AtLeast,
-    /// `>`
-    Above,
-    /// `<=`
-    AtMost,
-    /// `<`
-    Below,
-}
-
-impl Operator {
-    /// True when `value` stands in this relation to `limit`; equality satisfies `>=` and `<=`.
-    #[must_use]
-    pub fn holds(self, value: &Exact, limit: &Exact) -> bool {
-        match value.cmp(limit) {
-            Ordering::Less => matches!(self, Self::AtMost | Self::Below),
-            Ordering::Equal => matches!(self, Self::AtLeast | Self::AtMost),
-            Ordering::Greater => matches!(self, Self::AtLeast | Self::Above),
-        }
-    }
-}
-
-/// What is promised of a measure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// As it is written: `>= 99.95%`.
-    pub text: String,
-    /// The comparison.
-    pub operator: Operator,
-    /// The limit, as a share.
-    pub limit: Exact,
-}
-
-impl Target {
-    /// True when the promise is kept.
-    #[must_use]
-    pub fn met_by(&self, value: &Exact) -> bool {
-        self.operator.holds(value, &self.limit)
-    }
+/// The longest duration for which `<= limit` or `< limit` holds: durations are whole ns.
+fn good_up_to_ns((operator, limit): (Operator, &Exact)) -> u64 {
+    // Durations of an agreement are whole ns of 64 bits, and nothing is compared with "below zero".
+    let limit_ns = u64::try_from(limit.to_integer()).unwrap_or(u64::MAX);
+    if operator == Operator::Below { limit_ns.saturating_sub(1) } else { limit_ns }
 }
 
 /// The evaluation window, and when an agent calls it Down.
@@ -286,12 +231,23 @@ pub enum CreditForm {
     Bands(Vec<Band>),
 }
 
+impl CreditForm {
+    /// Its bands, mildest first.
+    #[must_use]
+    pub fn bands(&self) -> &[Band] {
+        match self {
+            Self::Flat(_) => &[],
+            Self::Bands(bands) => bands,
+        }
+    }
+}
+
 /// One step of a band table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
-    /// `<` (below) or `<=` (at most).
+    /// For shares `<` (below) or `<=` (at most), for durations `>` (above) or `>=` (at least).
     pub operator: Operator,
-    /// The value it begins at, as a share.
+    /// The value it begins at: a share, or ns where the measure is a duration.
     pub threshold: Exact,
     /// The credit, as a share of the base.
     pub rate: Exact,

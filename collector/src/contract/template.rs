@@ -67,7 +67,7 @@ fn objectives(text: &mut String, probe: &PlannedProbe, taken: &mut BTreeSet<Stri
     service: service
     probe: {name}
     measure: {{within: 2s, phase: {phase}}}   # the share of attempts that took at most so long
-    target: \">= 95%\"
+    target: \">= 95%\"                   # or {{percentile: 95%, phase: …}} or {{mean: …}}, with a duration: \"<= 2s\"
     credit: {{flat: 5%}}
 ",
         availability = objective_name(name, "available", taken),

@@ -72,10 +72,22 @@ fn every_key_is_read() {
 }
 
 /// Line, its replacement, and what is reported where.
+type Case = (usize, &'static str, &'static str);
+
+fn assert_reported(cases: &[Case]) {
+    let mut missed = Vec::new();
+    for (line, text, expected) in cases {
+        let found = errors(&with(*line, text), None);
+        if !found.iter().any(|found| found == expected) {
+            missed.push(format!("{text}: {found:?}, not {expected}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
 #[test]
 fn errors_of_the_agreement() {
-    let mut missed = Vec::new();
-    for (line, text, expected) in [
+    assert_reported(&[
         (1, "agreement: Acme", "1:12 bad-name"),
         (2, "version: 0", "2:10 bad-value"),
         (2, "vershun: 1", "1:1 missing-key"),
@@ -108,32 +120,15 @@ fn errors_of_the_agreement() {
         ),
         (37, "termination: [{consecutive: 2}]", "37:14 not-supported-yet"),
         (37, "close: &a {}", "37:8 bad-yaml"),
-    ] {
-        let found = errors(&with(line, text), None);
-        if !found.contains(&expected.to_owned()) {
-            missed.push(format!("{text}: {found:?}, not {expected}"));
-        }
-    }
-    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    ]);
 }
 
 #[test]
 fn errors_of_an_objective() {
-    let mut missed = Vec::new();
-    for (line, text, expected) in [
+    assert_reported(&[
         (20, "  Available:", "20:3 bad-name"),
         (22, "    probe: []", "22:12 bad-value"),
         (22, "    probe: [call, call]", "22:12 bad-value"),
-        (24, "    measure: speed", "24:14 bad-value"),
-        (24, "    measure: downtime", "24:14 not-supported-yet"),
-        (24, "    measure: {percentile: 95%, phase: total}", "24:14 not-supported-yet"),
-        (24, "    measure: {mean: total}", "24:14 not-supported-yet"),
-        (24, "    measure: {mean_success: 5m}", "24:14 not-supported-yet"),
-        (24, "    measure: {ratio: ser}", "24:14 not-supported-yet"),
-        (24, "    measure: {good_days: {}}", "24:14 not-supported-yet"),
-        (24, "    measure: {within: 2s, phase: totale}", "24:34 unknown-phase"),
-        (24, "    measure: {within: 2s, phase: total_failed}", "24:34 unknown-phase"),
-        (24, "    measure: {within: 2, phase: total}", "24:23 bad-duration"),
         (25, "    target: \">= 99.95\"", "25:13 measure-target-mismatch"),
         (25, "    target: \">= 3s\"", "25:13 measure-target-mismatch"),
         (25, "    target: \"<= 99%\"", "25:13 measure-target-mismatch"),
@@ -177,13 +172,136 @@ fn errors_of_an_objective() {
         (31, "      {per: {every: 4h, of: downtime, days: 1}}", "31:13 not-supported-yet"),
         (31, "      {flat: 5%, base: {amount: \"1.00\"}}", "31:24 not-supported-yet"),
         (31, "      {}", "31:7 missing-key"),
+    ]);
+}
+
+#[test]
+fn errors_of_a_measure() {
+    assert_reported(&[
+        (24, "    measure: speed", "24:14 bad-value"),
+        (24, "    measure: downtime", "24:14 not-supported-yet"),
+        (24, "    measure: {percentile: 95%, phase: total}", "25:13 measure-target-mismatch"),
+        (24, "    measure: {percentile: 0%, phase: total}", "24:27 bad-value"),
+        (24, "    measure: {percentile: 101%, phase: total}", "24:27 percent-over-100"),
+        (24, "    measure: {percentile: 95, phase: total}", "24:27 bad-percentage"),
+        (24, "    measure: {percentile: 95%, phase: totale}", "24:39 unknown-phase"),
+        (24, "    measure: {percentile: 95%}", "24:14 missing-key"),
+        (24, "    measure: {percentile: 95%, within: 2s, phase: total}", "24:32 unknown-key"),
+        (24, "    measure: {mean: total}", "25:13 measure-target-mismatch"),
+        (24, "    measure: {mean: totale}", "24:21 unknown-phase"),
+        (24, "    measure: {mean: total_failed}", "24:21 unknown-phase"),
+        (24, "    measure: {mean: total, phase: total}", "24:28 unknown-key"),
+        (24, "    measure: {mean_success: 5m}", "24:14 not-supported-yet"),
+        (24, "    measure: {ratio: ser}", "24:14 not-supported-yet"),
+        (24, "    measure: {good_days: {}}", "24:14 not-supported-yet"),
+        (24, "    measure: {within: 2s, phase: totale}", "24:34 unknown-phase"),
+        (24, "    measure: {within: 2s, phase: total_failed}", "24:34 unknown-phase"),
+        (24, "    measure: {within: 2, phase: total}", "24:23 bad-duration"),
+    ]);
+}
+
+/// The sample whose second objective is of a duration, with that line of its target and credit.
+fn duration(measure: &str, rest: &str) -> String {
+    with(32, &format!("  fast: {{service: voice, probe: call, measure: {measure}, {rest}}}"))
+}
+
+#[test]
+fn durations_are_read() {
+    let ns = |agreement: &Agreement| -> Vec<u64> {
+        agreement.thresholds().into_iter().map(|threshold| threshold.at_most_ns).collect()
+    };
+    let percentile = "{percentile: 95%, phase: time_to_answer}";
+    for (measure, rest, thresholds) in [
+        (percentile, r#"target: "<= 3s""#, vec![3_000_000_000]),
+        (percentile, r#"target: "< 10ms""#, vec![9_999_999]),
+        (percentile, r#"target: "<= 3s", credit: {flat: 5%}"#, vec![3_000_000_000]),
+        (
+            percentile,
+            r#"target: "<= 3s", credit: {bands: [{at_least: 5s, rate: 20%}, {above: 3s, rate: 5%}, {above: 5s, rate: 25%}]}"#,
+            vec![3_000_000_000, 4_999_999_999, 5_000_000_000],
+        ),
+        ("{mean: time_to_answer}", r#"target: "<= 45ms""#, vec![]),
     ] {
-        let found = errors(&with(line, text), None);
-        if !found.contains(&expected.to_owned()) {
-            missed.push(format!("{text}: {found:?}, not {expected}"));
+        let text = duration(measure, rest);
+        let loaded = Agreement::load(&[("a.yaml", &text)]);
+        let agreement = loaded.unwrap_or_else(|rejected| panic!("{rejected}")).agreement;
+        assert_eq!(ns(&agreement), thresholds, "{measure} {rest}");
+    }
+}
+
+#[test]
+fn errors_of_a_duration() {
+    let mut missed = Vec::new();
+    for (rest, expected) in [
+        (r#"target: ">= 3s""#, "measure-target-mismatch"),
+        (r#"target: "<= 99%""#, "measure-target-mismatch"),
+        (r#"target: "<= 3""#, "bad-duration"),
+        (r#"target: "<= 3 seconds""#, "bad-duration"),
+        (r#"target: "< 0s""#, "bad-value"),
+        (r#"target: "<= 3s", credit: {bands: [{below: 3s, rate: 5%}]}"#, "measure-target-mismatch"),
+        (r#"target: "<= 3s", credit: {bands: [{above: 3%, rate: 5%}]}"#, "measure-target-mismatch"),
+        (r#"target: "<= 3s", credit: {bands: [{above: 3, rate: 5%}]}"#, "bad-duration"),
+        (r#"target: "<= 3s", credit: {bands: [{at_least: 0s, rate: 5%}]}"#, "bad-value"),
+        (r#"target: "<= 3s", credit: {bands: [{above: 3s, at_least: 3s, rate: 5%}]}"#, "bad-value"),
+        (r#"target: "<= 3s", credit: {bands: [{rate: 5%}]}"#, "missing-key"),
+        (
+            r#"target: "<= 3s", credit: {bands: [{above: 5s, rate: 5%}, {above: 3s, rate: 10%}]}"#,
+            "band-order",
+        ),
+        (
+            r#"target: "<= 3s", credit: {bands: [{above: 3s, rate: 5%}, {at_least: 3s, rate: 10%}]}"#,
+            "band-order",
+        ),
+    ] {
+        for measure in ["{percentile: 95%, phase: total}", "{mean: total}"] {
+            let found = errors(&duration(measure, rest), None);
+            if found.len() != 1 || !found[0].ends_with(&format!(" {expected}")) {
+                missed.push(format!("{rest}: {found:?}, not {expected}"));
+            }
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+    // The place is that of the value.
+    let text = duration("{mean: total}", r#"target: ">= 3s""#);
+    assert_eq!(errors(&text, None), ["32:71 measure-target-mismatch"]);
+    let text =
+        duration("{mean: total}", r#"target: "<= 3s", credit: {bands: [{below: 3s, rate: 5%}]}"#);
+    assert_eq!(errors(&text, None), ["32:105 measure-target-mismatch"]);
+}
+
+/// What is wrong with a measure is said once, and its target and credit are not blamed for it.
+#[test]
+fn a_measure_that_cannot_be_read_is_reported_alone() {
+    for (measure, rest) in [
+        (
+            "{percentile: 95, phase: total}",
+            r#"target: "<= 3s", credit: {bands: [{above: 3s, rate: 5%}]}"#,
+        ),
+        ("speed", r#"target: ">= 99%", credit: {bands: [{below: 99%, rate: 5%}]}"#),
+    ] {
+        assert_eq!(errors(&duration(measure, rest), None).len(), 1, "{measure}");
+    }
+}
+
+#[test]
+fn unwise_promises_of_durations_are_warnings() {
+    let mean = duration("{mean: total}", r#"target: "<= 45ms", credit: {flat: 5%}"#);
+    assert_eq!(warnings(&mean, Some(&plan())), ["mean-without-success"]);
+    let success = "  ok: {service: voice, probe: call, measure: success, target: \">= 99%\"}";
+    let lines: Vec<&str> = mean.lines().collect();
+    let paired = [&lines[..32], &[success], &lines[33..]].concat().join("\n");
+    assert_eq!(warnings(&paired, Some(&plan())), [""; 0]);
+    for (q, keys, expected) in [
+        ("95%", "", vec![]),
+        ("95%", ", failures: exclude", vec!["failures-excluded"]),
+        ("99.999%", "", vec!["unprovable"]),
+    ] {
+        let measure = format!("{{percentile: {q}, phase: total}}");
+        let text = duration(&measure, &format!(r#"target: "<= 3s", credit: {{flat: 5%}}{keys}"#));
+        assert_eq!(warnings(&text, Some(&plan())), expected, "{q} {keys}");
+    }
+    let query = duration("{mean: query}", r#"target: "<= 3s""#);
+    assert_eq!(errors(&query, Some(&plan())), ["32:3 unknown-phase"]);
 }
 
 #[test]

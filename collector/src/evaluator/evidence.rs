@@ -1,11 +1,13 @@
 //! From stored records to the evidence of an agreement.
 
-use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Windows, Within};
+use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
+use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::{self, Cell, OtherKind, Report};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What takes the cells of records.
@@ -130,7 +132,7 @@ struct Latencies<'a>(&'a Cell);
 
 impl Phases for Latencies<'_> {
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within> {
-        let series = self.0.series.iter().find(|series| series.phase == phase)?;
+        let series = self.series(phase)?;
         let counted = series.at_most.iter().find(|(limit_ns, _)| *limit_ns == threshold_ns);
         if let Some((_, count)) = counted {
             return Some(Within::exactly(*count));
@@ -138,6 +140,21 @@ impl Phases for Latencies<'_> {
         let (certain, possible) = series.histogram.count_at_most(threshold_ns);
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         Some(Within { certain: number(certain), possible: number(possible) })
+    }
+
+    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>> {
+        Some(Cow::Borrowed(&self.series(phase)?.histogram))
+    }
+
+    fn total(&self, phase: &str) -> Option<Total> {
+        let series = self.series(phase)?;
+        Some(Total { samples: series.histogram.count(), sum_ns: series.sum_ns.into() })
+    }
+}
+
+impl Latencies<'_> {
+    fn series(&self, phase: &str) -> Option<&report::Series> {
+        self.0.series.iter().find(|series| series.phase == phase)
     }
 }
 
@@ -198,8 +215,16 @@ mod tests {
     /// Cells of the store, written down as lines, give a verdict with the same fingerprint.
     #[test]
     fn a_record_and_a_line_say_the_same() {
-        let text = include_str!("../../tests/fixtures/evaluate/agreement.yaml");
-        let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
+        for text in [
+            include_str!("../../tests/fixtures/evaluate/agreement.yaml"),
+            include_str!("../../tests/fixtures/evaluate/response.yaml"),
+        ] {
+            let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
+            say_the_same(&agreement);
+        }
+    }
+
+    fn say_the_same(agreement: &Agreement) {
         let mut series = Series::new("total", &[2_000_000_000]);
         series.record(1_500_000_000);
         series.record(2_000_000_001);
@@ -242,13 +267,13 @@ mod tests {
             "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
                 "at_most_ns": {"2000000000": 1}}},
         });
-        let mut stored = Windows::for_agreement(&agreement);
+        let mut stored = Windows::for_agreement(agreement);
         add_cell(std::slice::from_mut(&mut stored), &agent, &head, &cell).expect("fits");
-        let mut read = Windows::for_agreement(&agreement);
+        let mut read = Windows::for_agreement(agreement);
         windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         let label = PeriodLabel::parse("2026-03-20").expect("a label");
         let question = Question { label, as_of_s: None, signed: true };
-        let verdict = |windows: &Windows| judge(&agreement, windows, &question).expect("judged");
+        let verdict = |windows: &Windows| judge(agreement, windows, &question).expect("judged");
         assert_eq!(verdict(&stored), verdict(&read));
         // The same cell from both is one cell.
         windows::read(&mut stored, "w.jsonl", line.to_string().as_bytes()).expect("a cell");

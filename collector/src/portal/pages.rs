@@ -15,7 +15,8 @@ use crate::evaluator::{AgreementNow, PeriodNow, Snapshot};
 use crate::sla::states::States;
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
-use crate::verdict::text::{because, budget_text, counted, span_text};
+use crate::verdict::text::{because, budget_text, counted, next_band_text, span_text};
+use crate::verdict::value_text;
 use askama::Template;
 use std::sync::Arc;
 
@@ -287,7 +288,7 @@ impl ObjectiveView {
         let dash = || "–".to_owned();
         let mut promised = agreement.objectives().iter();
         let promised = promised.find(|objective| objective.name.as_str() == judged.name);
-        let value = judged.value.as_ref().map_or_else(dash, |value| percent_text(&value.share));
+        let value = judged.value.as_ref().map_or_else(dash, value_text);
         let course = picture.and_then(|picture| picture.course.as_ref());
         let outages = picture.iter().flat_map(|picture| picture.outages.iter().rev());
         let outages = outages.map(|seen| OutageView::new(seen, agreement));
@@ -390,7 +391,11 @@ fn money(
     promised: Option<&Objective>,
     judged: &ObjectiveVerdict,
 ) -> Vec<Row> {
-    vec![Row { label: "Credit", text: credit(now, open, promised, judged) }]
+    let mut rows = vec![Row { label: "Credit", text: credit(now, open, promised, judged) }];
+    if let Some(next) = judged.next_band.as_ref().filter(|_| pays(now)) {
+        rows.push(Row { label: "Next band", text: next_band_text(judged, next) });
+    }
+    rows
 }
 
 fn credit(

@@ -2,19 +2,25 @@
 //!
 //! Figures of objectives are those of their open periods. `probefleet_objective_status` has one series for each status,
 //! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
-//! figure that is not known is left out, never a zero.
+//! figure that is not known is left out, never a zero; neither has a percentile that is a timeout a number of seconds.
 
 use super::Portal;
-use crate::contract::number::{Exact, fixed};
+use crate::contract::Agreement;
+use crate::contract::model::{Kind, Unit};
+use crate::contract::money::{Currency, Money};
+use crate::contract::number::{self, Exact, fixed};
 use crate::evaluator::Snapshot;
-use crate::sla::verdict::{Budget, ObjectiveVerdict};
+use crate::sla::Verdict;
+use crate::sla::verdict::{Budget, Measured, ObjectiveVerdict};
 use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::units::NS_PER_S;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// Places of a share: more than a float has.
@@ -33,6 +39,19 @@ struct OfStatus {
     agreement: String,
     objective: String,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CreditOfObjective {
+    agreement: String,
+    objective: String,
+    currency: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CreditOfAgreement {
+    agreement: String,
+    currency: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,25 +133,33 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
 struct Objectives {
     value: Figures,
     target: Figures,
+    value_seconds: Figures,
+    target_seconds: Figures,
     budget_seconds: Figures,
     budget_attempts: Figures,
     coverage: Figures,
     status: Family<OfStatus, Gauge>,
+    credit: Family<CreditOfObjective, Gauge<f64, AtomicU64>>,
+    credits: Family<CreditOfAgreement, Gauge<f64, AtomicU64>>,
 }
 
 fn register_objectives(snapshot: &Snapshot, registry: &mut Registry) {
     let objectives = Objectives::default();
     for now in &snapshot.agreements {
         let open = now.periods.iter().filter(|period| period.open);
-        for verdict in open.filter_map(|period| period.verdict.as_ref().ok()) {
+        let open: Vec<_> = open.filter_map(|period| period.verdict.as_ref().ok()).collect();
+        for verdict in &open {
             for judged in &verdict.objectives {
                 objectives.add(&verdict.agreement, judged);
             }
         }
+        if now.countersigned && matches!(now.agreement.terms().kind, Kind::Sla | Kind::Underpinning)
+        {
+            objectives.add_credits(&now.agreement, &open);
+        }
     }
     objectives.register(registry);
-    let age_s =
-        (unix_now_ns() / probefleet_proto::units::NS_PER_S).saturating_sub(snapshot.fresh_s);
+    let age_s = (unix_now_ns() / NS_PER_S).saturating_sub(snapshot.fresh_s);
     if snapshot.fresh_s > 0 {
         let age: Gauge = Gauge::default();
         age.set(i64::try_from(age_s).unwrap_or(i64::MAX));
@@ -148,10 +175,20 @@ impl Objectives {
         let set = |family: &Figures, value: f64| {
             family.get_or_create(&labels).set(value);
         };
-        if let Some(value) = &judged.value {
-            set(&self.value, ratio(&value.share));
+        match &judged.value {
+            Some(Measured::Share(share)) => set(&self.value, ratio(&share.share)),
+            Some(Measured::Percentile(it)) => {
+                if let Some(value_ns) = it.value_ns {
+                    set(&self.value_seconds, seconds(&number::whole(value_ns)));
+                }
+            }
+            Some(Measured::Mean(mean)) => set(&self.value_seconds, seconds(&mean.mean_ns)),
+            None => {}
         }
-        set(&self.target, ratio(&judged.limit));
+        match judged.measure.unit() {
+            Unit::Share => set(&self.target, ratio(&judged.limit)),
+            Unit::Duration => set(&self.target_seconds, seconds(&judged.limit)),
+        }
         if let Some(coverage) = &judged.coverage {
             set(&self.coverage, ratio(coverage));
         }
@@ -167,12 +204,43 @@ impl Objectives {
         }
     }
 
+    /// What is projected, zero included, wherever a credit is agreed and owed.
+    fn add_credits(&self, agreement: &Agreement, open: &[&Arc<Verdict>]) {
+        let currency = &agreement.terms().currency;
+        let (name, code) = (agreement.id().to_string(), currency.code().to_owned());
+        let agreed = |judged: &&ObjectiveVerdict| {
+            let mut objectives = agreement.objectives().iter();
+            let promised = objectives.find(|objective| objective.name.as_str() == judged.name);
+            promised.is_some_and(|objective| objective.credit.is_some())
+        };
+        for judged in open.iter().flat_map(|verdict| &verdict.objectives).filter(agreed) {
+            let (agreement, objective) = (name.clone(), judged.name.clone());
+            let labels = CreditOfObjective { agreement, objective, currency: code.clone() };
+            let due = judged.credit.as_ref().map_or(0.0, |line| money(&line.amount, currency));
+            self.credit.get_or_create(&labels).set(due);
+        }
+        let payable = open.iter().map(|verdict| &verdict.credits.payable);
+        let payable = payable.fold(Money::zero(), |sum, payable| sum.plus(payable));
+        let labels = CreditOfAgreement { agreement: name, currency: code };
+        self.credits.get_or_create(&labels).set(money(&payable, currency));
+    }
+
     fn register(self, registry: &mut Registry) {
         let mut figures = |name: &str, help: &str, family: Figures| {
             registry.register(name, help, family);
         };
         figures("probefleet_objective_value_ratio", "What was measured, of 1", self.value);
         figures("probefleet_objective_target_ratio", "What was promised, of 1", self.target);
+        figures(
+            "probefleet_objective_value_seconds",
+            "What was measured, where it is a duration",
+            self.value_seconds,
+        );
+        figures(
+            "probefleet_objective_target_seconds",
+            "What was promised, where it is a duration",
+            self.target_seconds,
+        );
         figures(
             "probefleet_objective_budget_left_seconds",
             "Time that may still be down; negative: overdrawn",
@@ -193,12 +261,31 @@ impl Objectives {
             "1 for the status that an objective has, 0 for the others",
             self.status,
         );
+        registry.register(
+            "probefleet_objective_credit_projected",
+            "Credit for the open period if nothing more goes wrong",
+            self.credit,
+        );
+        registry.register(
+            "probefleet_agreement_credit_projected",
+            "Payable for the open periods together if nothing more goes wrong",
+            self.credits,
+        );
     }
 }
 
 /// The nearest float of an exact share, for a scraper; verdicts never see it.
 fn ratio(share: &Exact) -> f64 {
     fixed(share, SHARE_PLACES).parse().unwrap_or(f64::NAN)
+}
+
+/// An exact number of ns in seconds.
+fn seconds(ns: &Exact) -> f64 {
+    ratio(&(ns / number::whole(NS_PER_S)))
+}
+
+fn money(amount: &Money, currency: &Currency) -> f64 {
+    currency.text(amount).parse().unwrap_or(f64::NAN)
 }
 
 fn whole(number: i64) -> f64 {

@@ -1,8 +1,10 @@
 //! What breaches are worth: each line exact, at most its base, rounded once; then combined, capped and filled in order.
+//! What is projected of an open period goes through the same steps.
 
-use super::verdict::{CreditLine, CreditTotals, Measured, ObjectiveVerdict, Status};
+use super::Judged;
+use super::verdict::{CreditLine, CreditTotals};
 use crate::contract::Agreement;
-use crate::contract::model::{Combine, CreditForm, CreditRules, Kind, Objective, Terms};
+use crate::contract::model::{Combine, CreditRules, Kind, Objective, Terms};
 use crate::contract::money::{Money, Rounding};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::PeriodLabel;
@@ -16,14 +18,15 @@ pub(super) fn settle(
     agreement: &Agreement,
     label: PeriodLabel,
     signed: bool,
-    judged: &mut [(&Objective, ObjectiveVerdict)],
+    judged: &mut [Judged<'_>],
 ) -> CreditTotals {
     let terms = agreement.terms();
     let owed = signed && matches!(terms.kind, Kind::Sla | Kind::Underpinning);
     let share_of_period = period_share(agreement, label);
     let mut charged = BTreeSet::new();
-    for (objective, verdict) in judged.iter_mut().filter(|_| owed) {
-        let Some(rate) = rate(objective, verdict) else { continue };
+    for Judged { objective, verdict, due } in judged.iter_mut().filter(|_| owed) {
+        verdict.next_band = due.next.clone();
+        let Some(rate) = due.rate.clone() else { continue };
         let Some(charge) = charge(terms, objective.service, &share_of_period) else { continue };
         let exact = (&rate * &charge).min(charge.clone());
         let rounding = terms.credits.rounding;
@@ -37,18 +40,14 @@ pub(super) fn settle(
 }
 
 /// Lines to totals: combination, cap, minimum; then lines are filled in priority order up to what is payable.
-fn combine(
-    agreement: &Agreement,
-    charges: &Exact,
-    judged: &mut [(&Objective, ObjectiveVerdict)],
-) -> CreditTotals {
+fn combine(agreement: &Agreement, charges: &Exact, judged: &mut [Judged<'_>]) -> CreditTotals {
     let rules = &agreement.terms().credits;
     let mut lines: Vec<(usize, &mut CreditLine)> = judged
         .iter_mut()
         .enumerate()
-        .filter_map(|(index, (objective, verdict))| {
-            let rank = rank(rules, objective, index);
-            verdict.credit.as_mut().map(|line| (rank, line))
+        .filter_map(|(index, judged)| {
+            let rank = rank(rules, judged.objective, index);
+            judged.verdict.credit.as_mut().map(|line| (rank, line))
         })
         .collect();
     lines.sort_by_key(|(rank, _)| *rank);
@@ -87,21 +86,6 @@ fn keep_largest(lines: &mut [(usize, &mut CreditLine)]) -> Money {
         }
     }
     largest
-}
-
-/// What share of the base a verdict costs; `None` when nothing is due.
-fn rate(objective: &Objective, verdict: &ObjectiveVerdict) -> Option<Exact> {
-    let form = objective.credit.as_ref().filter(|_| verdict.status == Status::Breached)?;
-    match form {
-        CreditForm::Flat(rate) => Some(rate.clone()),
-        CreditForm::Bands(bands) => {
-            // A band is passed only when it is passed for certain.
-            let value = verdict.value.as_ref().map(Measured::share_most)?;
-            let passed =
-                bands.iter().rev().find(|band| band.operator.holds(&value, &band.threshold));
-            passed.map(|band| band.rate.clone())
-        }
-    }
 }
 
 /// A service's charge for the period, in minor units: its monthly charge × months × the share that the term covers.

@@ -26,11 +26,13 @@ pub(super) fn inputs(agreement: &Agreement, windows: &Windows, question: &Questi
         hash.0.update(series.spec);
         let mut labels = None;
         let exists = |cell: &Cell| question.as_of_s.is_none_or(|as_of_s| cell.end_s() <= as_of_s);
-        for (cell, within) in series.cells().filter(|(cell, _)| exists(cell)) {
+        for held in series.cells().filter(|held| exists(held.cell)) {
+            let cell = held.cell;
             if labels.replace(cell.labels) != Some(cell.labels) {
                 hash.labels(windows, cell.labels);
             }
-            hash.cell(cell, within);
+            // All its samples are in the cell's own digest.
+            hash.cell(cell, held.within);
         }
     }
     let mut text = "sha256:".to_owned();

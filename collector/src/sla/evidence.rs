@@ -1,20 +1,31 @@
 //! The evidence of one agreement: the cells its objectives can use, compact, sorted, duplicates settled.
 //!
 //! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
-//! Per distinct cell it keeps [`Cell`] and eight bytes for each threshold of its probe. A cell that comes again with
-//! equal content changes nothing; with different content it becomes a conflict, whichever came first.
+//! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase of which a
+//! percentile or a mean is promised, its occupied buckets (twelve bytes for a single sample) or its exact sum (some twenty
+//! bytes). A cell that comes again with equal content changes nothing; with different content it becomes a conflict,
+//! whichever came first.
 
+mod samples;
 mod series;
 
-pub(super) use series::Series;
+pub use samples::Total;
+pub(super) use samples::{Keep, Pool};
 pub use series::{Added, Cell, Within};
+pub(super) use series::{Held, Series};
 
 use crate::contract::Agreement;
+use crate::contract::model::{Measure, Objective};
+use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::{Labels, Selector};
+use series::Kept;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// Most cells that are held: a year of 60 s windows of nearly two hundred agents; beyond it, judge shorter periods.
 pub const CELLS_MAX: usize = 100_000_000;
+/// Most bytes of samples that are held: as much again as [`CELLS_MAX`] cells take.
+pub const SAMPLES_MAX_BYTES: u64 = 6 << 30;
 /// Most different label sets: each agent has one, and a new one whenever it is moved.
 pub const LABEL_SETS_MAX: usize = 1_000_000;
 /// Most series (agent, probe, spec).
@@ -41,10 +52,17 @@ pub struct Counts {
     pub missed: u32,
 }
 
-/// Samples of a phase at most a threshold. A histogram bucket that straddles it leaves the two apart.
+/// The samples of a cell; `None` when it has no such phase.
 pub trait Phases {
-    /// How many of the phase's samples are at most `threshold_ns`; `None` when the cell has no such phase.
+    /// How many of the phase's samples are at most `threshold_ns`. A histogram bucket that straddles it leaves the two
+    /// apart.
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within>;
+
+    /// The phase's samples by bucket.
+    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>>;
+
+    /// Number and exact sum of the phase's samples.
+    fn total(&self, phase: &str) -> Option<Total>;
 }
 
 /// A cell as it is read.
@@ -76,7 +94,7 @@ pub struct Observed<'a> {
 /// There is no room for more evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
-    /// More than [`CELLS_MAX`], [`SERIES_MAX`] or [`LABEL_SETS_MAX`].
+    /// More than [`CELLS_MAX`], [`SAMPLES_MAX_BYTES`], [`SERIES_MAX`] or [`LABEL_SETS_MAX`].
     #[error("too much evidence at once; judge fewer agents or a shorter stretch")]
     Full,
     /// A window that no fleet can have measured.
@@ -92,20 +110,31 @@ pub(super) type LabelSet = Labels;
 /// The evidence of one agreement.
 #[derive(Clone, Debug)]
 pub struct Windows {
-    probes: Vec<ProbeThresholds>,
+    probes: Vec<Wanted>,
     probe_index: HashMap<String, u32>,
     agents: Interned<String>,
     label_sets: Interned<LabelSet>,
     series_index: HashMap<(u32, u32, [u8; 16]), usize>,
     series: Vec<Series>,
     cells: usize,
+    sample_bytes: u64,
 }
 
-/// A probe that an objective uses, and what is counted of it.
-#[derive(Clone, Debug)]
-struct ProbeThresholds {
+/// A probe that an objective uses, and what is kept of it.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
     name: String,
     thresholds: Vec<(String, u64)>,
+    columns: Vec<(String, Keep)>,
+}
+
+/// Where in the cells of a probe the figures of an objective stand.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    /// Of each of its thresholds.
+    pub(super) thresholds: Vec<Option<usize>>,
+    /// Of the samples that its value is made of.
+    pub(super) column: Option<(Keep, usize)>,
 }
 
 // === impl Windows ===
@@ -114,18 +143,25 @@ impl Windows {
     /// No evidence yet, for the probes and thresholds of an agreement.
     #[must_use]
     pub fn for_agreement(agreement: &Agreement) -> Self {
-        let mut wanted: BTreeMap<String, Vec<(String, u64)>> = BTreeMap::new();
-        for probe in agreement.objectives().iter().flat_map(|objective| &objective.probes) {
-            wanted.entry(probe.as_str().to_owned()).or_default();
+        let mut wanted: BTreeMap<&str, Wanted> = BTreeMap::new();
+        for objective in agreement.objectives() {
+            for probe in &objective.probes {
+                let of_probe = wanted.entry(probe.as_str()).or_default();
+                of_probe.name = probe.to_string();
+                of_probe.columns.extend(column_of(objective));
+            }
         }
-        for threshold in agreement.thresholds() {
-            let of_probe = wanted.entry(threshold.probe.as_str().to_owned()).or_default();
-            of_probe.push((threshold.phase, threshold.at_most_ns));
+        let thresholds = agreement.thresholds();
+        for threshold in &thresholds {
+            if let Some(of_probe) = wanted.get_mut(threshold.probe.as_str()) {
+                of_probe.thresholds.push((threshold.phase.clone(), threshold.at_most_ns));
+            }
         }
-        let probes: Vec<ProbeThresholds> = wanted
-            .into_iter()
-            .map(|(name, thresholds)| ProbeThresholds { name, thresholds })
-            .collect();
+        let mut probes: Vec<Wanted> = wanted.into_values().collect();
+        for probe in &mut probes {
+            probe.columns.sort();
+            probe.columns.dedup();
+        }
         let probe_index =
             (0..).zip(&probes).map(|(index, probe)| (probe.name.clone(), index)).collect();
         Self {
@@ -136,6 +172,7 @@ impl Windows {
             series_index: HashMap::new(),
             series: Vec::new(),
             cells: 0,
+            sample_bytes: 0,
         }
     }
 
@@ -150,25 +187,23 @@ impl Windows {
         if !in_bounds || observed.start_s.unsigned_abs() > START_MAX_S {
             return Err(EvidenceError::Window);
         }
-        if self.cells >= CELLS_MAX {
+        if self.cells >= CELLS_MAX || self.sample_bytes >= SAMPLES_MAX_BYTES {
             return Err(EvidenceError::Full);
         }
         let series = self.series_of(observed, probe)?;
         let labels = self.label_set(observed, series)?;
-        let thresholds = match usize::try_from(probe).ok().and_then(|index| self.probes.get(index))
-        {
-            Some(probe) => probe.thresholds.as_slice(),
-            None => &[],
+        let Some(wanted) = usize::try_from(probe).ok().and_then(|index| self.probes.get(index))
+        else {
+            return Ok(Added::NotAsked);
         };
-        let within: Vec<Within> = thresholds
-            .iter()
-            .map(|(phase, at_most_ns)| {
-                observed.phases.at_most(phase, *at_most_ns).unwrap_or_default()
-            })
-            .collect();
+        let (within, samples) = (wanted.within(observed), wanted.samples(observed));
         let Some(series) = self.series.get_mut(series) else { return Err(EvidenceError::Full) };
-        let added = series.add(Cell::new(observed, labels), &within);
-        self.cells += usize::from(added == Added::New);
+        let kept = Kept { within: &within, samples: &samples };
+        let added = series.add(Cell::new(observed, labels), kept);
+        if added == Added::New {
+            self.cells += 1;
+            self.sample_bytes += samples.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        }
         Ok(added)
     }
 
@@ -178,6 +213,7 @@ impl Windows {
             series.forget_before(instant_s);
         }
         self.cells = self.series.iter().map(Series::len).sum();
+        self.sample_bytes = self.series.iter().map(|series| series.sample_bytes() as u64).sum();
     }
 
     /// Distinct cells.
@@ -204,16 +240,24 @@ impl Windows {
         self.series.iter().filter(move |series| Some(series.probe) == index)
     }
 
-    /// Where in a probe's counts a threshold stands.
-    pub(super) fn threshold_index(
-        &self,
-        probe: &str,
-        phase: &str,
-        at_most_ns: u64,
-    ) -> Option<usize> {
-        let index = usize::try_from(*self.probe_index.get(probe)?).ok()?;
-        let thresholds = &self.probes.get(index)?.thresholds;
-        thresholds.iter().position(|(name, ns)| name == phase && *ns == at_most_ns)
+    /// Where the figures of an objective stand, for each of its probes.
+    pub(super) fn places(&self, objective: &Objective) -> Vec<Places> {
+        let limits_ns = objective.thresholds_ns();
+        let column = column_of(objective);
+        let of_probe = |name: &str| {
+            let index = self.probe_index.get(name).and_then(|index| usize::try_from(*index).ok());
+            let wanted = index.and_then(|index| self.probes.get(index))?;
+            let threshold = |limit_ns: &u64| {
+                let known = |(phase, ns): &(String, u64)| {
+                    Some(phase.as_str()) == objective.measure.phase() && ns == limit_ns
+                };
+                wanted.thresholds.iter().position(known)
+            };
+            let number = wanted.columns.iter().position(|known| Some(known) == column.as_ref());
+            let column = column.as_ref().map(|(_, keep)| *keep).zip(number);
+            Some(Places { thresholds: limits_ns.iter().map(threshold).collect(), column })
+        };
+        objective.probes.iter().map(|name| of_probe(name.as_str()).unwrap_or_default()).collect()
     }
 
     /// The name of an agent.
@@ -285,6 +329,33 @@ impl Windows {
         self.series_index.insert(key, self.series.len());
         self.series.push(Series::new(agent, probe, observed.spec));
         Ok(self.series.len() - 1)
+    }
+}
+
+/// The samples that an objective's value is made of.
+fn column_of(objective: &Objective) -> Option<(String, Keep)> {
+    match &objective.measure {
+        Measure::Percentile { phase, .. } => Some((phase.clone(), Keep::Buckets)),
+        Measure::Mean { phase } => Some((phase.clone(), Keep::Total)),
+        Measure::Availability | Measure::Success | Measure::Within { .. } => None,
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// What a cell has within each threshold: never more than its ok attempts, whatever its sender claims.
+    fn within(&self, observed: &Observed<'_>) -> Vec<Within> {
+        let most = observed.counts.ok;
+        let of_threshold = |(phase, at_most_ns): &(String, u64)| {
+            let within = observed.phases.at_most(phase, *at_most_ns).unwrap_or_default();
+            Within { certain: within.certain.min(most), possible: within.possible.min(most) }
+        };
+        self.thresholds.iter().map(of_threshold).collect()
+    }
+
+    fn samples(&self, observed: &Observed<'_>) -> Vec<Vec<u8>> {
+        self.columns.iter().map(|(phase, keep)| keep.encode(observed.phases, phase)).collect()
     }
 }
 

@@ -1,13 +1,19 @@
-//! What was measured of one objective: its seconds by state, its outages, its attempts, and the share they come to.
+//! What was measured of one objective: its seconds by state, its outages, its attempts, and the value they come to.
+//!
+//! A percentile is that of all counted attempts of all windows, agents and probes together: samples are merged, never
+//! percentiles averaged. Whether it keeps its target is counted, not read from the merged histogram: `<= T` holds when at
+//! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1).
 
+use super::evidence::{Places, Pool};
 use super::outage::{self, Grid, Outages, Run, State};
 use super::span::Spans;
 use super::states::States;
-use super::verdict::{Attempts, Measured, Outage, Seconds};
+use super::uncertainty::rank_interval;
+use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
 use crate::contract::model::{During, Failures, Measure, Objective, UnknownAs};
-use crate::contract::number;
+use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,11 +55,15 @@ pub(super) struct Observation {
     pub(super) outages: Vec<Outage>,
     /// Down time in or out of the period.
     pub(super) down: Spans,
+    /// The same if all that is Unknown or to come is Down; empty once the period is over.
+    pub(super) down_at_worst: Spans,
     /// Seconds that count as Up, but are Down if all that is Unknown or to come is; zero once the period is over.
     pub(super) undecided_s: u64,
     pub(super) attempts: Attempts,
-    /// Attempts that count for the measure: good, possibly good, all.
+    /// Attempts that count for the measure.
     pub(super) counted: Counted,
+    /// Those of them that a later window may still turn into attempts of an outage, which do not count.
+    pub(super) revocable: Counted,
     pub(super) flagged: u64,
     pub(super) conflicts: u64,
     /// Agents with a window in the period.
@@ -68,16 +78,26 @@ pub(super) struct Observation {
 #[derive(Clone, Copy)]
 struct Report<'a> {
     source: Source,
-    fresh: &'a Fresh,
+    fresh: &'a Fresh<'a>,
     window: Span,
 }
 
 /// Attempts that count for the measure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
-    pub(super) good: u64,
-    pub(super) good_most: u64,
     pub(super) all: u64,
+    /// Those on the good side of each of the objective's thresholds; the ok ones, where it has none.
+    pub(super) good: Vec<Reach>,
+    /// The samples that the value is made of.
+    pub(super) samples: Pool,
+}
+
+/// How many attempts are on the good side of a threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    pub(super) certain: u64,
+    /// As many more lie in a histogram bucket that the threshold cuts.
+    pub(super) possible: u64,
 }
 
 // === impl Case ===
@@ -92,21 +112,25 @@ impl Case<'_> {
         let (windows, objective, as_of_s, only) =
             (self.windows, self.objective, self.as_of_s, self.only);
         let view = View { windows, objective, grid: &grid, as_of_s, only };
+        let places = windows.places(objective);
         let mut seen = Observation::default();
         let runs = sweep(&view, |source, fresh| {
             let window = grid.span(fresh.index, fresh.index);
-            self.take(&Report { source, fresh, window }, down_times, &mut seen);
+            let report = Report { source, fresh, window };
+            if self.take(&report, &mut seen) {
+                self.count(&report, down_times, places.get(source.probe), &mut seen);
+            }
         })?;
         let found = outage::outages(&runs, &grid, self.objective.outage);
         self.account(&runs, &found, &grid, &mut seen);
         Ok(seen)
     }
 
-    /// Takes one report of an agent and probe.
-    fn take(&self, report: &Report<'_>, down_times: &[DownTime<'_>], seen: &mut Observation) {
+    /// Takes one report of an agent and probe; true when its attempts lie in eligible time.
+    fn take(&self, report: &Report<'_>, seen: &mut Observation) -> bool {
         let Report { source, fresh, window } = *report;
         if !self.times.eligible.overlaps(window) {
-            return;
+            return false;
         }
         seen.agents.insert(source.agent);
         seen.flagged += fresh.flagged;
@@ -114,20 +138,41 @@ impl Case<'_> {
         seen.intervals_s.insert(source, fresh.interval_s.max(1));
         seen.specs.entry(source.probe).or_default().extend(fresh.specs.iter().copied());
         // Attempts are not cut: only those of whole windows count.
-        if !self.times.eligible.covers(window) {
+        let whole = self.times.eligible.covers(window);
+        if whole {
+            seen.attempts.sum(&fresh.attempts);
+        }
+        whole
+    }
+
+    /// Counts the attempts of a report for the measure.
+    fn count(
+        &self,
+        report: &Report<'_>,
+        down_times: &[DownTime<'_>],
+        places: Option<&Places>,
+        seen: &mut Observation,
+    ) {
+        if self.counted_elsewhere(report, down_times, |seen| &seen.down) {
             return;
         }
-        seen.attempts.sum(&fresh.attempts);
-        if !self.counted_elsewhere(report, down_times) {
-            seen.counted.add(self.objective, fresh);
+        seen.counted.count(self.objective, report.fresh, places);
+        seen.counted.pool(report.fresh, places);
+        if self.counted_elsewhere(report, down_times, |seen| &seen.down_at_worst) {
+            seen.revocable.count(self.objective, report.fresh, places);
         }
     }
 
-    /// True for attempts that an availability objective of the same service has judged as Down time already.
-    fn counted_elsewhere(&self, report: &Report<'_>, down_times: &[DownTime<'_>]) -> bool {
+    /// True for attempts that an availability objective of the same service judges as Down time.
+    fn counted_elsewhere(
+        &self,
+        report: &Report<'_>,
+        down_times: &[DownTime<'_>],
+        down_of: impl Fn(&Observation) -> &Spans,
+    ) -> bool {
         let Report { source, fresh, window } = *report;
-        let applies = matches!(self.objective.measure, Measure::Within { .. })
-            && self.objective.during == During::Available;
+        let applies =
+            self.objective.measure.phase().is_some() && self.objective.during == During::Available;
         let Some(probe) = self.objective.probes.get(source.probe).filter(|_| applies) else {
             return false;
         };
@@ -135,7 +180,7 @@ impl Case<'_> {
             down.objective.service == self.objective.service
                 && down.only.is_none_or(|agent| agent == source.agent)
                 && down.objective.probes.contains(probe)
-                && down.seen.down.overlaps(window)
+                && down_of(&down.seen).overlaps(window)
                 && self.windows.has_labels(fresh.labels, &down.objective.agents)
         })
     }
@@ -165,7 +210,9 @@ impl Case<'_> {
         seen.down = self.times.service.meet(&all_down);
         if self.times.remaining.is_some() {
             let worst = outage::outages_at_worst(runs, grid, self.objective.outage);
-            let worst = eligible.meet(&spans_of(&worst.ranges));
+            let worst = spans_of(&worst.ranges);
+            seen.down_at_worst = self.times.service.meet(&worst);
+            let worst = eligible.meet(&worst);
             let known_down_s = seen.states.down.meet(&known).seconds();
             seen.undecided_s = worst.meet(&known).seconds().saturating_sub(known_down_s);
         }
@@ -181,19 +228,59 @@ fn known_time(runs: &[Run], grid: &Grid) -> Spans {
 // === impl Counted ===
 
 impl Counted {
-    fn add(&mut self, objective: &Objective, fresh: &Fresh) {
+    /// The attempts on the good side of the target.
+    pub(super) fn of_target(&self) -> Reach {
+        self.reach(0)
+    }
+
+    /// The attempts on the good side of a threshold.
+    pub(super) fn reach(&self, threshold: usize) -> Reach {
+        self.good.get(threshold).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, objective: &Objective, fresh: &Fresh<'_>, places: Option<&Places>) {
         let Attempts { ok, failed, .. } = fresh.attempts;
-        let (good, good_most) = match objective.measure {
-            Measure::Availability | Measure::Success => (ok, ok),
-            Measure::Within { .. } => fresh.within,
-        };
-        self.good += good;
-        self.good_most += good_most;
+        let compared =
+            matches!(objective.measure, Measure::Within { .. } | Measure::Percentile { .. });
         self.all += match objective.failures {
-            Failures::Exclude if matches!(objective.measure, Measure::Within { .. }) => ok,
+            Failures::Exclude if compared => ok,
             Failures::Exclude | Failures::AsWorst => ok + failed,
         };
+        if !compared {
+            self.add(0, Reach { certain: ok, possible: ok });
+            return;
+        }
+        let thresholds = places.map_or(&[][..], |places| &places.thresholds);
+        for (number, place) in thresholds.iter().enumerate() {
+            let counts = fresh.cells.iter().filter_map(|cell| cell.within.get((*place)?));
+            for within in counts {
+                let (certain, possible) = (within.certain.into(), within.possible.into());
+                self.add(number, Reach { certain, possible });
+            }
+        }
     }
+
+    fn add(&mut self, threshold: usize, more: Reach) {
+        if self.good.len() <= threshold {
+            self.good.resize(threshold + 1, Reach::default());
+        }
+        if let Some(reach) = self.good.get_mut(threshold) {
+            reach.certain += more.certain;
+            reach.possible += more.possible;
+        }
+    }
+
+    fn pool(&mut self, fresh: &Fresh<'_>, places: Option<&Places>) {
+        if let Some((keep, column)) = places.and_then(|places| places.column) {
+            fresh.cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
+        }
+    }
+}
+
+/// How many of so many attempts a percentile asks for: ⌈q·n⌉, and one at least.
+fn needed(share: &Exact, all: u64) -> u64 {
+    let rank = (share * number::whole(all)).ceil().to_integer();
+    u64::try_from(rank).unwrap_or(all).max(1)
 }
 
 // === impl Observation ===
@@ -214,20 +301,36 @@ impl Observation {
         u64::try_from(specs).unwrap_or(u64::MAX)
     }
 
-    /// The share that is compared with the target; `None` when there is nothing to take a share of.
+    /// What is compared with the target; `None` when there is nothing to measure by.
     pub(super) fn measured(&self, objective: &Objective) -> Option<Measured> {
-        let counted = self.counted;
-        let (numerator, numerator_most, denominator) = match objective.measure {
+        let (counted, good) = (&self.counted, self.counted.of_target());
+        match &objective.measure {
             Measure::Availability => {
                 let (up, whole) = self.up_and_whole(objective.unknown.counts_as);
-                (up, up, whole)
+                Share::new(up, up, whole).map(Measured::Share)
             }
             Measure::Success | Measure::Within { .. } => {
-                (counted.good, counted.good_most, counted.all)
+                Share::new(good.certain, good.possible, counted.all).map(Measured::Share)
             }
-        };
-        let share = number::ratio(numerator, denominator)?;
-        Some(Measured { numerator, numerator_most, denominator, share })
+            Measure::Percentile { share, .. } if counted.all > 0 => {
+                let needed = needed(share, counted.all);
+                Some(Measured::Percentile(Percentile {
+                    good: good.certain,
+                    good_most: good.possible,
+                    all: counted.all,
+                    needed,
+                    value_ns: counted.samples.buckets.value_at_rank_ns(needed),
+                    rank_interval: rank_interval(share, counted.all),
+                }))
+            }
+            Measure::Percentile { .. } => None,
+            Measure::Mean { .. } => {
+                let total = counted.samples.total;
+                let mean_ns = number::ratio(total.sum_ns, total.samples)?;
+                let (sum_ns, samples) = (total.sum_ns, total.samples);
+                Some(Measured::Mean(Mean { sum_ns, samples, mean_ns }))
+            }
+        }
     }
 
     fn up_and_whole(&self, unknown: UnknownAs) -> (u64, u64) {

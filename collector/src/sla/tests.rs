@@ -5,13 +5,18 @@ mod credits;
 mod evidence;
 mod live;
 mod measures;
+mod projected;
+mod response;
 mod vantages;
 
 use super::verdict::ObjectiveVerdict;
 use super::*;
-use crate::contract::number::percent_text;
+use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
+use crate::verdict::value_text;
+use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// 1 April 2026, midnight in Berlin.
@@ -75,6 +80,19 @@ impl Phases for Samples {
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within> {
         let count = if self.ns <= threshold_ns { self.count } else { 0 };
         (phase == "total").then(|| Within::exactly(count))
+    }
+
+    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>> {
+        let mut histogram = Histogram::new();
+        for _ in 0..self.count {
+            histogram.record(self.ns);
+        }
+        (phase == "total").then_some(Cow::Owned(histogram))
+    }
+
+    fn total(&self, phase: &str) -> Option<Total> {
+        let sum_ns = u128::from(self.ns) * u128::from(self.count);
+        (phase == "total").then_some(Total { samples: self.count.into(), sum_ns })
     }
 }
 
@@ -154,12 +172,16 @@ impl Bench {
 }
 
 fn value(verdict: &ObjectiveVerdict) -> String {
-    verdict.value.as_ref().map_or("none".to_owned(), |value| percent_text(&value.share))
+    verdict.value.as_ref().map_or("none".to_owned(), value_text)
 }
 
 fn exact(verdict: &ObjectiveVerdict) -> String {
-    let value = verdict.value.as_ref();
-    value.map_or("none".to_owned(), |value| format!("{}/{}", value.numerator, value.denominator))
+    match &verdict.value {
+        None => "none".to_owned(),
+        Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
+        Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
+        Some(Measured::Mean(it)) => format!("{}/{}", it.sum_ns, it.samples),
+    }
 }
 
 /// `text` in the middle of a month of Up, after `before` minutes.

@@ -2,7 +2,7 @@
 
 use super::evidence::Counts;
 use super::states::States;
-use crate::contract::model::Measure;
+use crate::contract::model::{Measure, Operator, Target};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -26,12 +26,20 @@ pub struct Verdict {
     pub as_of_s: Option<i64>,
     /// One a judged objective, in the order of the agreement.
     pub objectives: Vec<ObjectiveVerdict>,
-    /// The credits together.
+    /// The credits together; while the period is open, those that are projected.
     pub credits: CreditTotals,
     /// The customer may terminate.
     pub termination_right: bool,
     /// `sha256:…` over everything that mattered.
     pub inputs_digest: String,
+}
+
+impl Verdict {
+    /// The period was not over yet: statuses are live, credits projected.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.as_of_s.is_some_and(|as_of_s| as_of_s < self.period.until_s)
+    }
 }
 
 /// How a promise stands.
@@ -119,7 +127,7 @@ pub struct ObjectiveVerdict {
     pub target: String,
     /// Of what.
     pub measure: Measure,
-    /// The limit of that promise, as a share.
+    /// The limit of that promise: a share, or ns where the measure is a duration.
     pub limit: Exact,
     /// What was measured, where there is a value.
     pub value: Option<Measured>,
@@ -147,13 +155,81 @@ pub struct ObjectiveVerdict {
     pub flagged: u64,
     /// Cells in the period with contradicting contents.
     pub conflicts: u64,
-    /// What is due for a breach.
+    /// What is due for a breach. While the period is open: what will be due if nothing more goes wrong until its end, or,
+    /// for a mean, if it stays as it is.
     pub credit: Option<CreditLine>,
+    /// While the period is open and a credit is agreed: what costs more, and how far away it is.
+    pub next_band: Option<NextBand>,
 }
 
-/// A measured share: the unreduced fraction that was compared.
+/// What was measured: the figures that were compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measured {
+pub enum Measured {
+    /// A share of seconds or attempts.
+    Share(Share),
+    /// A percentile of durations.
+    Percentile(Percentile),
+    /// A mean duration.
+    Mean(Mean),
+}
+
+impl Measured {
+    /// Whether the promise is kept: for certain, and possibly. They differ where a threshold lies inside a histogram bucket
+    /// and nobody counted it exactly.
+    #[must_use]
+    pub fn meets(&self, target: &Target) -> (bool, bool) {
+        match self {
+            Self::Share(share) => (target.met_by(&share.share), target.met_by(&share.share_most())),
+            Self::Percentile(it) => (it.good >= it.needed, it.good_most >= it.needed),
+            Self::Mean(mean) => (target.met_by(&mean.mean_ns), target.met_by(&mean.mean_ns)),
+        }
+    }
+
+    /// Orders the values of one measure, the worst first.
+    #[must_use]
+    pub(super) fn goodness(&self) -> (bool, Exact) {
+        match self {
+            Self::Share(share) => (true, share.share.clone()),
+            Self::Percentile(Percentile { value_ns: None, .. }) => (false, number::whole(0)),
+            Self::Percentile(Percentile { value_ns: Some(ns), .. }) => (true, -number::whole(*ns)),
+            Self::Mean(mean) => (true, -mean.mean_ns.clone()),
+        }
+    }
+}
+
+/// A percentile: how many attempts are on the good side of the target decides, not its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Percentile {
+    /// Attempts on the good side of the target, certainly.
+    pub good: u64,
+    /// Attempts on its good side, possibly: more than `good` only where a histogram bucket straddles the target.
+    pub good_most: u64,
+    /// All counted attempts; not zero.
+    pub all: u64,
+    /// How many must be on the good side: ⌈q·n⌉.
+    pub needed: u64,
+    /// The value for people: the highest ns of the histogram bucket of that rank. `None`: the rank lies beyond the ok
+    /// attempts, so that it is a timeout.
+    pub value_ns: Option<u64>,
+    /// The ranks that bracket the true percentile at 95 % confidence, each `None` where too few attempts have no such end;
+    /// none at all for more attempts than can be bracketed.
+    pub rank_interval: Option<[Option<u64>; 2]>,
+}
+
+/// A mean: the unreduced fraction that was compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mean {
+    /// Exact sum of the samples, in ns.
+    pub sum_ns: u128,
+    /// How many; not zero.
+    pub samples: u64,
+    /// `sum_ns / samples`.
+    pub mean_ns: Exact,
+}
+
+/// A share: the unreduced fraction that was compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
     /// Good seconds or attempts, certainly.
     pub numerator: u64,
     /// Good ones, possibly: more than `numerator` only where a histogram bucket straddles the threshold.
@@ -164,7 +240,13 @@ pub struct Measured {
     pub share: Exact,
 }
 
-impl Measured {
+impl Share {
+    /// `None` of nothing.
+    pub(super) fn new(numerator: u64, numerator_most: u64, denominator: u64) -> Option<Self> {
+        let share = number::ratio(numerator, denominator)?;
+        Some(Self { numerator, numerator_most, denominator, share })
+    }
+
     /// The share if every sample that may be within its threshold is.
     #[must_use]
     pub fn share_most(&self) -> Exact {
@@ -253,6 +335,28 @@ pub struct CreditLine {
     pub base: Money,
     /// What is payable of it, after combination, cap and minimum.
     pub amount: Money,
+}
+
+/// The next step at which a breach costs more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextBand {
+    /// The share of the base that it costs from there on.
+    pub rate: Exact,
+    /// The value from which on it does: a share, or ns where the measure is a duration.
+    pub threshold: (Operator, Exact),
+    /// How far away it is.
+    pub away: Distance,
+}
+
+/// How much more must go wrong before something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// Seconds Down.
+    Seconds(u64),
+    /// Bad attempts: failed, or on the bad side of the threshold.
+    Attempts(u64),
+    /// Ns by which a mean must grow.
+    Duration(Exact),
 }
 
 /// The credits of a period together.

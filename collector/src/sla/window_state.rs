@@ -5,11 +5,11 @@
 //! One sweep in the order of time, holding one window of each agent and probe, so that a year costs no more memory than
 //! an hour.
 
-use super::evidence::{Cell, Series, Within};
+use super::evidence::{Cell, Held, Series};
 use super::outage::{Grid, Run, State};
 use super::verdict::Attempts;
 use super::{JudgeError, Windows};
-use crate::contract::model::{Measure, Objective, Operator, Vantages};
+use crate::contract::model::{Objective, Operator, Vantages};
 use crate::contract::number::{self, Exact};
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
@@ -28,13 +28,13 @@ pub(super) struct View<'a> {
 
 /// What one agent and probe reported of one evaluation window.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fresh {
+pub(super) struct Fresh<'a> {
     /// The window.
     pub(super) index: i64,
     /// Attempts of believed cells.
     pub(super) attempts: Attempts,
-    /// Samples within the objective's threshold: certainly, and possibly.
-    pub(super) within: (u64, u64),
+    /// The believed cells, where the objective is of a phase.
+    pub(super) cells: Vec<Held<'a>>,
     /// Cells that a flag or a conflict spoiled.
     pub(super) flagged: u64,
     pub(super) conflicts: u64,
@@ -60,9 +60,9 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// [`JudgeError::WindowWidth`] when a cell does not fit into an evaluation window.
-pub(super) fn sweep(
-    view: &View<'_>,
-    mut on_report: impl FnMut(Source, &Fresh),
+pub(super) fn sweep<'a>(
+    view: &'a View<'a>,
+    mut on_report: impl FnMut(Source, &Fresh<'a>),
 ) -> Result<Vec<Run>, JudgeError> {
     let mut cursors = cursors(view)?;
     let mut council = Council::new(view.objective);
@@ -120,14 +120,14 @@ fn cursors<'a>(view: &'a View<'a>) -> Result<Vec<Cursor<'a>>, JudgeError> {
 }
 
 /// The selected cells of one series.
-type Feed<'a> = Peekable<Box<dyn Iterator<Item = (&'a Cell, &'a [Within])> + 'a>>;
+type Feed<'a> = Peekable<Box<dyn Iterator<Item = Held<'a>> + 'a>>;
 
 fn feed(series: &Series, selected: Rc<[bool]>) -> Feed<'_> {
     let chosen = move |labels: u32| {
         usize::try_from(labels).ok().and_then(|index| selected.get(index).copied()).unwrap_or(false)
     };
-    let cells: Box<dyn Iterator<Item = (&Cell, &[Within])> + '_> =
-        Box::new(series.cells().filter(move |(cell, _)| chosen(cell.labels)));
+    let cells: Box<dyn Iterator<Item = Held<'_>> + '_> =
+        Box::new(series.cells().filter(move |held| chosen(held.cell.labels)));
     cells.peekable()
 }
 
@@ -135,16 +135,16 @@ fn feed(series: &Series, selected: Rc<[bool]>) -> Feed<'_> {
 struct Cursor<'a> {
     source: Source,
     feeds: Vec<([u8; 16], Feed<'a>)>,
-    next: Option<Fresh>,
-    held: Held,
-    /// Where in a cell's counts the objective's threshold stands.
-    threshold: Option<usize>,
+    next: Option<Fresh<'a>>,
+    outcome: Outcome,
+    /// The objective is of a phase, so that the cells themselves matter.
+    of_phase: bool,
     view: &'a View<'a>,
 }
 
 /// The latest outcome, and until which window it holds.
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
+struct Outcome {
     until: i64,
     ok: u64,
     failed: u64,
@@ -198,8 +198,9 @@ impl View<'_> {
 
 // === impl Fresh ===
 
-impl Fresh {
-    fn add(&mut self, cell: &Cell, within: Within) {
+impl<'a> Fresh<'a> {
+    fn add(&mut self, held: Held<'a>, of_phase: bool) {
+        let cell = held.cell;
         self.labels = cell.labels;
         self.interval_s = self.interval_s.max(cell.interval_s);
         if cell.flagged || cell.conflicting {
@@ -211,8 +212,9 @@ impl Fresh {
             return;
         }
         self.attempts.add(cell.counts);
-        self.within.0 += u64::from(within.certain);
-        self.within.1 += u64::from(within.possible);
+        if of_phase {
+            self.cells.push(held);
+        }
     }
 
     fn spoiled(&self) -> bool {
@@ -233,14 +235,9 @@ impl<'a> Cursor<'a> {
         feeds: Vec<([u8; 16], Feed<'a>)>,
         view: &'a View<'a>,
     ) -> Result<Self, JudgeError> {
-        let threshold = match (&view.objective.measure, view.objective.probes.get(source.probe)) {
-            (Measure::Within { phase, at_most_ns }, Some(probe)) => {
-                view.windows.threshold_index(probe.as_str(), phase, *at_most_ns)
-            }
-            _ => None,
-        };
-        let held = Held { until: i64::MIN, ..Held::default() };
-        let mut cursor = Self { source, feeds, next: None, held, threshold, view };
+        let outcome = Outcome { until: i64::MIN, ..Outcome::default() };
+        let of_phase = view.objective.measure.phase().is_some();
+        let mut cursor = Self { source, feeds, next: None, outcome, of_phase, view };
         cursor.next = cursor.read()?;
         Ok(cursor)
     }
@@ -251,12 +248,12 @@ impl<'a> Cursor<'a> {
 
     /// The next window in which it has something to say.
     fn busy_after(&self, index: i64) -> Option<i64> {
-        let held = (self.held.until > index + 1).then_some(index + 1);
+        let held = (self.outcome.until > index + 1).then_some(index + 1);
         held.into_iter().chain(self.next_index()).min()
     }
 
     /// The report of that window, if there is one.
-    fn take(&mut self, index: i64) -> Result<Option<Fresh>, JudgeError> {
+    fn take(&mut self, index: i64) -> Result<Option<Fresh<'a>>, JudgeError> {
         if self.next_index() != Some(index) {
             return Ok(None);
         }
@@ -266,46 +263,47 @@ impl<'a> Cursor<'a> {
     }
 
     /// Adds up the next window's cells of all specs.
-    fn read(&mut self) -> Result<Option<Fresh>, JudgeError> {
+    fn read(&mut self) -> Result<Option<Fresh<'a>>, JudgeError> {
         let start_s = self
             .feeds
             .iter_mut()
-            .filter_map(|(_, feed)| feed.peek().map(|(cell, _)| cell.start_s))
+            .filter_map(|(_, feed)| feed.peek().map(|held| held.cell.start_s))
             .min();
         let Some(start_s) = start_s else { return Ok(None) };
         let index = self.view.grid.index(start_s);
         let window = self.view.grid.span(index, index);
         let mut fresh = Fresh { index, ..Fresh::default() };
         for (spec, feed) in &mut self.feeds {
-            if feed.peek().is_some_and(|(cell, _)| cell.start_s < window.until_s) {
+            let inside = |held: &Held<'_>| held.cell.start_s < window.until_s;
+            if feed.peek().is_some_and(inside) {
                 fresh.specs.push(*spec);
             }
-            while let Some((cell, within)) = feed.next_if(|(cell, _)| cell.start_s < window.until_s)
-            {
+            while let Some(held) = feed.next_if(inside) {
+                let cell = held.cell;
                 if cell.end_s() > window.until_s
                     || !self.view.objective.window.width_s.is_multiple_of(cell.width_s)
                 {
                     return Err(self.view.width_error(self.source, cell));
                 }
-                let within = self.threshold.and_then(|at| within.get(at).copied());
-                fresh.add(cell, within.unwrap_or_default());
+                fresh.add(held, self.of_phase);
             }
         }
         Ok(Some(fresh))
     }
 
     /// Holds the outcome of a window that had an attempt; a spoiled one is held as Unknown.
-    fn hold(&mut self, fresh: &Fresh, view: &View<'_>) {
+    fn hold(&mut self, fresh: &Fresh<'_>, view: &View<'_>) {
         if !fresh.has_attempt() {
             return;
         }
         let windows = i64::from(fresh.interval_s.div_ceil(view.objective.window.width_s).max(1));
         let believed = if fresh.spoiled() { Attempts::default() } else { fresh.attempts };
-        self.held = Held { until: fresh.index + windows, ok: believed.ok, failed: believed.failed };
+        let (ok, failed) = (believed.ok, believed.failed);
+        self.outcome = Outcome { until: fresh.index + windows, ok, failed };
     }
 
-    fn held_at(&self, index: i64) -> Option<Held> {
-        (index < self.held.until).then_some(self.held)
+    fn held_at(&self, index: i64) -> Option<Outcome> {
+        (index < self.outcome.until).then_some(self.outcome)
     }
 }
 
@@ -336,11 +334,11 @@ impl<'a> Council<'a> {
         self.voice(agent).spoiled |= spoiled;
     }
 
-    fn hear(&mut self, agent: u32, held: Option<Held>) {
-        let Some(held) = held else { return };
+    fn hear(&mut self, agent: u32, outcome: Option<Outcome>) {
+        let Some(outcome) = outcome else { return };
         let voice = self.voice(agent);
-        voice.ok += held.ok;
-        voice.failed += held.failed;
+        voice.ok += outcome.ok;
+        voice.failed += outcome.failed;
     }
 
     /// The voice of an agent; those of one agent come one after the other.

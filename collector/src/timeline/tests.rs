@@ -1,8 +1,9 @@
 use super::*;
 use crate::contract::period::PeriodLabel;
-use crate::sla::{Counts, Phases, Question, Within, judge};
+use crate::sla::{Counts, Phases, Question, Total, Within, judge};
 use probefleet_proto::label::Labels;
 use probefleet_proto::report::Series;
+use std::borrow::Cow;
 
 /// 2027-01-15 08:00:00 UTC.
 const MORNING_S: i64 = 1_800_000_000;
@@ -30,6 +31,14 @@ struct NoPhases;
 
 impl Phases for NoPhases {
     fn at_most(&self, _phase: &str, _threshold_ns: u64) -> Option<Within> {
+        None
+    }
+
+    fn histogram(&self, _phase: &str) -> Option<Cow<'_, Histogram>> {
+        None
+    }
+
+    fn total(&self, _phase: &str) -> Option<Total> {
         None
     }
 }

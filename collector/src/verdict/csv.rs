@@ -1,11 +1,19 @@
 //! A verdict for spreadsheets: a header, then one objective a line (RFC 4180). Every figure is a number or text that no
-//! spreadsheet takes for a formula; percentages are exact decimals without the sign.
+//! spreadsheet takes for a formula; percentages are exact decimals without the sign. A value is in `value_percent` or in
+//! `value_seconds`, as its measure is; a percentile beyond the ok attempts is `timeout`. `credit` is what is due for a
+//! closed period, `credit_projected` what is projected for an open one.
 
-use crate::contract::number::percent_text;
-use crate::sla::verdict::{Budget, ObjectiveVerdict, Verdict};
+use crate::contract::number::{self, fixed, percent_short, percent_text};
+use crate::sla::verdict::{Budget, Distance, Measured, ObjectiveVerdict, Verdict};
+use probefleet_proto::units::NS_PER_S;
 
+/// Places of a number of seconds: whole ns.
+const SECONDS_PLACES: u32 = 9;
+
+/// How many columns there are.
+const COLUMNS_NUMBER: usize = 25;
 /// The columns. New ones are only ever added at the end.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; COLUMNS_NUMBER] = [
     "agreement",
     "version",
     "signed",
@@ -26,6 +34,11 @@ const COLUMNS: [&str; 20] = [
     "budget_left",
     "credit",
     "currency",
+    "value_seconds",
+    "attempts_needed",
+    "credit_projected",
+    "next_band_rate_percent",
+    "next_band_away",
 ];
 
 /// The text of a verdict.
@@ -38,10 +51,17 @@ pub fn render(verdict: &Verdict) -> String {
     text
 }
 
-fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; 20] {
+fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_NUMBER] {
     let percent = |share| percent_text(share).trim_end_matches('%').to_owned();
     let (seconds, attempts) = (&objective.seconds, &objective.attempts);
     let currency = &verdict.credits.currency;
+    let [value_percent, value_seconds, needed] = value(objective);
+    let amount = objective.credit.as_ref().map(|line| currency.text(&line.amount));
+    let amount = amount.unwrap_or_default();
+    let (due, projected) =
+        if verdict.is_open() { (String::new(), amount) } else { (amount, String::new()) };
+    let next = objective.next_band.as_ref();
+    let next_rate = next.map(|next| percent_short(&next.rate).trim_end_matches('%').to_owned());
     [
         verdict.agreement.clone(),
         verdict.version.to_string(),
@@ -50,7 +70,7 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; 20] {
         objective.name.clone(),
         objective.status.as_str().to_owned(),
         objective.target.clone(),
-        objective.value.as_ref().map(|value| percent(&value.share)).unwrap_or_default(),
+        value_percent,
         objective.coverage.as_ref().map(percent).unwrap_or_default(),
         seconds.up.to_string(),
         seconds.down.to_string(),
@@ -61,9 +81,41 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; 20] {
         attempts.invalid.to_string(),
         attempts.missed.to_string(),
         objective.budget_left.map(budget).unwrap_or_default(),
-        objective.credit.as_ref().map(|line| currency.text(&line.amount)).unwrap_or_default(),
+        due,
         currency.code().to_owned(),
+        value_seconds,
+        needed,
+        projected,
+        next_rate.unwrap_or_default(),
+        next.map(|next| away(&next.away)).unwrap_or_default(),
     ]
+}
+
+/// The value as a percentage or in seconds, and how many attempts a percentile asks for.
+fn value(objective: &ObjectiveVerdict) -> [String; 3] {
+    let nothing = String::new;
+    let seconds = |ns: number::Exact| fixed(&(ns / number::whole(NS_PER_S)), SECONDS_PLACES);
+    match &objective.value {
+        None => [nothing(), nothing(), nothing()],
+        Some(Measured::Share(share)) => {
+            let percent = percent_text(&share.share).trim_end_matches('%').to_owned();
+            [percent, nothing(), nothing()]
+        }
+        Some(Measured::Percentile(it)) => {
+            let value_ns = it.value_ns.map(number::whole);
+            let value = value_ns.map_or("timeout".to_owned(), seconds);
+            [nothing(), value, it.needed.to_string()]
+        }
+        Some(Measured::Mean(mean)) => [nothing(), seconds(mean.mean_ns.clone()), nothing()],
+    }
+}
+
+fn away(away: &Distance) -> String {
+    match away {
+        Distance::Seconds(seconds) => format!("{seconds} s"),
+        Distance::Attempts(attempts) => format!("{attempts} attempts"),
+        Distance::Duration(ns) => super::ns_text(ns),
+    }
 }
 
 fn budget(budget: Budget) -> String {

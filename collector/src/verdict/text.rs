@@ -1,8 +1,11 @@
 //! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
 
+use super::{ns_text, threshold_text, value_text};
 use crate::contract::number::{self, percent_short, percent_text};
 use crate::contract::period::instant_text;
-use crate::sla::verdict::{Budget, ObjectiveVerdict, Outage, Reason, Status, Verdict};
+use crate::sla::verdict::{
+    Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Status, Verdict,
+};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
@@ -118,6 +121,12 @@ impl Page<'_> {
         if let Some(budget) = objective.budget_left {
             self.line("budget", &budget_text(budget));
         }
+        self.credit(verdict, objective);
+        self.line("evidence", &evidence(objective));
+        self.outages(objective);
+    }
+
+    fn credit(&mut self, verdict: &Verdict, objective: &ObjectiveVerdict) {
         if let Some(credit) = &objective.credit {
             let currency = &verdict.credits.currency;
             let words = format!(
@@ -127,10 +136,11 @@ impl Page<'_> {
                 percent_short(&credit.rate),
                 currency.text(&credit.base),
             );
-            self.line("credit", &words);
+            self.line(if verdict.is_open() { "projected" } else { "credit" }, &words);
         }
-        self.line("evidence", &evidence(objective));
-        self.outages(objective);
+        if let Some(next) = &objective.next_band {
+            self.line("next band", &next_band_text(objective, next));
+        }
     }
 
     fn outages(&mut self, objective: &ObjectiveVerdict) {
@@ -160,10 +170,15 @@ impl Page<'_> {
         let (sum, payable) =
             (credits.currency.text(&credits.sum), credits.currency.text(&credits.payable));
         let cut = if sum == payable { String::new() } else { format!(" (of {sum})") };
+        let (word, until) = if verdict.is_open() {
+            ("Projected", ", if nothing more goes wrong")
+        } else {
+            ("Payable", "")
+        };
         let strong = self.paint.strong;
         let _infallible = writeln!(
             self.text,
-            "\n{strong}Payable{strong:#}       {payable} {}{cut}\nInputs        {}",
+            "\n{strong}{word:<9}{strong:#}     {payable} {}{cut}{until}\nInputs        {}",
             credits.currency.code(),
             verdict.inputs_digest,
         );
@@ -179,25 +194,57 @@ impl Page<'_> {
 }
 
 fn measured(objective: &ObjectiveVerdict) -> String {
-    let Some(value) = &objective.value else { return "nothing".to_owned() };
-    let unit = if objective.outages.is_some() { "seconds up" } else { "attempts good" };
-    let share = percent_text(&value.share);
+    let Some(measured) = &objective.value else { return "nothing".to_owned() };
+    let value = value_text(measured);
     let of =
         objective.agent.as_ref().map_or(String::new(), |agent| format!(", by {agent}, the worst"));
-    let most = match value.numerator_most > value.numerator {
-        true => format!(", at most {}", percent_text(&value.share_most())),
-        false => String::new(),
-    };
-    format!("{share}{most} ({} of {} {unit}{of})", value.numerator, value.denominator)
+    match measured {
+        Measured::Share(share) => {
+            let unit = if objective.outages.is_some() { "seconds up" } else { "attempts good" };
+            let most = match share.numerator_most > share.numerator {
+                true => format!(", at most {}", percent_text(&share.share_most())),
+                false => String::new(),
+            };
+            format!("{value}{most} ({} of {} {unit}{of})", share.numerator, share.denominator)
+        }
+        Measured::Percentile(it) => {
+            let most = match it.good_most > it.good {
+                true => format!(" to {}", it.good_most),
+                false => String::new(),
+            };
+            let (good, all, needed, target) = (it.good, it.all, it.needed, &objective.target);
+            format!("{value} ({good}{most} of {all} attempts {target}, {needed} needed{of})")
+        }
+        Measured::Mean(mean) => {
+            format!("{value} (mean of {}{of})", counted(mean.samples, "sample"))
+        }
+    }
 }
 
-/// By how many points a value misses its target.
+/// By how much a value misses its target.
 fn missed(objective: &ObjectiveVerdict) -> Option<String> {
-    let value = objective.value.as_ref()?;
     let misses = matches!(objective.status, Status::Breached | Status::BreachCertain);
-    let short = (&objective.limit - &value.share_most()).max(number::whole(0));
-    let points = percent_text(&short);
-    misses.then(|| format!("{} percentage points", points.trim_end_matches('%')))
+    let missed = match objective.value.as_ref().filter(|_| misses)? {
+        Measured::Share(share) => {
+            let short = (&objective.limit - &share.share_most()).max(number::whole(0));
+            format!("{} percentage points", percent_text(&short).trim_end_matches('%'))
+        }
+        Measured::Percentile(it) => counted(it.needed.saturating_sub(it.good_most), "attempt"),
+        Measured::Mean(mean) => ns_text(&(&mean.mean_ns - &objective.limit).max(number::whole(0))),
+    };
+    Some(missed)
+}
+
+/// What costs more, and how far away it is: `25% when < 99.8%: 1h 4m 48s more Down time`.
+pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> String {
+    let threshold = threshold_text(objective.measure.unit(), &next.threshold);
+    let away = match &next.away {
+        Distance::Seconds(seconds) => format!("{} more Down time", span_text(*seconds)),
+        Distance::Attempts(1) => "1 more bad attempt".to_owned(),
+        Distance::Attempts(attempts) => format!("{attempts} more bad attempts"),
+        Distance::Duration(ns) => format!("{} more", ns_text(ns)),
+    };
+    format!("{} when {threshold}: {away}", percent_short(&next.rate))
 }
 
 pub(crate) fn because(reason: Reason) -> &'static str {

@@ -3,10 +3,10 @@
 use super::content;
 use crate::contract::period::instant_s;
 use crate::sla::evidence::WINDOW_MAX_S;
-use crate::sla::{Counts, Observed, Phases, Within};
+use crate::sla::{Counts, Observed, Phases, Total, Within};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use probefleet_proto::histogram::Histogram;
+use probefleet_proto::histogram::{Histogram, INDEX_MAX, bucket_bounds_ns};
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::{FailureClass, InvalidReason, MissedReason, Name};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -180,6 +180,14 @@ impl Phases for Cell<'_> {
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within> {
         self.phases.get(phase).map(|samples| samples.at_most(threshold_ns))
     }
+
+    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>> {
+        self.phases.get(phase).map(Samples::histogram)
+    }
+
+    fn total(&self, phase: &str) -> Option<Total> {
+        self.phases.get(phase).map(Samples::total)
+    }
 }
 
 fn start(line: &Line<'_>) -> Result<i64, String> {
@@ -263,6 +271,7 @@ impl Samples {
                 let histogram = Histogram::from_hdr_v2(&bytes)
                     .map_err(|error| format!("histogram: {error}"))?;
                 let sum_ns = phase.sum_ns.ok_or("sum_ns is missing beside the histogram")?;
+                check_sum(sum_ns, &histogram)?;
                 let at_most_ns = thresholds(&phase.at_most_ns.0, &histogram)?;
                 Ok(Self::Counted { histogram, sum_ns, at_most_ns })
             }
@@ -282,10 +291,7 @@ impl Samples {
             }
             _ => u64::from(counts.ok),
         };
-        let count = match self {
-            Self::Each(ns) => ns.len() as u64,
-            Self::Counted { histogram, .. } => histogram.count(),
-        };
+        let count = self.total().samples;
         if count > most {
             return Err(format!("{count} samples of {most} attempts"));
         }
@@ -308,6 +314,30 @@ impl Samples {
         }
     }
 
+    fn histogram(&self) -> Cow<'_, Histogram> {
+        match self {
+            Self::Each(ns) => {
+                let mut histogram = Histogram::new();
+                for sample in ns {
+                    histogram.record(*sample);
+                }
+                Cow::Owned(histogram)
+            }
+            Self::Counted { histogram, .. } => Cow::Borrowed(histogram),
+        }
+    }
+
+    fn total(&self) -> Total {
+        match self {
+            Self::Each(ns) => {
+                Total { samples: ns.len() as u64, sum_ns: ns.iter().copied().map(u128::from).sum() }
+            }
+            Self::Counted { histogram, sum_ns, .. } => {
+                Total { samples: histogram.count(), sum_ns: *sum_ns }
+            }
+        }
+    }
+
     fn said(&self) -> content::Samples<'_> {
         match self {
             Self::Each(ns) => content::Samples::Each(ns),
@@ -317,6 +347,22 @@ impl Samples {
             }
         }
     }
+}
+
+/// A mean is made of the sum, which must be possible by the histogram beside it.
+fn check_sum(sum_ns: u128, histogram: &Histogram) -> Result<(), String> {
+    let (mut least, mut most) = (0_u128, Some(0_u128));
+    for (index, count) in histogram.buckets() {
+        let (lowest, highest) = bucket_bounds_ns(*index);
+        least += u128::from(lowest) * u128::from(*count);
+        // The last bucket also holds everything larger.
+        let highest = Some(u128::from(highest) * u128::from(*count)).filter(|_| *index < INDEX_MAX);
+        most = most.zip(highest).map(|(most, highest)| most + highest);
+    }
+    if sum_ns < least || most.is_some_and(|most| sum_ns > most) {
+        return Err(format!("sum_ns {sum_ns} is no sum that the histogram can have"));
+    }
+    Ok(())
 }
 
 /// Exact counts, which must be possible by the histogram beside them.

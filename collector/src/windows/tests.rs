@@ -1,6 +1,7 @@
 use super::*;
 use crate::contract::Agreement;
 use crate::contract::period::PeriodLabel;
+use crate::sla::verdict::Measured;
 use crate::sla::{Question, judge};
 use base64::Engine as _;
 use probefleet_proto::histogram::Histogram;
@@ -131,7 +132,7 @@ fn counted(text: &str) -> (u64, u64) {
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let question = Question { label, as_of_s: None, signed: false };
     let verdict = judge(&agreement, &windows, &question).expect("judged").objectives.remove(0);
-    let value = verdict.value.expect("a value");
+    let Some(Measured::Share(value)) = verdict.value else { panic!("{verdict:?}") };
     (value.numerator, value.numerator_most)
 }
 
@@ -145,6 +146,27 @@ fn exact_counters_decide_beside_a_histogram() {
     for bad in [r#"{"2000000000":4}"#, r#"{"2000000000":0}"#, r#"{"2e9":2}"#, r#"{"+1":0}"#] {
         assert!(read_text(&histogram(&samples, bad)).is_err(), "{bad}");
     }
+}
+
+/// 1 ns and 2 s: 2 s lie in the bucket of 1 999 634 432 … 2 000 683 007 ns, and 2 h beyond all buckets.
+#[test]
+fn a_sum_must_be_possible_by_its_histogram() {
+    let sums = |samples: &[u64], sum: u128| {
+        let written = histogram(samples, "{}");
+        let own: u64 = samples.iter().sum();
+        let changed = written.replace(&format!("\"sum_ns\":{own}"), &format!("\"sum_ns\":{sum}"));
+        read_text(&changed).map(drop)
+    };
+    let (two_s, two_h) = (2_000_000_000, 7_200_000_000_000);
+    for sum in [1_999_634_433, 2_000_000_001, 2_000_683_008] {
+        assert_eq!(sums(&[1, two_s], sum), Ok(()), "{sum}");
+    }
+    for sum in [0, 1_999_634_432, 2_000_683_009] {
+        let error = sums(&[1, two_s], sum).expect_err("impossible");
+        assert!(error.contains("is no sum that the histogram can have"), "{error}");
+    }
+    assert_eq!(sums(&[two_h], u128::from(u64::MAX) + 1), Ok(()));
+    assert!(sums(&[two_h], 3_500_000_000_000).is_err());
 }
 
 #[test]

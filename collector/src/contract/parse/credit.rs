@@ -1,9 +1,10 @@
-//! What a breach is worth.
+//! What a breach is worth: a flat share, or bands on the value, which are shares or durations as the measure is.
 
 use super::refuse;
 use super::scalar::{share, share_above_zero};
-use crate::contract::model::{Band, CreditForm, Operator};
-use probefleet_proto::yaml::{Map, Node, Problems, list};
+use crate::contract::model::{Band, CreditForm, Operator, Unit};
+use crate::contract::number::{self, Exact};
+use probefleet_proto::yaml::{Map, Node, Problems, Value, list};
 
 /// The forms of the language; exactly one stands under a `credit`.
 const FORMS: [&str; 5] = ["flat", "days", "bands", "per", "linear"];
@@ -18,8 +19,12 @@ const NOT_YET: &[(&str, &str)] = &[
     ("precision", "leave it out: the value is exact"),
 ];
 
-/// Reads a credit.
-pub(super) fn credit(node: &Node, problems: &mut Problems) -> Option<CreditForm> {
+/// Reads a credit; `unit` is that of the measure, `None` for one that could not be read.
+pub(super) fn credit(
+    node: &Node,
+    unit: Option<Unit>,
+    problems: &mut Problems,
+) -> Option<CreditForm> {
     let mut map = Map::open(node, "a credit", problems)?;
     let there: Vec<&str> =
         map.keys().map(|(key, _)| key).filter(|key| FORMS.contains(key)).collect();
@@ -35,7 +40,7 @@ pub(super) fn credit(node: &Node, problems: &mut Problems) -> Option<CreditForm>
     let flat = map.optional("flat", None, problems, |node, p| {
         share_above_zero(node, p).map(|rate| Some(CreditForm::Flat(rate)))
     });
-    let bands = map.optional("bands", None, problems, |node, p| bands(node, p).map(Some));
+    let bands = map.optional("bands", None, problems, |node, p| bands(node, unit, p).map(Some));
     map.finish(problems);
     match (flat?, bands?) {
         (Some(form), None) | (None, Some(form)) => Some(form),
@@ -48,15 +53,20 @@ pub(super) fn credit(node: &Node, problems: &mut Problems) -> Option<CreditForm>
 }
 
 /// Reads a band table, mildest first.
-fn bands(node: &Node, problems: &mut Problems) -> Option<CreditForm> {
-    let mut bands = list(node, problems, band)?;
+fn bands(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<CreditForm> {
+    let mut bands = list(node, problems, |node, problems| band(node, unit, problems))?;
     if bands.is_empty() {
         return problems.report(node.at, "bad-value", "no band", "write {below: 99.9%, rate: 10%}");
     }
-    // A value passes `at_most x` before it passes `below x`, so that one is milder.
+    // Every band of a table has the direction of its measure: the better end of the scale comes first. A value passes
+    // `at_most x` before it passes `below x`, and `at_least x` before `above x`, so those are milder.
     bands.sort_by(|a, b| {
-        let strict = |band: &Band| band.operator == Operator::Below;
-        b.threshold.cmp(&a.threshold).then(strict(a).cmp(&strict(b)))
+        let strict = |band: &Band| matches!(band.operator, Operator::Below | Operator::Above);
+        let by_threshold = match a.operator {
+            Operator::Below | Operator::AtMost => b.threshold.cmp(&a.threshold),
+            Operator::Above | Operator::AtLeast => a.threshold.cmp(&b.threshold),
+        };
+        by_threshold.then(strict(a).cmp(&strict(b)))
     });
     for pair in bands.windows(2) {
         let [mild, severe] = pair else { continue };
@@ -74,30 +84,77 @@ fn bands(node: &Node, problems: &mut Problems) -> Option<CreditForm> {
     Some(CreditForm::Bands(bands))
 }
 
-fn band(node: &Node, problems: &mut Problems) -> Option<Band> {
+/// The keys that a band of a measure may begin with, the strict one first.
+fn keys_of(unit: Unit) -> [(&'static str, Operator); 2] {
+    match unit {
+        Unit::Share => [("below", Operator::Below), ("at_most", Operator::AtMost)],
+        Unit::Duration => [("above", Operator::Above), ("at_least", Operator::AtLeast)],
+    }
+}
+
+fn band(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Band> {
     let mut map = Map::open(node, "a band", problems)?;
-    for key in ["above", "at_least"] {
+    let unit = unit.unwrap_or_else(|| {
+        let durations = keys_of(Unit::Duration).map(|(key, _)| key);
+        let found = map.keys().any(|(key, _)| durations.contains(&key));
+        if found { Unit::Duration } else { Unit::Share }
+    });
+    let (other, direction, sample) = match unit {
+        Unit::Share => (Unit::Duration, "high: write below or at_most", "below: 99.9%"),
+        Unit::Duration => (Unit::Share, "low: write above or at_least", "above: 3s"),
+    };
+    for (key, _) in keys_of(other) {
         if let Some(node) = map.get(key) {
-            let cure = "this measure is good when it is high: write below or at_most";
+            let cure = format!("this measure is good when it is {direction}");
             problems.report::<()>(node.at, "measure-target-mismatch", format!("`{key}`"), cure);
             return None;
         }
     }
-    let below = map.optional("below", None, problems, |node, p| share(node, p).map(Some));
-    let at_most = map.optional("at_most", None, problems, |node, p| share(node, p).map(Some));
+    let [strict, equal] = keys_of(unit).map(|(key, operator)| {
+        map.optional(key, None, problems, |node, p| {
+            threshold(node, unit, operator, p).map(|threshold| Some((operator, threshold)))
+        })
+    });
     let rate = map.required("rate", problems, share_above_zero);
     map.finish(problems);
-    let (operator, threshold) = match (below?, at_most?) {
-        (Some(threshold), None) => (Operator::Below, threshold),
-        (None, Some(threshold)) => (Operator::AtMost, threshold),
+    let (operator, threshold) = match (strict?, equal?) {
+        (Some(begin), None) | (None, Some(begin)) => begin,
         (Some(_), Some(_)) => {
-            let message = "`below` and `at_most` stand together";
+            let [(strict, _), (equal, _)] = keys_of(unit);
+            let message = format!("`{strict}` and `{equal}` stand together");
             return problems.report(node.at, "bad-value", message, "keep one of them");
         }
         (None, None) => {
-            let message = "the band has no beginning";
-            return problems.report(node.at, "missing-key", message, "add `below: 99.9%`");
+            let cure = format!("add `{sample}`");
+            return problems.report(node.at, "missing-key", "the band has no beginning", cure);
         }
     };
     Some(Band { operator, threshold, rate: rate? })
+}
+
+/// The value that a band begins at.
+fn threshold(
+    node: &Node,
+    unit: Unit,
+    operator: Operator,
+    problems: &mut Problems,
+) -> Option<Exact> {
+    let percentage = match &node.value {
+        Value::Scalar { text, .. } => number::percentage(text).is_ok(),
+        Value::Sequence(_) | Value::Mapping(_) => false,
+    };
+    match unit {
+        Unit::Share => share(node, problems),
+        Unit::Duration if percentage => {
+            let cure = "this measure is a duration: write a band such as `above: 3s`";
+            problems.report(node.at, "measure-target-mismatch", node.describe(), cure)
+        }
+        Unit::Duration => match (node.duration_ns(problems)?, operator) {
+            (0, Operator::AtLeast) => {
+                let cure = "every duration is at least that: write `flat`, or a longer one";
+                problems.report(node.at, "bad-value", node.describe(), cure)
+            }
+            (threshold_ns, _) => Some(number::whole(threshold_ns)),
+        },
+    }
 }

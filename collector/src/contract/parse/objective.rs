@@ -69,7 +69,9 @@ fn objective(
     let probes = map.required("probe", problems, probes);
     let agents = map.optional("agents", Selector::default(), problems, Selector::decode);
     let measure = map.required("measure", problems, measure);
-    let target = map.required("target", problems, target);
+    // A measure that could not be read was reported; its target and credit are then taken as they are written.
+    let unit = measure.as_ref().map(Measure::unit);
+    let target = map.required("target", problems, |node, p| target(node, unit, p));
     let default_period = terms.map_or(PeriodKind::Month, |terms| terms.period);
     let period = map.optional("period", default_period, problems, period);
     let window = map.optional("window", window_default(), problems, window);
@@ -84,7 +86,7 @@ fn objective(
     let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
         node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
     });
-    let credit = map.optional("credit", None, problems, |node, p| credit(node, p).map(Some));
+    let credit = map.optional("credit", None, problems, |node, p| credit(node, unit, p).map(Some));
     map.finish(problems);
     let (probes_at, probes) = probes?;
     let objective = Objective {
@@ -160,19 +162,15 @@ fn measure(node: &Node, problems: &mut Problems) -> Option<Measure> {
         Value::Scalar { .. } => scalar(node, problems, "bad-value", |text| match text {
             "availability" => Ok(Measure::Availability),
             "success" => Ok(Measure::Success),
-            _ => Err("write availability, success or {within: 2s, phase: total}"),
+            _ => Err("write availability, success, {within: 2s, phase: total}, \
+                 {percentile: 95%, phase: total} or {mean: total}"),
         }),
         _ => measure_with_keys(node, problems),
     }
 }
 
 fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
-    const LATER: [(&str, &str); 5] = [
-        (
-            "percentile",
-            "write {within: T, phase: P} with the percentile as target: it is the same promise",
-        ),
-        ("mean", "promise a share: {within: T, phase: P}"),
+    const LATER: [(&str, &str); 3] = [
         ("mean_success", "use `success`"),
         ("ratio", "use `success`"),
         ("good_days", "use {within: T, phase: P} with `period: day`"),
@@ -184,14 +182,26 @@ fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
             return None;
         }
     }
-    let at_most_ns = map.required("within", problems, Node::duration_ns);
-    let phase = map.required("phase", problems, |node, problems| {
-        scalar(node, problems, "unknown-phase", |text| {
-            lint::known_phase(text).then(|| text.to_owned()).ok_or_else(lint::phases_text)
-        })
-    });
+    let measure = if map.get("mean").is_some() {
+        map.required("mean", problems, phase).map(|phase| Measure::Mean { phase })
+    } else if map.get("percentile").is_some() {
+        let share = map.required("percentile", problems, share_above_zero);
+        let phase = map.required("phase", problems, phase);
+        share.zip(phase).map(|(share, phase)| Measure::Percentile { share, phase })
+    } else {
+        let at_most_ns = map.required("within", problems, Node::duration_ns);
+        let phase = map.required("phase", problems, phase);
+        at_most_ns.zip(phase).map(|(at_most_ns, phase)| Measure::Within { phase, at_most_ns })
+    };
     map.finish(problems);
-    Some(Measure::Within { phase: phase?, at_most_ns: at_most_ns? })
+    measure
+}
+
+/// A phase whose samples ok attempts have.
+fn phase(node: &Node, problems: &mut Problems) -> Option<String> {
+    scalar(node, problems, "unknown-phase", |text| {
+        lint::known_phase(text).then(|| text.to_owned()).ok_or_else(lint::phases_text)
+    })
 }
 
 fn window_default() -> WindowRule {

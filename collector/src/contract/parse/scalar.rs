@@ -1,6 +1,6 @@
 //! Single values: percentages, targets, dates and counts.
 
-use crate::contract::model::{Operator, Target};
+use crate::contract::model::{Operator, Target, Unit};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::{PeriodKind, instant_s, start_of_date};
 use jiff::tz::TimeZone;
@@ -46,9 +46,53 @@ pub(super) fn flag(node: &Node, problems: &mut Problems) -> Option<bool> {
     node.choice(problems, &[("true", true), ("false", false)])
 }
 
-/// The promise of a measure that is a percentage and good when high.
-pub(super) fn target(node: &Node, problems: &mut Problems) -> Option<Target> {
+/// The promise of a measure; `None` for one that could not be read, whose target may be of either unit.
+pub(super) fn target(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Target> {
     let (text, operator, value) = comparison(node, problems)?;
+    let written = if value.ends_with('%') { Unit::Share } else { Unit::Duration };
+    match unit.unwrap_or(written) {
+        Unit::Share => share_target(node, (text, operator, value), problems),
+        Unit::Duration => duration_target(node, (text, operator, value), problems),
+    }
+}
+
+/// The promise of a measure that is a duration and good when low.
+fn duration_target(
+    node: &Node,
+    (text, operator, value): (&str, Operator, &str),
+    problems: &mut Problems,
+) -> Option<Target> {
+    if number::percentage(value).is_ok() {
+        let cure = "this measure is a duration: write a target such as \"<= 3s\"";
+        return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);
+    }
+    let limit_ns = match parse_duration_ns(value) {
+        Ok(limit_ns) => limit_ns,
+        Err(error) => {
+            return problems.report(node.at, "bad-duration", node.describe(), error.to_string());
+        }
+    };
+    match operator {
+        Operator::AtLeast | Operator::Above => {
+            let cure = "this measure is good when it is low: write <= or <";
+            problems.report(node.at, "measure-target-mismatch", node.describe(), cure)
+        }
+        Operator::Below if limit_ns == 0 => {
+            let cure = "nothing takes less than no time: write a longer duration";
+            problems.report(node.at, "bad-value", node.describe(), cure)
+        }
+        operator => {
+            Some(Target { text: text.to_owned(), operator, limit: number::whole(limit_ns) })
+        }
+    }
+}
+
+/// The promise of a measure that is a percentage and good when high.
+fn share_target(
+    node: &Node,
+    (text, operator, value): (&str, Operator, &str),
+    problems: &mut Problems,
+) -> Option<Target> {
     if parse_duration_ns(value).is_ok() || number::decimal(value).is_ok() {
         let cure = "this measure is a percentage: write a target such as \">= 99.95%\"";
         return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);

@@ -1,5 +1,6 @@
 //! The cells of one agent, probe and spec, sorted by start in chunks, so that a cell may come at any time cheaply.
 
+use super::samples::Column;
 use super::{Counts, Observed};
 use std::collections::BTreeMap;
 
@@ -67,11 +68,28 @@ pub(in crate::sla) struct Series {
     chunks: BTreeMap<i64, Chunk>,
 }
 
-/// Cells by start, and the same number of threshold counts for each.
+/// Cells by start, with the same number of threshold counts and columns of samples for each.
 #[derive(Clone, Debug, Default)]
 struct Chunk {
     cells: Vec<Cell>,
     within: Vec<Within>,
+    columns: Vec<Column>,
+}
+
+/// What is known of a cell's samples when it is added: threshold counts, and the bytes for each column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
+    pub(super) within: &'a [Within],
+    pub(super) samples: &'a [Vec<u8>],
+}
+
+/// A cell of a series with what is known of its samples.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sla) struct Held<'a> {
+    pub(in crate::sla) cell: &'a Cell,
+    pub(in crate::sla) within: &'a [Within],
+    columns: &'a [Column],
+    index: usize,
 }
 
 // === impl Cell ===
@@ -97,6 +115,15 @@ impl Cell {
     }
 }
 
+// === impl Held ===
+
+impl<'a> Held<'a> {
+    /// The bytes of one column.
+    pub(in crate::sla) fn samples(&self, column: usize) -> &'a [u8] {
+        self.columns.get(column).map_or(&[], |column| column.get(self.index))
+    }
+}
+
 // === impl Series ===
 
 impl Series {
@@ -112,8 +139,8 @@ impl Series {
         self.chunks.values().next_back()?.cells.last()
     }
 
-    /// The cells by start, each with its threshold counts.
-    pub(in crate::sla) fn cells(&self) -> impl Iterator<Item = (&Cell, &[Within])> {
+    /// The cells by start.
+    pub(in crate::sla) fn cells(&self) -> impl Iterator<Item = Held<'_>> {
         self.chunks.values().flat_map(Chunk::iter)
     }
 
@@ -125,6 +152,11 @@ impl Series {
         cells.skip_while(move |cell| cell.start_s < instant_s)
     }
 
+    /// Bytes of all samples.
+    pub(super) fn sample_bytes(&self) -> usize {
+        self.chunks.values().flat_map(|chunk| &chunk.columns).map(Column::bytes).sum()
+    }
+
     pub(super) fn forget_before(&mut self, instant_s: i64) {
         let kept = self.chunks.split_off(&instant_s);
         let straddling = std::mem::replace(&mut self.chunks, kept).pop_last();
@@ -133,14 +165,14 @@ impl Series {
         self.put(chunk);
     }
 
-    pub(super) fn add(&mut self, cell: Cell, within: &[Within]) -> Added {
+    pub(super) fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
         // Evidence mostly comes in order: a full last chunk is left full instead of being split.
         let last = self.chunks.last_key_value();
         if last.is_none_or(|(_, last)| last.ends_full_before(cell.start_s)) {
-            return self.begin_chunk(cell, within);
+            return self.begin_chunk(cell, kept);
         }
         if let Some((_, chunk)) = self.chunks.range_mut(..=cell.start_s).next_back() {
-            let added = chunk.add(cell, within);
+            let added = chunk.add(cell, kept);
             if chunk.cells.len() > CHUNK_CELLS {
                 let upper = chunk.split();
                 self.put(upper);
@@ -150,17 +182,18 @@ impl Series {
         // Earlier than everything: the first chunk begins with it from now on, unless it is full.
         let roomy = |chunk: &Chunk| chunk.cells.len() < CHUNK_CELLS;
         if !self.chunks.first_key_value().is_some_and(|(_, chunk)| roomy(chunk)) {
-            return self.begin_chunk(cell, within);
+            return self.begin_chunk(cell, kept);
         }
         let (_, mut chunk) = self.chunks.pop_first().unwrap_or_default();
-        let added = chunk.add(cell, within);
+        let added = chunk.add(cell, kept);
         self.put(chunk);
         added
     }
 
-    fn begin_chunk(&mut self, cell: Cell, within: &[Within]) -> Added {
-        let mut chunk = Chunk::default();
-        let added = chunk.add(cell, within);
+    fn begin_chunk(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
+        let columns = vec![Column::default(); kept.samples.len()];
+        let mut chunk = Chunk { columns, ..Chunk::default() };
+        let added = chunk.add(cell, kept);
         self.put(chunk);
         added
     }
@@ -180,10 +213,13 @@ impl Chunk {
         self.within.len().checked_div(self.cells.len()).unwrap_or(0)
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&Cell, &[Within])> {
+    fn iter(&self) -> impl Iterator<Item = Held<'_>> {
         let stride = self.stride();
-        self.cells.iter().enumerate().map(move |(index, cell)| {
-            (cell, self.within.get(index * stride..(index + 1) * stride).unwrap_or_default())
+        self.cells.iter().enumerate().map(move |(index, cell)| Held {
+            cell,
+            within: self.within.get(index * stride..(index + 1) * stride).unwrap_or_default(),
+            columns: &self.columns,
+            index,
         })
     }
 
@@ -192,13 +228,16 @@ impl Chunk {
             && self.cells.last().is_some_and(|last| last.start_s < start_s)
     }
 
-    fn add(&mut self, cell: Cell, within: &[Within]) -> Added {
+    fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
+        let within = kept.within;
+        let columns = self.columns.iter_mut().zip(kept.samples);
         let stride = within.len();
         let position = self.cells.binary_search_by_key(&cell.start_s, |known| known.start_s);
         let index = match position {
             Err(index) => {
                 self.cells.insert(index, cell);
                 self.within.splice(index * stride..index * stride, within.iter().copied());
+                columns.for_each(|(column, bytes)| column.insert(index, bytes));
                 return Added::New;
             }
             Ok(index) => index,
@@ -211,6 +250,7 @@ impl Chunk {
         if cell.content < known.content {
             *known = cell;
             self.within.splice(index * stride..(index + 1) * stride, within.iter().copied());
+            columns.for_each(|(column, bytes)| column.replace(index, bytes));
         }
         if let Some(known) = self.cells.get_mut(index) {
             known.conflicting = true;
@@ -221,7 +261,11 @@ impl Chunk {
     /// Cuts off the upper half.
     fn split(&mut self) -> Self {
         let (half, stride) = (self.cells.len() / 2, self.stride());
-        Self { cells: self.cells.split_off(half), within: self.within.split_off(half * stride) }
+        Self {
+            cells: self.cells.split_off(half),
+            within: self.within.split_off(half * stride),
+            columns: self.columns.iter_mut().map(|column| column.split_off(half)).collect(),
+        }
     }
 
     fn forget_before(&mut self, instant_s: i64) {
@@ -229,5 +273,8 @@ impl Chunk {
             (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
         self.within.drain(..gone * stride);
         self.cells.drain(..gone);
+        for column in &mut self.columns {
+            *column = column.split_off(gone);
+        }
     }
 }

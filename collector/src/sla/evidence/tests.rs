@@ -1,12 +1,21 @@
 use super::series::{Added, Cell, Series, Within};
-use super::{Counts, Labels, Observed, Phases};
+use super::{Counts, Histogram, Kept, Labels, Observed, Phases, Total};
 use proptest::prelude::*;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 struct Nothing;
 
 impl Phases for Nothing {
     fn at_most(&self, _: &str, _: u64) -> Option<Within> {
+        None
+    }
+
+    fn histogram(&self, _: &str) -> Option<Cow<'_, Histogram>> {
+        None
+    }
+
+    fn total(&self, _: &str) -> Option<Total> {
         None
     }
 }
@@ -46,7 +55,12 @@ proptest! {
         let mut model: BTreeMap<i64, (u8, bool)> = BTreeMap::new();
         for (start, content) in starts {
             let within = [Within::exactly(content.into()), Within::exactly(7)];
-            let added = series.add(cell(start, 1, content), &within);
+            // Of every length, and none.
+            let samples = [vec![content; usize::from(content)], vec![]];
+            let added = series.add(
+                cell(start, 1, content),
+                Kept { within: &within, samples: &samples },
+            );
             let expected = match model.get_mut(&start) {
                 None => {
                     model.insert(start, (content, false));
@@ -63,11 +77,15 @@ proptest! {
         series.forget_before(cut);
         model.retain(|start, _| *start >= cut);
         prop_assert_eq!(series.len(), model.len());
-        let held: Vec<_> = series.cells().map(|(cell, within)| {
-            (cell.start_s, cell.content[0], cell.conflicting, within[0].certain, within[1].certain)
+        let held: Vec<_> = series.cells().map(|held| {
+            prop_assert!(held.samples(1).is_empty() && held.samples(2).is_empty());
+            let (cell, within) = (held.cell, held.within.iter().map(|w| w.certain).collect());
+            Ok((cell.start_s, cell.content[0], cell.conflicting, within, held.samples(0).to_vec()))
+        }).collect::<Result<_, TestCaseError>>()?;
+        let expected: Vec<_> = model.iter().map(|(start, (content, conflict))| {
+            let (within, samples) = (vec![u32::from(*content), 7], vec![*content; usize::from(*content)]);
+            (*start, *content, *conflict, within, samples)
         }).collect();
-        let expected: Vec<_> =
-            model.iter().map(|(s, (c, conflict))| (*s, *c, *conflict, u32::from(*c), 7)).collect();
         prop_assert_eq!(held, expected);
     }
 }

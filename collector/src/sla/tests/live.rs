@@ -13,7 +13,7 @@ fn live(keys: &str, timeline: &str, as_of_minute: i64) -> ObjectiveVerdict {
     judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
 }
 
-fn up_but(downs: usize, minutes: usize) -> String {
+pub(super) fn up_but(downs: usize, minutes: usize) -> String {
     format!("{}{}", "D".repeat(downs), "U".repeat(minutes - downs))
 }
 

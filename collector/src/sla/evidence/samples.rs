@@ -1,0 +1,129 @@
+//! What a cell keeps of its samples beside threshold counts: the buckets for a percentile's value, the exact sum for a
+//! mean. As bytes, one column for each, because most windows hold a handful of samples.
+
+use super::Phases;
+use probefleet_proto::histogram::Histogram;
+
+/// Bytes of a sum, at most.
+const SUM_BYTES: usize = size_of::<u128>();
+/// Bytes of a number of samples.
+const COUNT_BYTES: usize = size_of::<u64>();
+
+/// What is kept of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::sla) enum Keep {
+    /// Samples by histogram bucket.
+    Buckets,
+    /// Number and sum of the samples.
+    Total,
+}
+
+/// The exact sum of some samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many.
+    pub samples: u64,
+    /// Their sum, in ns.
+    pub sum_ns: u128,
+}
+
+/// Samples of many cells together.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sla) struct Pool {
+    pub(in crate::sla) buckets: Histogram,
+    pub(in crate::sla) total: Total,
+}
+
+/// The bytes of many cells, in the order of the cells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Column {
+    /// Where each cell's bytes end.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+// === impl Keep ===
+
+impl Keep {
+    /// What a cell has of a phase, as bytes; empty without samples.
+    pub(super) fn encode(self, phases: &dyn Phases, phase: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Buckets => {
+                if let Some(histogram) = phases.histogram(phase) {
+                    histogram.encode(&mut bytes);
+                }
+            }
+            Self::Total => {
+                if let Some(total) = phases.total(phase) {
+                    bytes.extend(total.samples.to_le_bytes());
+                    let sum = total.sum_ns.to_le_bytes();
+                    let used = sum.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                    bytes.extend(&sum[..used]);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// Adds what [`Keep::encode`] has written.
+    pub(in crate::sla) fn add(&mut self, keep: Keep, bytes: &[u8]) {
+        match keep {
+            Keep::Buckets if bytes.is_empty() => {}
+            Keep::Buckets => self.buckets.merge(&Histogram::decode(bytes).unwrap_or_default()),
+            Keep::Total => {
+                let Some((samples, sum)) = bytes.split_first_chunk::<COUNT_BYTES>() else { return };
+                let mut sum_ns = [0; SUM_BYTES];
+                sum_ns.iter_mut().zip(sum).for_each(|(byte, written)| *byte = *written);
+                self.total.samples += u64::from_le_bytes(*samples);
+                self.total.sum_ns += u128::from_le_bytes(sum_ns);
+            }
+        }
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    /// The bytes of a cell.
+    pub(super) fn get(&self, cell: usize) -> &[u8] {
+        let end = self.ends.get(cell).copied().unwrap_or_default();
+        self.bytes.get(self.start(cell)..end).unwrap_or_default()
+    }
+
+    /// Makes room for one more cell, before the one that stands there now.
+    pub(super) fn insert(&mut self, cell: usize, bytes: &[u8]) {
+        let start = self.start(cell);
+        self.ends.insert(cell, start);
+        self.replace(cell, bytes);
+    }
+
+    pub(super) fn replace(&mut self, cell: usize, bytes: &[u8]) {
+        let (start, length) = (self.start(cell), self.get(cell).len());
+        self.bytes.splice(start..start + length, bytes.iter().copied());
+        for end in &mut self.ends[cell..] {
+            *end = *end + bytes.len() - length;
+        }
+    }
+
+    /// Cuts off the cells from that one on.
+    pub(super) fn split_off(&mut self, cell: usize) -> Self {
+        let start = self.start(cell);
+        let mut ends = self.ends.split_off(cell);
+        ends.iter_mut().for_each(|end| *end -= start);
+        Self { ends, bytes: self.bytes.split_off(start) }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn start(&self, cell: usize) -> usize {
+        let before = cell.checked_sub(1).and_then(|before| self.ends.get(before));
+        before.copied().unwrap_or_default()
+    }
+}
