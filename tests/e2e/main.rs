@@ -12,3 +12,5 @@ mod commands;
 mod load;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
+/// Calls against SIPp, through lost messages, and the responder against SIPp's callers.
+mod sip;

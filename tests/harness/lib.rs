@@ -6,6 +6,8 @@ pub mod evidence;
 pub mod fleet;
 pub mod process;
 pub mod relay;
+pub mod sip_relay;
+pub mod sipp;
 pub mod target;
 
 use std::io::Write as _;
