@@ -6,6 +6,7 @@ use harness::process::{Process, eventually};
 use harness::sip_relay::{Manners, SipRelay, header};
 use harness::sipp::{self, Sipp};
 use harness::{program, root};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::net::UdpSocket;
 use std::path::PathBuf;
@@ -250,6 +251,30 @@ fn a_call_that_still_rings_at_its_deadline_is_cancelled() {
             assert_eq!(header(&cancels[0].text, name), header(&invites[0].text, name), "{name}");
         }
     }
+}
+
+#[test]
+fn a_call_is_ended_when_the_program_is() {
+    if !has_sipp("a_call_is_ended_when_the_program_is") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut sipp = Sipp::scenario(&scenario("answers"), 200);
+    let relay = SipRelay::start(sipp.port, Manners { loses: Some("BYE"), records_route: true });
+    let plan = format!(
+        "probes:\n  - {{name: call, every: 60s, timeout: 30s, sip: {{uri: 'sip:echo@{}', mode: call, hold: 20s}}}}\n",
+        relay.address
+    );
+    std::fs::write(dir.path().join("plan.yaml"), plan).expect("writes");
+    let mut command = Command::new(program("probefleet-agent"));
+    command.args(["try", "plan.yaml"]).current_dir(dir.path());
+    let mut trying = Process::start_command(command, &dir.path().join("try.log"));
+    trying.wait_for("a call that is up", UP, || (!relay.of("ACK").is_empty()).then_some(()));
+    trying.signal(Signal::INT);
+    assert!(sipp.is_satisfied(SATISFIED), "it has its BYE: {}", sipp.output());
+    assert_eq!(relay.of("BYE").len(), 2, "which was lost once");
+    // Nothing was seen of an attempt that did not end: neither good nor bad.
+    assert!(!trying.wait(ENDS), "{}", trying.output());
 }
 
 #[test]
