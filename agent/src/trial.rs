@@ -36,6 +36,8 @@ Examples:
     probefleet-agent try http://127.0.0.1:8080/
   Twenty of them, and a summary:
     probefleet-agent try http://127.0.0.1:8080/ --count 20 --every 100ms
+  A SIP server, asked once; calls are made by a plan with `mode: call`:
+    probefleet-agent try sip:echo@127.0.0.1:5060
   A database, with the password from PGPASSWORD or ~/.pgpass:
     probefleet-agent try postgres://probe@127.0.0.1:5432/erp
   Every probe of a plan, once:
@@ -48,7 +50,7 @@ Examples:
     probefleet-agent try --check plan.yaml
 
 Something to try it on:
-    probefleet-agent respond --http 8080
+    probefleet-agent respond --http 8080 --sip 5060
 
 Exit codes: 0 all ok · 1 an attempt failed · 2 the input is wrong · 3 nothing failed, but attempts
 are invalid: they were spoiled on this side and say nothing about the target.";

@@ -35,19 +35,26 @@ fn lines(output: &Output) -> Vec<Value> {
 struct Responder {
     process: Child,
     url: String,
+    /// Address and port of its other side.
+    sip: String,
 }
 
 impl Responder {
     fn start(address: &str) -> Self {
         let mut process = agent()
-            .args(["respond", "--http", address])
+            .args(["respond", "--http", address, "--sip", "127.0.0.1:0", "--ring", "20ms"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("starts");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let url = line.strip_prefix("listening on ").expect("says where").trim().to_owned();
-        Self { process, url }
+        let mut said = BufReader::new(process.stdout.take().expect("piped"));
+        let mut next = || {
+            let mut line = String::new();
+            said.read_line(&mut line).expect("a line");
+            line.strip_prefix("listening on ").expect("says where").trim().to_owned()
+        };
+        let (url, sip) = (next(), next());
+        let sip = sip.strip_prefix("sip:").expect("says what").to_owned();
+        Self { process, url, sip }
     }
 
     fn url(&self, path: &str) -> String {
@@ -69,15 +76,18 @@ fn sample(name: &str) -> PathBuf {
 /// The sample files, made to fit a responder on another port.
 fn samples_for(responder: &Responder) -> (tempfile::TempDir, String, String) {
     let port = responder.url.rsplit(':').next().expect("a port");
+    let sip_port = responder.sip.rsplit(':').next().expect("a port");
     let folder = tempfile::tempdir().expect("a folder");
     let copy = |name: &str| {
         let path = folder.path().join(name);
-        let text = std::fs::read_to_string(sample(name)).expect(name).replace("8080", port);
+        let text = std::fs::read_to_string(sample(name)).expect(name);
+        let text = text.replace("8080", port).replace("5060", sip_port);
         std::fs::write(&path, text).expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
         path.display().to_string()
     };
     let (plan, policy) = (copy("plan.yaml"), copy("policy.yaml"));
+    copy("plan-sip.yaml");
     (folder, plan, policy)
 }
 
@@ -104,6 +114,65 @@ fn the_sample_plan_is_all_good_and_runs() {
     assert_eq!(code(&requests), 0);
     let moved: Vec<&Value> = lines.iter().filter(|line| line["probe"] == "moved-page").collect();
     assert!(moved[0]["phases_ns"]["redirect"].as_u64().expect("a phase") > 0);
+}
+
+#[test]
+fn the_sample_plan_for_sip_is_all_good_and_runs() {
+    let plan = sample("plan-sip.yaml").display().to_string();
+    let checked = run(&["try", "--check", &plan]);
+    assert_eq!(code(&checked), 0, "{}", text(&checked.stderr));
+    assert_eq!(text(&checked.stdout), format!("{plan}: 2 probes, all good\n"));
+    let responder = Responder::start("127.0.0.1:0");
+    let (folder, _, policy) = samples_for(&responder);
+    let plan = folder.path().join("plan-sip.yaml").display().to_string();
+    let output = run(&["try", &plan, "--policy", &policy, "--format", "json"]);
+    assert_eq!(code(&output), 0, "{}{}", text(&output.stdout), text(&output.stderr));
+    let lines = lines(&output);
+    let call = lines.iter().find(|line| line["probe"] == "voice-call").expect("a call");
+    assert_eq!(call["code"], "sip:200");
+    assert!(
+        call["phases_ns"]["time_to_answer"].as_u64().expect("answered") >= 20_000_000,
+        "{call}"
+    );
+    assert!(
+        call["phases_ns"]["total"].as_u64().expect("total") >= 1_000_000_000,
+        "was held: {call}"
+    );
+    let asked = lines.iter().find(|line| line["probe"] == "voice-server").expect("an OPTIONS");
+    assert!(asked["phases_ns"]["options_request_delay"].as_u64().is_some(), "{asked}");
+}
+
+#[test]
+fn a_call_that_does_not_fit_its_timeout_is_a_mistake_of_the_plan() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plan.yaml").display().to_string();
+    let plan = "probes:\n  - {name: a, every: 10s, timeout: 5s, sip: {uri: 'sip:h', mode: call, hold: 4s}}\n";
+    std::fs::write(&path, plan).expect("written");
+    let output = run(&["try", "--check", &path]);
+    assert_eq!(code(&output), 2);
+    let expected = format!(
+        "{path}:2:78: bad-value: a call held for 4s does not fit into a timeout of 5s; leave more than 1s beside the hold\n"
+    );
+    assert_eq!(text(&output.stderr), expected);
+    std::fs::write(&path, plan.replace("4s", "3.9s")).expect("written");
+    assert_eq!(code(&run(&["try", "--check", &path])), 0);
+}
+
+#[test]
+fn people_see_how_long_each_delay_of_a_call_was() {
+    let responder = Responder::start("127.0.0.1:0");
+    let (folder, ..) = samples_for(&responder);
+    let plan = folder.path().join("plan-sip.yaml").display().to_string();
+    let shown = text(&run(&["try", &plan, "--probe", "voice-call"]).stdout);
+    for part in
+        ["voice-call  INVITE sip:echo@localhost", "ok sip:200", "time_to_answer", "retransmits: 0"]
+    {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let bars = shown.lines().filter(|line| line.contains(['━', '╸']));
+    let columns: Vec<usize> =
+        bars.filter_map(|line| line.chars().position(|c| matches!(c, '━' | '╸'))).collect();
+    assert!(columns.len() >= 4 && columns.iter().all(|column| *column == columns[0]), "{shown}");
 }
 
 #[test]
@@ -254,6 +323,30 @@ fn the_responder_ends_cleanly() {
     assert_eq!(responder.process.wait().expect("ends").code(), Some(0));
 }
 
+#[test]
+fn a_responder_for_calls_alone_says_at_the_end_what_it_counted() {
+    let mut process = agent()
+        .args(["respond", "--sip", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut said = BufReader::new(process.stdout.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    let uri = line.strip_prefix("listening on sip:").expect("says where").trim().to_owned();
+    let tried = run(&["try", &format!("sip:{uri}"), "--count", "3", "--every", "0s"]);
+    assert_eq!(code(&tried), 0, "{}", text(&tried.stdout));
+    interrupt(&process);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("the rest");
+    let counted: Value = serde_json::from_str(&rest).expect("JSON");
+    assert_eq!(counted["sip"]["options"], 3, "{rest}");
+    assert_eq!(process.wait().expect("ends").code(), Some(0));
+    let neither = run(&["respond"]);
+    assert_eq!(code(&neither), 2);
+    assert!(text(&neither.stderr).contains("--sip"), "{}", text(&neither.stderr));
+}
+
 fn interrupt(process: &Child) {
     let pid =
         rustix::process::Pid::from_raw(process.id().try_into().expect("a pid")).expect("a pid");
@@ -331,6 +424,7 @@ fn the_examples_of_help_run() {
         let args: Vec<String> = command
             .split_whitespace()
             .map(|word| word.replace("http://127.0.0.1:8080", &responder.url))
+            .map(|word| word.replace("127.0.0.1:5060", &responder.sip))
             .collect();
         let output =
             agent().arg("try").args(&args).current_dir(folder.path()).output().expect("runs");

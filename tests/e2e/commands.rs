@@ -59,15 +59,20 @@ struct Desk {
     dir: tempfile::TempDir,
     responder: Process,
     port: u16,
+    sip_port: u16,
 }
 
 impl Desk {
     /// With nothing measured yet.
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let (responder, address) = start_responder(&dir.path().join("responder.log"));
-        let port = address.rsplit(':').next().expect("a port").parse().expect("a number");
-        let desk = Self { dir, responder, port };
+        let args = ["respond", "--http", "0", "--sip", "0"];
+        let log = dir.path().join("responder.log");
+        let mut responder = Process::start(&harness::program("probefleet-agent"), &args, &log);
+        let mut port_behind = |marker| responder.wait_for_output(marker, UP).parse();
+        let port = port_behind("listening on http://127.0.0.1:").expect("a port");
+        let sip_port = port_behind("listening on sip:127.0.0.1:").expect("a port");
+        let desk = Self { dir, responder, port, sip_port };
         std::fs::create_dir(desk.template()).expect("a folder");
         desk.write_files();
         desk
@@ -145,9 +150,11 @@ impl Desk {
 
     /// An example as it can run here: ports that are there, and paths in the folder.
     fn adapted(&self, dir: &Path, example: &str) -> String {
-        let port = if example.contains(" respond ") { free_port() } else { self.port };
+        let serves = example.contains(" respond ");
+        let port = |known: u16| if serves { free_port() } else { known };
         example
-            .replace("8080", &port.to_string())
+            .replace("8080", &port(self.port).to_string())
+            .replace("5060", &port(self.sip_port).to_string())
             .replace("/var/lib/probefleet-agent", "agent")
             .replace("/tmp/pf", &dir.join("pf").display().to_string())
             .replace("--agreement ID", "--agreement first-agreement")
@@ -192,7 +199,7 @@ fn is_up(line: &str) -> Option<fn(&Path, &str) -> bool> {
     match words.as_slice() {
         [_, .., "--check"] => None,
         ["probefleet-agent", "run", ..] => Some(|_, said| said.contains("the agent runs")),
-        ["probefleet-agent", "respond", ..] => Some(|_, said| said.contains("listening on http")),
+        ["probefleet-agent", "respond", ..] => Some(|_, said| said.contains("listening on ")),
         ["probefleet-collector", "run", ..] => Some(|dir, _| address(dir, "portal").is_some()),
         ["probefleet-quickstart", ..] => Some(|_, said| said.contains("Look at the portal")),
         _ => None,

@@ -16,5 +16,7 @@ mod outcomes;
 mod page;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
+/// Calls against SIPp, through lost messages, and the responder against SIPp's callers.
+mod sip;
 /// The SQL probe against real PostgreSQL: what it measures, what it calls a failure, and that it writes nothing.
 mod sql;

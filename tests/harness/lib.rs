@@ -10,6 +10,8 @@ pub mod history;
 pub mod postgres;
 pub mod process;
 pub mod relay;
+pub mod sip_relay;
+pub mod sipp;
 pub mod target;
 
 use std::io::Write as _;

@@ -46,6 +46,12 @@ impl Failure {
         Self::new(outcome, None, "no connection by the deadline")
     }
 
+    /// No resolver answered by the deadline.
+    pub(crate) fn resolve_timeout() -> Self {
+        let why = "no resolver answered by the deadline";
+        Self::failed(FailureClass::Resolve, "dns_timeout", why)
+    }
+
     /// The deadline passed in a phase after the connection stood.
     pub(crate) fn timeout(phase: &'static str) -> Self {
         let why = format!("still in `{phase}` at the deadline");

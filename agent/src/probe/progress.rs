@@ -3,7 +3,6 @@
 use super::failure::Failure;
 use super::{Attempt, Outcome, Phase, Sample};
 use probefleet_proto::clock::saturating_ns;
-use probefleet_proto::name::FailureClass;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,11 +82,7 @@ impl Progress {
     /// What it means that the deadline has passed now.
     pub(crate) fn deadline_passed(&self) -> Failure {
         match self.phase {
-            RESOLVE => Failure::failed(
-                FailureClass::Resolve,
-                "dns_timeout",
-                "no resolver answered by the deadline",
-            ),
+            RESOLVE => Failure::resolve_timeout(),
             CONNECT => Failure::connect_timeout(),
             phase => Failure::timeout(phase),
         }

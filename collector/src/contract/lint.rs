@@ -20,6 +20,7 @@ const PHASES: [(&str, &[&str]); 3] = [
             "resolve",
             "connect",
             "tls",
+            "options_request_delay",
             "trying",
             "session_request_delay",
             "time_to_answer",

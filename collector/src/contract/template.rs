@@ -79,12 +79,13 @@ fn objectives(text: &mut String, probe: &PlannedProbe, taken: &mut BTreeSet<Stri
 
 /// The phase that users feel.
 fn phase(probe: &PlannedProbe) -> &'static str {
-    let mode = |node: &probefleet_proto::yaml::Node| node.to_json().get("mode").cloned();
-    match probe.kind.as_str() {
-        "sql" => "query",
-        "sip" if mode(&probe.block).is_none_or(|mode| mode == "call" || mode == "ring") => {
-            "session_request_delay"
-        }
+    let block = probe.block.to_json();
+    let mode = block.get("mode").and_then(|mode| mode.as_str());
+    match (probe.kind.as_str(), mode) {
+        ("sql", _) => "query",
+        ("sip", Some("call" | "ring")) => "session_request_delay",
+        // A probe that says no mode asks, and calls nobody.
+        ("sip", None | Some("options")) => "options_request_delay",
         _ => "total",
     }
 }
@@ -117,7 +118,7 @@ mod tests {
   - {{name: web, http: {{url: 'https://web.example/'}}, every: 30s}}
   - {{name: erp, sql: {{source: erp, query: SELECT 1}}, every: 5m}}
   - {{name: voice, sip: {{uri: 'sip:echo@sbc.example', mode: call}}, every: 60s}}
-  - {{name: ping, sip: {{uri: 'sip:echo@sbc.example', mode: options}}, every: 60s}}
+  - {{name: ping, sip: {{uri: 'sip:echo@sbc.example'}}, every: 60s}}
   - {{name: {long}, http: {{url: 'https://web.example/'}}, every: 60s}}
   - {{name: {long}a, http: {{url: 'https://web.example/'}}, every: 60s}}
 "
@@ -127,6 +128,9 @@ mod tests {
         let text = agreement(&plan);
         let loaded = Agreement::load_with_plan(&[("a.yaml", &text)], Some(&plan)).expect("valid");
         assert_eq!(loaded.agreement.objectives().len(), 2 * plan.probes.len());
+        for phase in ["total", "query", "session_request_delay", "options_request_delay"] {
+            assert!(text.contains(&format!("phase: {phase}}}")), "{text}");
+        }
         let unwise = loaded.warnings.to_string();
         assert!(!unwise.contains("interval"), "{unwise}");
     }

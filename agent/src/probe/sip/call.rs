@@ -127,7 +127,7 @@ impl Call {
         let Some(dialog) = self.dialogs.get_mut(index).filter(|dialog| dialog.is_up()) else {
             return;
         };
-        let (way, bye) = (dialog.way(), dialog.hang_up(&mut self.caller, now));
+        let (way, bye) = (dialog.way.clone(), dialog.hang_up(&mut self.caller, now));
         self.outbox.push(way, bye, (index == 0).then_some(Stamp::Bye));
     }
 
@@ -210,14 +210,14 @@ impl Call {
         let tag = message.tag("To").unwrap_or_default();
         let known = self.dialogs.iter().find(|dialog| dialog.remote_tag == tag);
         if let Some(dialog) = known {
-            return self.outbox.push(dialog.way(), dialog.ack(), None);
+            return self.outbox.push(dialog.way.clone(), dialog.ack(), None);
         }
         if self.dialogs.len() == DIALOGS_MAX {
             return self.outbox.discard();
         }
-        let dialog = Dialog::new(&mut self.caller, message, status);
-        self.outbox.push(dialog.way(), dialog.ack(), None);
         let index = self.dialogs.len();
+        let dialog = Dialog::new(&mut self.caller, message, status, index == 0);
+        self.outbox.push(dialog.way.clone(), dialog.ack(), None);
         self.dialogs.push(dialog);
         if index > 0 || self.abandoned {
             return self.hang_up_dialog(index, at);
@@ -287,11 +287,10 @@ impl Call {
     fn fire_byes(&mut self, now: Instant) {
         let mut timed_out = false;
         for (index, dialog) in self.dialogs.iter_mut().enumerate() {
-            let way = dialog.way();
             let Some(bye) = &mut dialog.bye else { continue };
             match bye.transaction.fire(now) {
                 Fired::Nothing => {}
-                Fired::Resend => self.outbox.push_again(way, bye.bytes.clone()),
+                Fired::Resend => self.outbox.push_again(dialog.way.clone(), bye.bytes.clone()),
                 Fired::TimedOut => timed_out |= index == 0,
             }
         }

@@ -170,7 +170,7 @@ impl Parts {
         match way {
             Way::First => Some(0),
             Way::Back => Some(self.sockets.last()),
-            Way::Hop(hop) => self.sockets.known(hop),
+            Way::Hop(hop) | Way::Aside(hop) => self.sockets.known(hop),
         }
     }
 
@@ -180,11 +180,15 @@ impl Parts {
         route: &impl Route,
         deadline: Instant,
     ) -> Result<usize, Failure> {
-        let Way::Hop(hop) = way else { return Ok(0) };
-        let address = tokio::time::timeout_at(deadline, route.find(&hop.host, hop.port))
-            .await
-            .unwrap_or_else(|_| Err(Failure::timeout(crate::probe::progress::RESOLVE)))?;
-        self.sockets.to(address, hop).map_err(|error| from_io_at_once(&error))
+        let (Way::Hop(hop) | Way::Aside(hop)) = way else { return Ok(0) };
+        let found = tokio::time::timeout_at(deadline, route.find(&hop.host, hop.port)).await;
+        let found = found.unwrap_or_else(|_| Err(Failure::resolve_timeout())).and_then(|address| {
+            self.sockets.to(address, hop).map_err(|error| from_io_at_once(&error))
+        });
+        match way {
+            Way::Aside(_) => Ok(found.unwrap_or_default()),
+            _ => found,
+        }
     }
 
     fn send(&mut self, index: usize, outgoing: &Outgoing) {

@@ -63,6 +63,9 @@ pub(crate) enum Way {
     First,
     /// To that host, as the dialog's route or remote target says.
     Hop(Hop),
+    /// Likewise for a further call of a fork, which says nothing about the first: if that host cannot be asked, where
+    /// the first request went.
+    Aside(Hop),
     /// Back to whoever sent the datagram at hand.
     Back,
 }

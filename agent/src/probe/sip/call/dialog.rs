@@ -23,7 +23,8 @@ pub(super) struct Dialog {
     to: Vec<u8>,
     uri: Uri,
     routes: Vec<Vec<u8>>,
-    hop: Hop,
+    /// Where its requests go.
+    pub(super) way: Way,
     ack: Vec<u8>,
     /// Our BYE, once it was sent.
     pub(super) bye: Option<Request>,
@@ -32,8 +33,13 @@ pub(super) struct Dialog {
 }
 
 impl Dialog {
-    /// The dialog that a 2xx makes.
-    pub(super) fn new(caller: &mut Caller, response: &Message<'_>, status: u16) -> Self {
+    /// The dialog that a 2xx makes; the first is the call.
+    pub(super) fn new(
+        caller: &mut Caller,
+        response: &Message<'_>,
+        status: u16,
+        is_first: bool,
+    ) -> Self {
         let target = response.values("Contact").next().and_then(NameAddr::parse);
         // A 2xx must have a Contact (§13.3.1.4); where one has none, the call is where it was asked for.
         let target = target
@@ -48,7 +54,7 @@ impl Dialog {
             to: response.first("To").unwrap_or_default().to_vec(),
             uri,
             routes,
-            hop,
+            way: if is_first { Way::Hop(hop) } else { Way::Aside(hop) },
             ack: Vec::new(),
             bye: None,
             ended_by_peer: false,
@@ -61,11 +67,6 @@ impl Dialog {
     fn request(&self, caller: &Caller, method: &str, branch: &str, sequence: u32) -> Vec<u8> {
         let line = Line { method, uri: &self.uri, branch, sequence };
         caller.request(&line, &self.to).headers("Route", &self.routes).empty()
-    }
-
-    /// Where its requests go.
-    pub(super) fn way(&self) -> Way {
-        Way::Hop(self.hop.clone())
     }
 
     /// The ACK, the same for every repetition of the 2xx.

@@ -244,6 +244,24 @@ fn a_peer_of_rfc_2543_has_neither_tag_nor_contact() {
 }
 
 #[test]
+fn the_other_side_tells_where_it_saw_us() {
+    for (added, expected) in [
+        (";rport=5555;received=203.0.113.9", Some("203.0.113.9:5555")),
+        (";rport=5555;received=2001:db8::1", Some("[2001:db8::1]:5555")),
+        (";rport=40000;received=192.0.2.1", None),
+        (";rport", None),
+    ] {
+        let mut desk = Desk::new();
+        let invite = desk.sent("INVITE");
+        let answer = text(&Reply::to(&invite, 200).tag("b").bytes()).replace(";rport", added);
+        desk.receive(ms(1), answer.as_bytes());
+        let notes = &desk.call.outbox().notes;
+        let seen = notes.iter().find(|(key, _)| *key == "seen_as").map(|(_, value)| value.as_str());
+        assert_eq!(seen.flatten(), expected, "{added}");
+    }
+}
+
+#[test]
 fn what_is_not_ours_is_counted_and_dropped() {
     let mut desk = Desk::new();
     let invite = desk.sent("INVITE");

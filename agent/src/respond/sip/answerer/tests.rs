@@ -276,7 +276,7 @@ proptest! {
             let method = ["INVITE", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "FOO"][method];
             let user = ["echo", "busy", "silent", "ring-0s", "ring-1s"][user];
             let to_tag = if method == "INVITE" || method == "CANCEL" { "" } else { &tags[usize::from(call)] };
-            let text = request(method, user, &call.to_string(), &to_tag.to_owned(), OFFER);
+            let text = request(method, user, &call.to_string(), to_tag, OFFER);
             for sent in desk.receive(&text) {
                 let message = Message::parse(sent.as_bytes()).expect("is read");
                 if let Some(tag) = message.tag("To") {

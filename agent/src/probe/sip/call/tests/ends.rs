@@ -6,6 +6,7 @@ use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::scenario::{Scenario as _, Way};
 use crate::probe::sip::spec::Codes;
+use crate::probe::sip::uri::Hop;
 use probefleet_proto::name::FailureClass;
 
 #[track_caller]
@@ -104,7 +105,8 @@ fn every_call_of_a_fork_is_ended() {
     let ack = desk.sent("ACK");
     let bye = desk.sent("BYE");
     for request in [&ack, &bye] {
-        assert_eq!(request.way, super::hop("192.0.2.8", 5_060));
+        let hop = Hop { host: "192.0.2.8".to_owned(), port: 5_060 };
+        assert_eq!(request.way, Way::Aside(hop));
         assert!(super::text(&request.bytes).contains(";tag=c\r\n"));
     }
     assert_eq!(bye.stamp, None, "its end is not that of the call");

@@ -1,0 +1,90 @@
+//! SIPp (Debian: `sip-tester`) as the other side of calls: it decides by its exit code whether what it got was as its
+//! scenario says.
+
+use crate::process::{Process, eventually};
+use std::ffi::OsStr;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long it may take until it listens.
+const READY: Duration = Duration::from_secs(10);
+
+/// On the loopback, without a keyboard, and gone when its calls are: it would wait 33 s for what is left of them.
+const MANNERS: [&str; 5] = ["-i", "127.0.0.1", "-nostdin", "-deadcall_wait", "0"];
+
+/// SIPp, waiting to be called.
+pub struct Sipp {
+    process: Process,
+    /// Where it listens.
+    pub port: u16,
+    // What it writes, it writes here.
+    _dir: tempfile::TempDir,
+}
+
+impl Sipp {
+    /// Its built-in answering side, for so many calls.
+    pub fn uas(calls: u32) -> Self {
+        Self::start(&["-sn".as_ref(), "uas".as_ref()], calls)
+    }
+
+    /// A scenario of its own for one call; `[status]` in it becomes `status`, which SIPp cannot do in a first line.
+    pub fn scenario(file: &Path, status: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = std::fs::read_to_string(file).expect("a scenario");
+        let path = dir.path().join("scenario.xml");
+        std::fs::write(&path, text.replace("[status]", &status.to_string())).expect("writes");
+        Self::start(&["-sf".as_ref(), path.as_os_str()], 1)
+    }
+
+    fn start(args: &[&OsStr], calls: u32) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (port, media) = (free_port(), free_port());
+        let mut command = Command::new("sipp");
+        command.args(args).args(MANNERS).current_dir(dir.path());
+        command.args(["-m", &calls.to_string(), "-p", &port.to_string()]);
+        command.args(["-mp", &media.to_string()]);
+        let mut process = Process::start_command(command, &dir.path().join("sipp.log"));
+        process.wait_for("its port", READY, || {
+            UdpSocket::bind(("127.0.0.1", port)).is_err().then_some(())
+        });
+        Self { process, port, _dir: dir }
+    }
+
+    /// Waits until it has had its calls: whether all went as its scenario says.
+    pub fn is_satisfied(&mut self, within: Duration) -> bool {
+        self.process.wait(within)
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// Calls an address with the built-in calling side: so many calls, so many a second, each held that long. Whether all
+/// went well, and what it printed.
+pub fn call(port: u16, calls: u32, per_s: u32, hold: Duration) -> (bool, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("sipp");
+    command.args(["-sn", "uac"]).args(MANNERS).current_dir(dir.path());
+    command.args(["-p", &free_port().to_string(), "-mp", &free_port().to_string()]);
+    command.args(["-m", &calls.to_string(), "-r", &per_s.to_string()]);
+    command.args(["-d", &hold.as_millis().to_string(), "-buff_size", "1048576"]);
+    command.arg(format!("127.0.0.1:{port}"));
+    let log = dir.path().join("sipp.log");
+    let mut process = Process::start_command(command, &log);
+    let good = process.wait(Duration::from_secs(60));
+    (good, process.output())
+}
+
+/// A port of the loopback that nobody has right now, with the next one, which SIPp takes for control.
+pub fn free_port() -> u16 {
+    let found = eventually(READY, || {
+        let port = UdpSocket::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let free = |port: Option<u16>| UdpSocket::bind(("127.0.0.1", port?)).ok();
+        (free(port.checked_add(1)).is_some() && free(port.checked_add(2)).is_some()).then_some(port)
+    });
+    found.expect("a free port")
+}
