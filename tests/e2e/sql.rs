@@ -1,20 +1,12 @@
 //! The SQL probe against real PostgreSQL servers, through `probefleet-agent try` as people run it.
 
-/// What is kept between attempts, and what is not.
 mod kept;
-/// Every row of the outcome table that a server can bring about.
 mod outcomes;
-/// Who may log in, from where, with which password; and that no password is ever printed.
 mod permission;
-/// TLS as libpq's `sslmode` has it.
 mod private;
-/// A relay that can swallow what the server says.
 mod relay;
-/// Nothing is ever written, whatever the statement and whoever the role.
 mod safety;
-/// What the phases measure, and how much memory a large result takes.
 mod timing;
-/// First values, checksums, and what else a result must be.
 mod values;
 
 use harness::command::{Ran, run, shell};

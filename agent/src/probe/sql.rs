@@ -1,9 +1,9 @@
 //! SQL probes: one statement on a PostgreSQL server, in a transaction that reads only and is always rolled back.
 //!
-//! Phases: `resolve`, `connect`, `tls` (`SSLRequest` → handshake done) and `login` (→ `ReadyForQuery`) of a fresh session;
-//! then, behind a round trip that opens the transaction and is in no phase, `first_row` (last byte of the request written
-//! → first row), `fetch` (→ `CommandComplete`) and `query`, which covers both. They are stamped in `wire.rs`, under the
-//! library that speaks the protocol.
+//! Phases: `resolve`, `connect`, `tls` (`SSLRequest` → handshake done) and `login` (→ `ReadyForQuery`) of a fresh
+//! session; then, behind a round trip that opens the transaction and is in no phase, `first_row` (last byte of the request
+//! written → first row), `fetch` (→ `CommandComplete`) and `query`, which covers both. They are stamped in `wire.rs`, under
+//! the library that speaks the protocol.
 //!
 //! What keeps a statement harmless, in this order: the rights of its role (`role.rs`), the extended protocol, which takes
 //! one statement alone, and the transaction.
@@ -40,6 +40,7 @@ use result::{Taken, Taking};
 use role::Limits;
 use serde_json::Value;
 use session::{Peer, Session};
+use socket2::{SockRef, TcpKeepalive};
 use source::{Credentials, Source};
 use spec::{Reuse, Spec};
 use std::net::SocketAddr;
@@ -66,6 +67,9 @@ const QUERY: &str = "query";
 const FIRST_ROW: &str = "first_row";
 /// The phase from the first byte of the rows to the word that they are complete.
 const FETCH: &str = "fetch";
+/// How long a kept session may be quiet before the network is asked whether it still stands: routers forget a connection
+/// after some minutes.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long a kept session may be made as new after the deadline, when the query ended just before it.
 const CLEAR_AFTER: Duration = Duration::from_millis(20);
 
@@ -178,6 +182,9 @@ impl Run<'_> {
         let stream = connect(address).await?;
         self.progress.done();
         let round_trip = began.elapsed();
+        if self.spec.reuse == Reuse::Kept {
+            keep_alive(&stream)?;
+        }
         let connection = self.private(stream, privacy.as_ref()).await?;
         self.progress.enter(LOGIN);
         let peer = Peer { address, privacy };
@@ -335,6 +342,14 @@ impl Run<'_> {
     fn note(&mut self, key: &str, value: impl Into<Value>) {
         self.progress.detail.insert(key.to_owned(), value.into());
     }
+}
+
+/// A session that waits must notice when the network has forgotten it.
+fn keep_alive(stream: &TcpStream) -> Result<(), Failure> {
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&keep_alive).map_err(|error| {
+        Failure::invalid(InvalidReason::AgentError, "keepalive", error.to_string())
+    })
 }
 
 /// One statement, by the extended protocol, which takes no second one; its result is read to the end.

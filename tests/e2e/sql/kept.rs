@@ -1,3 +1,5 @@
+//! What is kept between attempts, and what is not.
+
 use super::{Desk, assert_outcome, phase, phases};
 use harness::process::Process;
 use serde_json::{Value, json};

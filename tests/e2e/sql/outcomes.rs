@@ -1,3 +1,5 @@
+//! Every row of the outcome table that a server can bring about.
+
 use super::relay::Relay;
 use super::{ACTIVE, Desk, assert_outcome, detail, outcome, phase, phases};
 use harness::command::free_port;

@@ -1,3 +1,5 @@
+//! Who may log in, from where, with which password; and that no password is ever printed.
+
 use super::{Desk, PASSWORD, PASSWORD_IN_URL, assert_no_password, assert_outcome, detail};
 use harness::evidence::{cells, records, reports};
 use harness::fleet::Fleet;

@@ -1,3 +1,5 @@
+//! TLS as libpq's `sslmode` has it.
+
 use super::{ACTIVE, Desk, assert_outcome, detail, phases};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};

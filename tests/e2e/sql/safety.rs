@@ -1,3 +1,5 @@
+//! Nothing is ever written, whatever the statement and whoever the role.
+
 use super::{Desk, PASSWORD, assert_outcome, detail};
 use harness::postgres::Postgres;
 use serde_json::{Value, json};

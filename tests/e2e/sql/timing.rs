@@ -1,3 +1,5 @@
+//! What the phases measure, and how much memory a large result takes.
+
 use super::{ACTIVE, Desk, assert_outcome, detail, phase, phases};
 use harness::process::{Process, eventually};
 use harness::program;

@@ -1,3 +1,5 @@
+//! First values, checksums, and what else a result must be.
+
 use super::{Desk, assert_outcome, detail};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};

@@ -189,3 +189,40 @@ pub(super) fn end_point(connection: &Connection) -> Option<Vec<u8>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_trust_what_libpq_lets_them() {
+        use SslMode::{Disable, Prefer, Require, VerifyCa, VerifyFull};
+        let file = || Some(PathBuf::from("/ca.pem"));
+        let only = || Roots::Only(PathBuf::from("/ca.pem"));
+        for (mode, ca_file, expected) in [
+            (Disable, None, Some(None)),
+            (Prefer, None, Some(Some((Roots::System, Proof::Nothing)))),
+            (Require, None, Some(Some((Roots::System, Proof::Nothing)))),
+            (VerifyCa, file(), Some(Some((only(), Proof::Issuer)))),
+            (VerifyFull, file(), Some(Some((only(), Proof::Name)))),
+            (VerifyFull, None, Some(Some((Roots::System, Proof::Name)))),
+            (VerifyCa, None, None),
+            (Disable, file(), None),
+            (Prefer, file(), None),
+            (Require, file(), None),
+        ] {
+            let wanted = wanted(mode, ca_file).ok();
+            let wanted = wanted.map(|wanted| wanted.map(|wanted| (wanted.roots, wanted.proof)));
+            assert_eq!(wanted, expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_no_certificate_can_be_for_is_only_refused_where_it_matters() {
+        assert!(server_name("db.example.", SslMode::VerifyFull).is_ok());
+        assert!(server_name("::1", SslMode::VerifyFull).is_ok());
+        assert!(server_name("a..b", SslMode::Require).is_ok());
+        let failure = server_name("a..b", SslMode::VerifyFull).expect_err("no name");
+        assert_eq!(failure.code.as_deref(), Some("tls:name"));
+    }
+}
