@@ -13,7 +13,7 @@ mod postgres;
 mod start;
 mod status;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,7 +75,15 @@ fn run_fleet(args: Args) -> ExitCode {
     // A drill in a folder of its own forgets nothing but drills.
     let reset = args.reset || (args.breaks.is_some() && args.data.is_none());
     let name = if args.breaks.is_some() { DRILL_FOLDER } else { FOLDER };
-    let open = |dir: PathBuf| files::Data::open(&dir, reset);
+    let open = |dir: PathBuf| {
+        let data = files::Data::open(&dir, reset)?;
+        let is_new = !data.path("plan.yaml").exists();
+        ensure!(
+            args.breaks.is_none() || is_new,
+            "a drill begins anew; choose an empty folder with --data, or add --reset"
+        );
+        Ok(data)
+    };
     let data = match data_dir(args.data, name).and_then(open) {
         Ok(data) => data,
         Err(error) => return complain(&error, 2),

@@ -30,9 +30,6 @@ pub(crate) async fn start(
     parts: &mut Vec<Part>,
     breaks: Option<Service>,
 ) -> anyhow::Result<String> {
-    if breaks.is_some() && data.path("plan.yaml").exists() {
-        anyhow::bail!("a drill begins anew; choose an empty folder with --data, or add --reset");
-    }
     let mut starting = Starting { data, parts, ports: Ports::load(&data.path("ports.json")) };
     std::fs::create_dir_all(data.path("logs"))?;
     let before = starting.ports.clone();
