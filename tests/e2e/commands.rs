@@ -4,6 +4,7 @@ use harness::command::{Ran, copy_folder, free_port, run, shell};
 use harness::evidence::records;
 use harness::fleet::start_responder;
 use harness::postgres::Postgres;
+use harness::postgres::Postgres;
 use harness::process::Process;
 use harness::root;
 use std::collections::BTreeSet;
@@ -377,68 +378,108 @@ fn blocks(section: &str) -> Vec<String> {
     text.split("```").skip(1).step_by(2).map(|block| block.trim_start().to_owned()).collect()
 }
 
-/// The README's lines as they can run here: other ports, the responder in place of a site of others, and a wait where a
-/// person would have looked first whether it runs.
-fn adapted(line: &str, ports: [u16; 3]) -> String {
-    let [responder, agents, portal] = ports.map(|port| port.to_string());
-    let line = line
-        .replace("https://www.example.com/", &format!("http://127.0.0.1:{responder}/"))
-        .replace("8080", &responder)
-        .replace("127.0.0.1:7400", &format!("127.0.0.1:{agents}"))
-        .replace(
-            "state_dir: collector",
-            &format!(
-                "state_dir: collector\nlisten: 127.0.0.1:{agents}\nportal: 127.0.0.1:{portal}"
+/// The README's lines as they can run here: other ports and names, responders and a database of the test's own in place of
+/// those of others, and a wait where a person would have looked first whether it runs.
+struct Adapted {
+    /// What is written, and what stands for it here.
+    replacements: Vec<(&'static str, String)>,
+    services: usize,
+}
+
+impl Adapted {
+    fn new(database: &Postgres) -> Self {
+        let [http, sip, agents, portal, private] = std::array::from_fn(|_| free_port());
+        let database =
+            format!("postgres://probe@127.0.0.1:{}/postgres?sslmode=disable", database.port);
+        let replacements = vec![
+            ("https://www.example.com/", format!("http://127.0.0.1:{http}/")),
+            ("8080", http.to_string()),
+            ("sip:echo@sbc.example", format!("sip:echo@127.0.0.1:{sip}")),
+            ("5060", sip.to_string()),
+            ("postgres://probe@db.example/erp?sslmode=verify-full", database),
+            ("127.0.0.1:7400", format!("127.0.0.1:{agents}")),
+            ("0.0.0.0:7400", format!("127.0.0.1:{private}\nportal: 127.0.0.1:0")),
+            ("collector.example:7400", format!("localhost:{private}")),
+            ("collector.example", "localhost".to_owned()),
+            (
+                "plan: deploy/plan.yaml\nagreements",
+                format!(
+                    "plan: deploy/plan.yaml\nlisten: 127.0.0.1:{agents}\nportal: 127.0.0.1:{portal}\nagreements"
+                ),
             ),
-        );
-    let line = line.split("  #").next().unwrap_or(&line).trim_end();
-    match line.strip_suffix(" &") {
-        Some(service) if service.contains(" respond ") => {
-            format!("{service} > respond.log 2>&1 &\nup grep -q listening respond.log")
-        }
-        Some(service) if service.contains("collector run") => {
-            format!("{service} > collector.log 2>&1 &\nup test -e collector/addresses.json")
-        }
-        Some(service) => {
-            format!("{service} > agent.log 2>&1 &\nup grep -q 'the agent runs' agent.log")
-        }
-        None => line.to_owned(),
+        ];
+        Self { replacements, services: 0 }
+    }
+
+    fn text(&self, text: &str) -> String {
+        self.replacements.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    }
+
+    fn block(&mut self, block: &str) -> String {
+        let block = self.text(block);
+        let lines = block.lines().filter(|line| !line.starts_with("cargo build"));
+        lines.map(|line| self.line(line)).collect()
+    }
+
+    fn line(&mut self, line: &str) -> String {
+        let line = line.split("  #").next().unwrap_or(line).trim_end();
+        let Some(service) = line.strip_suffix(" &") else { return format!("{line}\n") };
+        self.services += 1;
+        let log = format!("service-{}.log", self.services);
+        let up = match service.split_whitespace().nth(1) {
+            Some("respond") => "listening",
+            _ if service.contains("collector run") => "collector is up",
+            _ => "the agent runs",
+        };
+        format!("{service} > {log} 2>&1 &\nup grep -q '{up}' {log}\n")
     }
 }
 
 #[test]
 fn the_readmes_own_commands_run_as_printed() {
     let began = Instant::now();
+    let Some(mut database) = Postgres::start() else {
+        return harness::skip("the_readmes_own_commands_run_as_printed", "postgresql");
+    };
+    database.sql("CREATE ROLE probe LOGIN PASSWORD 'of the test'");
     let dir = tempfile::tempdir().expect("a folder");
-    let ports = [free_port(), free_port(), free_port()];
+    let mut adapted = Adapted::new(&database);
     copy_folder(&root().join("deploy"), &dir.path().join("deploy"));
-    for file in ["deploy/plan.yaml", "deploy/policy.yaml"] {
+    for file in ["deploy/plan.yaml", "deploy/plan-sip.yaml", "deploy/policy.yaml"] {
         let path = dir.path().join(file);
         let text = std::fs::read_to_string(&path).expect("reads");
-        std::fs::write(&path, text.replace("8080", &ports[0].to_string())).expect("writes");
+        std::fs::write(&path, adapted.text(&text)).expect("writes");
     }
     let blocks = blocks("Measure your own service");
-    // The responder that stands for somebody's service is the one of a later block, so the first waits for it.
+    // What stands for the services of others is started by later blocks, so the first waits for it.
     let (first, others) = blocks.split_first().expect("has blocks");
-    let tries = first.lines().filter(|line| !line.starts_with("cargo build"));
-    let lines: Vec<&str> = others.iter().flat_map(|block| block.lines()).chain(tries).collect();
-    let commands = lines.iter().filter(|line| line.starts_with("probefleet-")).count();
+    let blocks: Vec<&String> = others.iter().chain([first]).collect();
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    let commands = lines.filter(|line| line.starts_with("probefleet-")).count();
     let mut script = String::from(
         "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n\
          up() { for _ in $(seq 500); do \"$@\" 2>/dev/null && return; sleep 0.02; done; return 1; }\n",
     );
-    for line in &lines {
-        script.push_str(&adapted(line, ports));
-        script.push('\n');
+    for block in blocks {
+        script.push_str(&adapted.block(block));
     }
     // Last started, first ended; each must end well.
     script.push_str("for service in $(jobs -p | tac); do kill -TERM $service; wait $service; done\ntrap - EXIT\necho ENDED\n");
-    let ran = run(&mut shell(dir.path(), &script), "", Duration::from_secs(60));
-    let logs = ["respond.log", "collector.log", "agent.log"]
-        .map(|log| std::fs::read_to_string(dir.path().join(log)).unwrap_or_default());
-    assert_eq!(ran.code, Some(0), "{script}\n{}{}{}", ran.stdout, ran.stderr, logs.concat());
+    let mut shell = shell(dir.path(), &script);
+    let ran = run(shell.env("PGPASSWORD", "of the test"), "", Duration::from_secs(60));
+    let logs = (1..=adapted.services).map(|number| {
+        let log = dir.path().join(format!("service-{number}.log"));
+        std::fs::read_to_string(log).unwrap_or_default()
+    });
+    let logs: String = logs.collect();
+    assert_eq!(ran.code, Some(0), "{script}\n{}{}{logs}", ran.stdout, ran.stderr);
     assert!(ran.stdout.ends_with("ENDED\n"), "{}", ran.stdout);
-    assert!(commands >= 8, "the README has its commands: {lines:?}");
-    assert!(dir.path().join("collector/collector.db").exists());
+    assert!(commands >= 15, "the README has its commands: {commands}");
+    for store in ["collector/collector.db", "collector-tls/collector.db"] {
+        let store = dir.path().join(store);
+        assert!(store.exists(), "{}", store.display());
+    }
+    assert!(logs.contains("connected to the collector"), "{logs}");
+    database.stop();
     println!("{commands} commands of the README in {:?}", began.elapsed());
 }
