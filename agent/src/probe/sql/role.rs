@@ -77,14 +77,25 @@ WITH reachable AS MATERIALIZED (
 )
 SELECT session_user, (SELECT how || what FROM found ORDER BY rank, how LIMIT 1)";
 
-/// The text that opens the transaction. Its last statement reads, so that the transaction has its snapshot and can never
-/// be made `READ WRITE` again (`SET TRANSACTION`, PostgreSQL 15).
+/// The text that opens the transaction. It reads, so that the transaction has its snapshot and can never be made
+/// `READ WRITE` again (`SET TRANSACTION`, PostgreSQL 15).
+///
+/// The limits come last, less the time that the server itself took until then: it is not what the network takes, and where
+/// there are many tables it is more than the margin.
 pub(super) fn set_up(limits: Limits, ask_role: bool) -> String {
     let Limits { statement_ms, lock_ms, idle_ms } = limits;
-    let last = if ask_role { ROLE } else { "SELECT" };
+    let role = if ask_role { ROLE } else { "" };
+    let took_ms = "(extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.transaction_timestamp()) * 1000)::int8";
+    // At least 1, because 0 is no limit; at most what was asked for, should the server's clock be set meanwhile.
+    let limit = |name: &str, ms: u128| {
+        format!(
+            "pg_catalog.set_config('{name}', greatest(1, least({ms}, {ms} - {took_ms}))::text, true)"
+        )
+    };
     format!(
-        "BEGIN READ ONLY; SET LOCAL statement_timeout = {statement_ms}; SET LOCAL lock_timeout = {lock_ms}; \
-         SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; {last}"
+        "BEGIN READ ONLY; {role}; SELECT {}, {}, pg_catalog.set_config('idle_in_transaction_session_timeout', '{idle_ms}', true)",
+        limit("statement_timeout", statement_ms),
+        limit("lock_timeout", lock_ms),
     )
 }
 
