@@ -178,3 +178,27 @@ fn a_period_before_the_term_is_not_shown() {
     let labels: Vec<String> = labels.iter().map(|(label, _)| label.to_string()).collect();
     assert_eq!(labels, ["2027-01-01"]);
 }
+
+#[tokio::test]
+async fn pictures_are_made_anew_at_every_start() {
+    let store = store();
+    let mut stream = Stream::open(&store, 1).await;
+    let mut evaluator = evaluator(&store);
+    for window in 0..5 {
+        stream.deliver(MORNING_S + window * 60).await;
+        evaluator.read(MORNING_S + window * 60 + 70).await.expect("reads");
+    }
+    let pictures = |snapshot: &Snapshot| {
+        let periods = snapshot.agreements[0].periods.iter();
+        periods.map(|period| period.pictures.to_vec()).collect::<Vec<_>>()
+    };
+    let now_s = MORNING_S + 310;
+    let followed = pictures(&evaluator.judge(now_s));
+    let course = followed[0][0].course.as_ref().expect("an open period has one");
+    assert_eq!(course.points.len(), 5);
+    assert!(followed[1][0].course.is_none(), "a closed period has no latest windows");
+
+    let mut again = self::evaluator(&store);
+    again.read(now_s).await.expect("reads");
+    assert_eq!(pictures(&again.judge(now_s)), followed);
+}

@@ -278,3 +278,35 @@ impl Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_begins_where_it_is_asked_for_in_any_chunk() {
+        let mut series = Series::new(0, 0, [0; 16]);
+        let starts: Vec<i64> = (0..2_000).map(|number| number * 10).collect();
+        // Out of order, so that chunks are split.
+        for start_s in starts.iter().rev().step_by(2).chain(starts.iter().step_by(2)) {
+            let cell = Cell {
+                start_s: *start_s,
+                content: [0; 16],
+                counts: Counts::default(),
+                width_s: 10,
+                interval_s: 10,
+                labels: 0,
+                flagged: false,
+                conflicting: false,
+            };
+            assert_eq!(series.add(cell, &[]), Added::New);
+        }
+        assert!(series.chunks.len() > 2);
+        for from_s in [-1, 0, 5, 5_119, 5_120, 10_001, 19_990, 19_991] {
+            let found: Vec<i64> = series.cells_from(from_s).map(|cell| cell.start_s).collect();
+            let expected: Vec<i64> =
+                starts.iter().copied().filter(|start_s| *start_s >= from_s).collect();
+            assert_eq!(found, expected, "from {from_s}");
+        }
+    }
+}
