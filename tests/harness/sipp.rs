@@ -46,9 +46,7 @@ impl Sipp {
         command.args(["-m", &calls.to_string(), "-p", &port.to_string()]);
         command.args(["-mp", &media.to_string()]);
         let mut process = Process::start_command(command, &dir.path().join("sipp.log"));
-        process.wait_for("its port", READY, || {
-            UdpSocket::bind(("127.0.0.1", port)).is_err().then_some(())
-        });
+        process.wait_for("its port", READY, || listens(port).then_some(()));
         Self { process, port, _dir: dir }
     }
 
@@ -77,6 +75,12 @@ pub fn call(port: u16, calls: u32, per_s: u32, hold: Duration) -> (bool, String)
     let mut process = Process::start_command(command, &log);
     let good = process.wait(Duration::from_secs(60));
     (good, process.output())
+}
+
+/// Whether somebody has a UDP port of the loopback. Read, not tried: a try would be in the way of whoever wants it.
+fn listens(port: u16) -> bool {
+    let address = format!(" 0100007F:{port:04X} ");
+    std::fs::read_to_string("/proc/net/udp").is_ok_and(|sockets| sockets.contains(&address))
 }
 
 /// A port of the loopback that nobody has right now, with the next one, which SIPp takes for control.
