@@ -191,7 +191,7 @@ fn agrees(report: &Value, page: &Value) -> bool {
     let shown = page.as_array().expect("objectives");
     assert_eq!(objectives.len(), shown.len(), "{page}");
     objectives.iter().zip(shown).all(|(told, shown)| {
-        let credit = told["credit"]["amount"].as_str();
+        let credit = told["credit_projected"]["amount"].as_str();
         let credit = credit.map_or("none due".to_owned(), |amount| format!("{amount} EUR"));
         told["name"] == shown["name"]
             && told["value"] == shown["value"]
