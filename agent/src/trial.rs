@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -151,7 +152,7 @@ async fn run(args: &Args, targets: Vec<Target>, permission: Permission) -> ExitC
     written(result, verdict.exit_code())
 }
 
-/// Runs all attempts and shows them as they end, until all have or Ctrl-C is pressed.
+/// Runs all attempts and shows them as they end, until all have or the program is told to stop.
 async fn watch(
     args: &Args,
     targets: &Arc<[Target]>,
@@ -174,12 +175,14 @@ async fn show(
     verdict: &mut Verdict,
 ) -> io::Result<()> {
     let mut shown = text::Text::new(targets, args.count);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    // Either way calls are ended before the program is.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     loop {
         let ended = tokio::select! {
             ended = results.recv() => ended,
-            _ = &mut interrupted => None,
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
         };
         let Some(ended) = ended else { break };
         verdict.add(ended.sample.outcome);

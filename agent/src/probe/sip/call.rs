@@ -280,7 +280,10 @@ impl Call {
             InviteFired::Nothing => {}
             InviteFired::Resend => self.outbox.push_again(Way::First, self.invite.clone()),
             // For a client this is as if 408 had come (RFC 3261 §8.1.3.1).
-            InviteFired::TimedOut => self.conclude(Err(Failure::timeout(INVITE)), now),
+            InviteFired::TimedOut => {
+                let why = "no answer in 32 s (timer B)";
+                self.conclude(Err(Failure::failed(FailureClass::Timeout, INVITE, why)), now);
+            }
         }
     }
 

@@ -80,9 +80,8 @@ impl Options {
         self.conclusion.get_or_insert(conclusion);
     }
 
-    fn time_out(&mut self, at: Instant) {
-        let result = Err(Failure::timeout(OPTIONS));
-        self.conclude(Conclusion { result, at, phases: Vec::new() });
+    fn fail(&mut self, failure: Failure, at: Instant) {
+        self.conclude(Conclusion { result: Err(failure), at, phases: Vec::new() });
     }
 }
 
@@ -102,7 +101,7 @@ impl Scenario for Options {
     fn unreachable(&mut self, failure: Failure, at: Instant) {
         if self.transaction.is_pending() {
             self.transaction.abandon();
-            self.conclude(Conclusion { result: Err(failure), at, phases: Vec::new() });
+            self.fail(failure, at);
         }
     }
 
@@ -110,7 +109,10 @@ impl Scenario for Options {
         match self.transaction.fire(now) {
             Fired::Nothing => {}
             Fired::Resend => self.outbox.push_again(Way::First, self.request.clone()),
-            Fired::TimedOut => self.time_out(now),
+            Fired::TimedOut => {
+                let why = "no answer in 32 s (timer F)";
+                self.fail(Failure::failed(FailureClass::Timeout, OPTIONS, why), now);
+            }
         }
     }
 
@@ -119,7 +121,7 @@ impl Scenario for Options {
     }
 
     fn hang_up(&mut self, now: Instant) {
-        self.time_out(now);
+        self.fail(Failure::timeout(OPTIONS), now);
     }
 
     fn outbox(&mut self) -> &mut Outbox {

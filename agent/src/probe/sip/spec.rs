@@ -231,7 +231,9 @@ fn parse_uri(text: &str) -> Result<Uri, String> {
     if text.len() > URI_MAX_BYTES {
         return Err(format!("at most {URI_MAX_BYTES} bytes"));
     }
-    let uri = Uri::parse(text.as_bytes()).ok_or("write sip:user@host or sip:user@host:port")?;
+    let mut uri = Uri::parse(text.as_bytes()).ok_or("write sip:user@host or sip:user@host:port")?;
+    // Equal hosts are an equal spec (RFC 3261 §19.1.4); users differ by case.
+    uri.host.make_ascii_lowercase();
     if uri.user.as_ref().is_some_and(|user| user.contains(':')) {
         return Err("a plan has no credentials; leave out the password".to_owned());
     }

@@ -82,6 +82,41 @@ async fn a_call_to_our_own_responder_is_ok() {
 }
 
 #[tokio::test]
+async fn a_call_goes_by_ipv6_too() {
+    let address = "[::1]:0".parse().expect("an address");
+    let Ok(responder) = SipResponder::bind(address, Duration::ZERO).await else {
+        eprintln!("skipped: no IPv6 here");
+        return;
+    };
+    let address = responder.address().expect("bound");
+    let _running = tokio::spawn(responder.serve(std::future::pending()));
+    let sample =
+        run_in(&anywhere(), &format!("{{uri: 'sip:echo@{address}', {CALL}, ip: 6}}"), TIMEOUT)
+            .await;
+    assert_eq!(code(&sample), (Outcome::Ok, Some("sip:200")), "{sample:?}");
+    assert_eq!(sample.detail["address"], address.to_string());
+    assert!(
+        sample.detail["media"].as_str().is_some_and(|media| media.contains("at ::1 port")),
+        "{sample:?}"
+    );
+    assert!(!sample.detail.contains_key("seen_as"), "{sample:?}");
+}
+
+#[tokio::test]
+async fn a_responder_for_everybody_says_where_it_is() {
+    // Bound to every address, it names the one that the caller has reached.
+    let address = "0.0.0.0:0".parse().expect("an address");
+    let responder = SipResponder::bind(address, Duration::ZERO).await.expect("a port");
+    let port = responder.address().expect("bound").port();
+    let _running = tokio::spawn(responder.serve(std::future::pending()));
+    let environment = within(&format!("allow: [{{kind: sip, to: '127.0.0.1:{port}'}}]"));
+    let sample =
+        run_in(&environment, &format!("{{uri: 'sip:echo@127.0.0.1:{port}', {CALL}}}"), TIMEOUT)
+            .await;
+    assert_eq!(code(&sample), (Outcome::Ok, Some("sip:200")), "{sample:?}");
+}
+
+#[tokio::test]
 async fn a_closed_port_refuses_at_once() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");

@@ -14,8 +14,8 @@ fn decode(block: &str) -> Result<Spec, String> {
 fn defaults_are_filled_in() {
     for (block, canonical) in [
         (
-            "uri: sip:echo@SBC.example",
-            r#"{"uri":"sip:echo@SBC.example","mode":"options","expect":{"codes":["200"]},"ip":"any"}"#,
+            "uri: SIP:Echo@SBC.example",
+            r#"{"uri":"sip:Echo@sbc.example","mode":"options","expect":{"codes":["200"]},"ip":"any"}"#,
         ),
         (
             "{uri: 'sip:+49@[::1]:5062;user=phone', mode: call, ip: 6, expect: {codes: [486, 200-202, 203]}}",
