@@ -4,7 +4,6 @@ use harness::command::{Ran, copy_folder, free_port, run, shell};
 use harness::evidence::records;
 use harness::fleet::start_responder;
 use harness::postgres::Postgres;
-use harness::postgres::Postgres;
 use harness::process::Process;
 use harness::root;
 use std::collections::BTreeSet;

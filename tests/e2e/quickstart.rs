@@ -456,7 +456,10 @@ fn a_drill_breaks_a_promise_before_everybodys_eyes() {
     let drills =
         [("http", "availability"), ("sip", "hotline-availability"), ("sql", "report-availability")];
     std::thread::scope(|scope| {
-        drills.map(|(service, objective)| scope.spawn(move || drill(service, objective)));
+        // A drill that fails ends the scope with its panic.
+        for (service, objective) in drills {
+            let _joined_by_the_scope = scope.spawn(move || drill(service, objective));
+        }
     });
 }
 

@@ -299,7 +299,8 @@ mod tests {
                 flagged: false,
                 conflicting: false,
             };
-            assert_eq!(series.add(cell, &[]), Added::New);
+            let kept = Kept { within: &[], samples: &[] };
+            assert_eq!(series.add(cell, kept), Added::New);
         }
         assert!(series.chunks.len() > 2);
         for from_s in [-1, 0, 5, 5_119, 5_120, 10_001, 19_990, 19_991] {
