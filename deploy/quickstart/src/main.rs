@@ -35,7 +35,7 @@ Examples:
   probefleet-quickstart                  run, and look at the address it prints
   probefleet-quickstart --reset          forget everything measured before, and run
   probefleet-quickstart --data /tmp/pf   keep the data elsewhere
-  probefleet-quickstart --break sip      see it break: after 30 s the hotline becomes slow, then it is gone"
+  probefleet-quickstart --break sip      see it break: the hotline becomes slow, then it is gone"
 )]
 struct Args {
     /// Where everything is kept [default: $XDG_STATE_HOME/probefleet-quickstart or ~/.local/state/…]
