@@ -16,6 +16,8 @@ const PROGRAMS: [&str; 3] = ["probefleet-agent", "probefleet-collector", "probef
 const ENDS: Duration = Duration::from_secs(20);
 /// How long a service may take until it is up.
 const UP: Duration = Duration::from_secs(20);
+/// How long the first report may take: a plan waits for the next window, which has to end and to be sealed.
+const MEASURED: Duration = Duration::from_secs(40);
 /// How long a service may take to end.
 const STOPS: Duration = Duration::from_secs(3);
 /// Columns of the widest help: a longer line would be broken in two, and could not be copied.
@@ -123,7 +125,7 @@ impl Desk {
         std::fs::write(dir.join("agent.yaml"), agent).expect("writes");
         let mut agent = self.start(&dir, "probefleet-agent run --config agent.yaml");
         let store = dir.join("collector/collector.db");
-        agent.wait_for("a report in the store", UP, || {
+        agent.wait_for("a report in the store", MEASURED, || {
             records(&store).iter().any(|record| record.kind == 1).then_some(())
         });
         for mut part in [agent, collector] {

@@ -42,6 +42,8 @@ impl Data {
         create_dir(dir)?;
         let lock = lock(&dir.join(MARKER))?;
         if reset {
+            // Its record of a folder elsewhere goes with the rest.
+            postgres::remove_earlier(&dir.join("postgres"))?;
             for entry in std::fs::read_dir(dir)? {
                 remove(&entry?.path())?;
             }

@@ -9,6 +9,7 @@ mod burden;
 mod place;
 mod programs;
 
+pub(crate) use place::remove_earlier;
 pub(crate) use programs::Programs;
 
 use account::Account;

@@ -105,7 +105,7 @@ fn a_cancel_request_is_as_private_as_its_session() {
     desk.postgres.sql("SELECT pg_reload_conf()");
     desk.write_url_of("localhost", desk.postgres.port, "sslmode=require");
     let query =
-        "SELECT i, CASE WHEN i = 30000 THEN pg_sleep(15) END FROM generate_series(1, 40000) i";
+        "SELECT i, CASE WHEN i = 11000 THEN pg_sleep(15) END FROM generate_series(1, 12000) i";
     let tried = desk.tries("20s", json!({"query": query}), "");
     assert_outcome(&tried.attempts[0], "failed assertion max_rows");
     desk.postgres.wait_until(ACTIVE, "0", Duration::from_secs(2));

@@ -76,7 +76,8 @@ pub(super) fn write_owned(
     Ok(())
 }
 
-fn remove_earlier(kept: &Path) -> anyhow::Result<()> {
+/// Removes what an earlier run left that was killed before it could.
+pub(crate) fn remove_earlier(kept: &Path) -> anyhow::Result<()> {
     if let Ok(text) = std::fs::read_to_string(kept.join(ELSEWHERE)) {
         let dir = PathBuf::from(text);
         if dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX)) {
