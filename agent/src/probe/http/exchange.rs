@@ -1,8 +1,8 @@
 //! One request and its answer on a connection of its own.
 
-use super::stamped::{Seen, Stamped, Stamps};
+use super::stamped::{Seen, Stamps};
 use crate::probe::failure::{Failure, from_io};
-use crate::probe::stream::Connection;
+use crate::probe::stream::{Connection, Watched};
 use crate::probe::tls::from_tls;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -50,7 +50,7 @@ pub(super) async fn exchange<T>(
     judge: impl AsyncFnOnce(Response<Incoming>) -> Result<T, Trouble>,
 ) -> Result<T, Failure> {
     let request = request(outgoing).map_err(|_| not_sendable())?;
-    let io = TokioIo::new(Stamped::new(connection, stamps.clone()));
+    let io = TokioIo::new(Watched::new(connection, stamps.clone()));
     let handshake = http1::Builder::new()
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX_BYTES)

@@ -1,12 +1,9 @@
-//! The stream under hyper, which stamps when the request was out and when the answer began.
+//! What is seen of the stream under hyper: when the request was out and when the answer began.
 
 use crate::probe::failure::copied;
-use crate::probe::stream::Connection;
+use crate::probe::stream::Watch;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// The first bytes of every answer of HTTP/1.
@@ -35,8 +32,6 @@ pub(super) struct Seen {
     pub(super) broken: Option<io::Error>,
     /// How much was read before the head of the answer was whole, in bytes; `None` since it is.
     head_bytes: Option<usize>,
-    /// Written, but not yet flushed.
-    unflushed: bool,
 }
 
 impl Default for Seen {
@@ -48,7 +43,6 @@ impl Default for Seen {
             ended: false,
             broken: None,
             head_bytes: Some(0),
-            unflushed: false,
         }
     }
 }
@@ -64,12 +58,12 @@ impl Seen {
         self.head_bytes.is_some_and(|bytes| bytes > BEFORE_HEAD_MAX_BYTES)
     }
 
-    fn note_read(&mut self, read: &[u8]) {
+    fn note_read(&mut self, read: &[u8], at: Instant) {
         if read.is_empty() {
             self.ended = true;
             return;
         }
-        self.answered.get_or_insert_with(Instant::now);
+        self.answered.get_or_insert(at);
         let missing = PREFIX.len() - self.prefix.len();
         self.prefix.extend(read.iter().take(missing));
         if let Some(bytes) = &mut self.head_bytes {
@@ -90,82 +84,21 @@ impl Stamps {
     }
 }
 
-/// A connection that notes what passes.
-#[derive(Debug)]
-pub(super) struct Stamped {
-    connection: Connection,
-    stamps: Stamps,
-}
-
-impl Stamped {
-    /// Notes what passes over a connection.
-    pub(super) fn new(connection: Connection, stamps: Stamps) -> Self {
-        Self { connection, stamps }
+impl Watch for Stamps {
+    fn written(&self, at: Instant) {
+        self.with(|seen| seen.written = Some(at));
     }
 
-    fn note_error(&self, error: &io::Error) {
-        self.stamps.with(|seen| {
+    fn read(&self, bytes: &[u8], at: Instant) -> bool {
+        self.with(|seen| {
+            seen.note_read(bytes, at);
+            !seen.head_too_large()
+        })
+    }
+
+    fn broken(&self, error: &io::Error) {
+        self.with(|seen| {
             seen.broken.get_or_insert_with(|| copied(error));
         });
-    }
-}
-
-impl AsyncRead for Stamped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.connection).poll_read(cx, buffer));
-        match &result {
-            Err(error) => self.note_error(error),
-            Ok(()) => {
-                let too_large = self.stamps.with(|seen| {
-                    seen.note_read(&buffer.filled()[before..]);
-                    seen.head_too_large()
-                });
-                if too_large {
-                    return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-                }
-            }
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl AsyncWrite for Stamped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.connection).poll_write(cx, bytes));
-        match &result {
-            Err(error) => self.note_error(error),
-            Ok(_) => self.stamps.with(|seen| {
-                seen.unflushed = true;
-                seen.written = Some(Instant::now());
-            }),
-        }
-        Poll::Ready(result)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.connection).poll_flush(cx));
-        match &result {
-            Err(error) => self.note_error(error),
-            // A private stream buffers: what was written is out when it is flushed.
-            Ok(()) => self.stamps.with(|seen| {
-                if std::mem::take(&mut seen.unflushed) {
-                    seen.written = Some(Instant::now());
-                }
-            }),
-        }
-        Poll::Ready(result)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }

@@ -4,9 +4,9 @@ use super::LOGIN;
 use super::dsn::{Binding, Login};
 use super::error::{Trouble, of_exchange, of_login};
 use super::tls::{Privacy, Private, Ready, end_point, make_private};
-use super::wire::{Caps, Stamped, Wire};
+use super::wire::{Caps, Wire};
 use crate::probe::connect::connect;
-use crate::probe::stream::Connection;
+use crate::probe::stream::{Connection, Watched};
 use crate::secret::Secret;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use tokio_postgres::{Client, Config, Error};
 const FAREWELL_MAX: Duration = Duration::from_millis(20);
 
 /// What reads and writes for a client.
-type Driver = tokio_postgres::Connection<Stamped, Private>;
+type Driver = tokio_postgres::Connection<Watched<Wire>, Private>;
 
 /// Where a session is, for whoever has to say something beside it.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Session {
         let private = matches!(connection, Connection::Tls(_));
         let ready = Ready { end_point: end_point(&connection) };
         let config = config(login, password.as_ref().ok(), private);
-        let stamped = Stamped::new(connection, wire.clone());
+        let stamped = Watched::new(connection, wire.clone());
         // The future is large and is needed once: not on everybody's stack.
         let logged_in = Box::pin(config.connect_raw(stamped, ready)).await;
         let (client, driver) = logged_in.map_err(|error| {
@@ -141,7 +141,7 @@ impl Session {
             None => Ok(Connection::Plain(stream)),
         };
         if let Ok(connection) = connection {
-            let stamped = Stamped::new(connection, Wire::new());
+            let stamped = Watched::new(connection, Wire::new());
             drop(token.cancel_query_raw(stamped, Ready::default()).await);
         }
     }

@@ -1,10 +1,10 @@
 //! Private sessions: PostgreSQL's way into TLS, and what binds a login to it.
 
 use super::dsn::SslMode;
-use super::wire::Stamped;
+use super::wire::Wire;
 use crate::probe::failure::{Failure, from_io};
 use crate::probe::progress::TLS;
-use crate::probe::stream::Connection;
+use crate::probe::stream::{Connection, Watched};
 use crate::probe::tls::{Proof, Roots, Wanted, handshake};
 use probefleet_proto::name::FailureClass;
 use rustls::ClientConfig;
@@ -113,12 +113,12 @@ pub(super) struct Ready {
     pub(super) end_point: Option<Vec<u8>>,
 }
 
-impl TlsConnect<Stamped> for Ready {
+impl TlsConnect<Watched<Wire>> for Ready {
     type Stream = Private;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Private, Infallible>>;
 
-    fn connect(self, stream: Stamped) -> Self::Future {
+    fn connect(self, stream: Watched<Wire>) -> Self::Future {
         std::future::ready(Ok(Private { stream, end_point: self.end_point }))
     }
 }
@@ -126,7 +126,7 @@ impl TlsConnect<Stamped> for Ready {
 /// A private stream.
 #[derive(Debug)]
 pub(super) struct Private {
-    stream: Stamped,
+    stream: Watched<Wire>,
     end_point: Option<Vec<u8>>,
 }
 

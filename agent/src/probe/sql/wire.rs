@@ -4,12 +4,9 @@
 //! So the instant of the first row is that of its first bytes, and a bound is kept before what is beyond it is held.
 
 use super::super::failure::copied;
-use super::super::stream::Connection;
+use super::super::stream::Watch;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
@@ -75,8 +72,6 @@ pub(super) struct Seen {
     other_bytes: u64,
     caps: Caps,
     frames: Frames,
-    /// Written, but not yet flushed.
-    unflushed: bool,
 }
 
 impl Wire {
@@ -94,7 +89,6 @@ impl Wire {
             other_bytes: 0,
             caps: Caps::OWN,
             frames: Frames::default(),
-            unflushed: false,
         })))
     }
 
@@ -250,80 +244,19 @@ fn known_types(description: &[u8]) -> Result<(), Stop> {
 
 // === the stream ===
 
-/// A connection that notes what passes.
-#[derive(Debug)]
-pub(super) struct Stamped {
-    connection: Connection,
-    wire: Wire,
-}
-
-impl Stamped {
-    /// Notes what passes over a connection.
-    pub(super) fn new(connection: Connection, wire: Wire) -> Self {
-        Self { connection, wire }
+impl Watch for Wire {
+    fn written(&self, at: Instant) {
+        self.with(|seen| seen.written = Some(at));
     }
 
-    fn note_error(&self, error: &io::Error) {
-        self.wire.with(|seen| {
+    fn read(&self, bytes: &[u8], at: Instant) -> bool {
+        self.with(|seen| seen.note_read(bytes, at)).is_ok()
+    }
+
+    fn broken(&self, error: &io::Error) {
+        self.with(|seen| {
             seen.broken.get_or_insert_with(|| copied(error));
         });
-    }
-}
-
-impl AsyncRead for Stamped {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.connection).poll_read(cx, buffer));
-        match &result {
-            Err(error) => self.note_error(error),
-            Ok(()) => {
-                let read = &buffer.filled()[before..];
-                if self.wire.with(|seen| seen.note_read(read, Instant::now())).is_err() {
-                    return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-                }
-            }
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl AsyncWrite for Stamped {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.connection).poll_write(cx, bytes));
-        match &result {
-            Err(error) => self.note_error(error),
-            Ok(_) => self.wire.with(|seen| {
-                seen.unflushed = true;
-                seen.written = Some(Instant::now());
-            }),
-        }
-        Poll::Ready(result)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.connection).poll_flush(cx));
-        match &result {
-            Err(error) => self.note_error(error),
-            // A private stream buffers: what was written is out when it is flushed.
-            Ok(()) => self.wire.with(|seen| {
-                if std::mem::take(&mut seen.unflushed) {
-                    seen.written = Some(Instant::now());
-                }
-            }),
-        }
-        Poll::Ready(result)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }
 
