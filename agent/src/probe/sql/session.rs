@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use tokio_postgres::config::{ChannelBinding, SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config, Error};
@@ -132,7 +133,8 @@ impl Session {
         }
     }
 
-    /// Asks the server, beside the session, to stop what it does for it; then closes the session.
+    /// Asks the server, beside the session, to stop what it does for it; closes the session when the server has passed
+    /// that on, for which it answers nothing but an end of stream. A session that is reset before that may never hear it.
     pub(super) async fn cancel(self) {
         let token = self.client.cancel_token();
         let Ok(stream) = connect(self.peer.address).await else { return };
@@ -141,8 +143,9 @@ impl Session {
             None => Ok(Connection::Plain(stream)),
         };
         if let Ok(connection) = connection {
-            let stamped = Watched::new(connection, Wire::new());
-            drop(token.cancel_query_raw(stamped, Ready::default()).await);
+            let mut stamped = Watched::new(connection, Wire::new());
+            drop(token.cancel_query_raw(&mut stamped, Ready::default()).await);
+            drop(stamped.read(&mut [0]).await);
         }
     }
 }

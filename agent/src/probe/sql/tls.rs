@@ -113,24 +113,24 @@ pub(super) struct Ready {
     pub(super) end_point: Option<Vec<u8>>,
 }
 
-impl TlsConnect<Watched<Wire>> for Ready {
-    type Stream = Private;
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Ready {
+    type Stream = Private<S>;
     type Error = Infallible;
-    type Future = std::future::Ready<Result<Private, Infallible>>;
+    type Future = std::future::Ready<Result<Private<S>, Infallible>>;
 
-    fn connect(self, stream: Watched<Wire>) -> Self::Future {
+    fn connect(self, stream: S) -> Self::Future {
         std::future::ready(Ok(Private { stream, end_point: self.end_point }))
     }
 }
 
 /// A private stream.
 #[derive(Debug)]
-pub(super) struct Private {
-    stream: Watched<Wire>,
+pub(super) struct Private<S = Watched<Wire>> {
+    stream: S,
     end_point: Option<Vec<u8>>,
 }
 
-impl TlsStream for Private {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Private<S> {
     fn channel_binding(&self) -> ChannelBinding {
         match &self.end_point {
             Some(hash) => ChannelBinding::tls_server_end_point(hash.clone()),
@@ -139,7 +139,7 @@ impl TlsStream for Private {
     }
 }
 
-impl AsyncRead for Private {
+impl<S: AsyncRead + Unpin> AsyncRead for Private<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -149,7 +149,7 @@ impl AsyncRead for Private {
     }
 }
 
-impl AsyncWrite for Private {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Private<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
