@@ -17,6 +17,7 @@ mod sockets;
 mod spec;
 pub(crate) mod timers;
 mod transaction;
+pub(crate) mod transport;
 pub(crate) mod uri;
 
 pub(crate) use sockets::bind_media;
@@ -44,6 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use transport::Transport;
 use uri::Hop;
 
 /// The phase in which an INVITE is not answered yet.
@@ -172,7 +174,11 @@ impl Run<'_> {
 
     /// Opens the sockets and writes the first request.
     fn begin(&self, address: SocketAddr, slot: Option<CallSlot>) -> Result<Parts, Failure> {
-        let name = Hop { host: self.spec.target.host.clone(), port: self.spec.target.port };
+        let name = Hop {
+            host: self.spec.target.host.clone(),
+            port: self.spec.target.port,
+            transport: Transport::Udp,
+        };
         let at_once = |error| from_io_at_once(&error);
         let sockets = Sockets::connect(address, name).map_err(at_once)?;
         let local = sockets.local();

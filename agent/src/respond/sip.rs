@@ -15,6 +15,7 @@ use crate::probe::sip::bind_media;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::message::MESSAGE_MAX_BYTES;
 use crate::probe::sip::sdp::MediaPlace;
+use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
 use answerer::{Answerer, Asked, Outgoing};
 use socket2::SockRef;
@@ -112,7 +113,11 @@ impl SipResponder {
             let asked = Asked {
                 bytes: &buffer[..length],
                 at: Instant::now(),
-                source: &Hop { host: source.ip().to_canonical().to_string(), port: source.port() },
+                source: &Hop {
+                    host: source.ip().to_canonical().to_string(),
+                    port: source.port(),
+                    transport: Transport::Udp,
+                },
                 local: &local.to_string(),
                 media: &media,
             };

@@ -82,7 +82,7 @@ impl Call {
             .header("Accept", CONTENT_TYPE)
             .body(CONTENT_TYPE, plan.media.offer(session).as_bytes());
         let mut outbox = Outbox::default();
-        outbox.push(Way::First, invite.clone(), Some(Stamp::Request));
+        outbox.push(Way::Target(0), invite.clone(), Some(Stamp::Request));
         Self {
             caller,
             plan,
@@ -106,7 +106,7 @@ impl Call {
     fn conclude(&mut self, result: Result<u16, Failure>, at: Instant) {
         if self.conclusion.is_none() {
             let phases = self.times.phases(result.as_ref().ok().copied());
-            self.conclusion = Some(Conclusion { result, at, phases });
+            self.conclusion = Some(Conclusion { result, at, phases, counters: Vec::new() });
         }
     }
 
@@ -120,7 +120,7 @@ impl Call {
     fn cancel(&mut self, now: Instant) {
         let bytes = self.within_invite("CANCEL", self.caller.to().as_bytes());
         self.cancel = Some(Request::new("CANCEL", self.branch.clone(), bytes.clone(), now));
-        self.outbox.push(Way::First, bytes, None);
+        self.outbox.push(Way::Target(0), bytes, None);
     }
 
     fn hang_up_dialog(&mut self, index: usize, now: Instant) {
@@ -190,7 +190,7 @@ impl Call {
             InviteHeard::Accepted => self.accepted(status, message, at),
             InviteHeard::Refused => self.refused(status, message, at),
             InviteHeard::RefusedAgain => {
-                self.outbox.push(Way::First, self.refusal_ack.clone(), None);
+                self.outbox.push(Way::Target(0), self.refusal_ack.clone(), None);
             }
         }
     }
@@ -198,7 +198,7 @@ impl Call {
     fn refused(&mut self, status: u16, message: &Message<'_>, at: Instant) {
         self.times.refused(status, at);
         self.refusal_ack = self.within_invite("ACK", message.first("To").unwrap_or_default());
-        self.outbox.push(Way::First, self.refusal_ack.clone(), None);
+        self.outbox.push(Way::Target(0), self.refusal_ack.clone(), None);
         self.note_public_address(message);
         let result =
             if self.plan.expected.has(status) { Ok(status) } else { Err(unexpected(message)) };
@@ -278,7 +278,7 @@ impl Call {
     fn fire_invite(&mut self, now: Instant) {
         match self.transaction.fire(now) {
             InviteFired::Nothing => {}
-            InviteFired::Resend => self.outbox.push_again(Way::First, self.invite.clone()),
+            InviteFired::Resend => self.outbox.push_again(Way::Target(0), self.invite.clone()),
             // For a client this is as if 408 had come (RFC 3261 §8.1.3.1).
             InviteFired::TimedOut => {
                 let why = "no answer in 32 s (timer B)";
@@ -338,7 +338,7 @@ impl Scenario for Call {
         if let Some(cancel) = &mut self.cancel
             && cancel.transaction.fire(now) == Fired::Resend
         {
-            self.outbox.push_again(Way::First, cancel.bytes.clone());
+            self.outbox.push_again(Way::Target(0), cancel.bytes.clone());
         }
         self.fire_byes(now);
         if self.hold_until.take_if(|until| *until <= now).is_some() {

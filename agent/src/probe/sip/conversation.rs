@@ -63,6 +63,7 @@ impl<'a> Conversation<'a> {
                     result: Err(failure),
                     at: Instant::now(),
                     phases: Vec::new(),
+                    counters: Vec::new(),
                 });
             }
             if let Some(conclusion) = parts.scenario.conclusion() {
@@ -168,7 +169,7 @@ impl Parts {
 
     fn known(&self, way: &Way) -> Option<usize> {
         match way {
-            Way::First => Some(0),
+            Way::Target(_) => Some(0),
             Way::Back => Some(self.sockets.last()),
             Way::Hop(hop) | Way::Aside(hop) => self.sockets.known(hop),
         }

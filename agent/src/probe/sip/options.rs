@@ -40,7 +40,7 @@ impl Options {
             .header("Accept", super::sdp::CONTENT_TYPE)
             .empty();
         let mut outbox = Outbox::default();
-        outbox.push(Way::First, request.clone(), Some(Stamp::Request));
+        outbox.push(Way::Target(0), request.clone(), Some(Stamp::Request));
         let transaction = NonInviteTransaction::new(now);
         Self {
             caller,
@@ -73,7 +73,12 @@ impl Options {
         };
         let phase = if result.is_ok() { REQUEST_DELAY } else { REQUEST_DELAY_FAILED };
         let delay = self.sent_at.map(|sent| (phase, at.saturating_duration_since(sent)));
-        self.conclude(Conclusion { result, at, phases: delay.into_iter().collect() });
+        self.conclude(Conclusion {
+            result,
+            at,
+            phases: delay.into_iter().collect(),
+            counters: Vec::new(),
+        });
     }
 
     fn conclude(&mut self, conclusion: Conclusion) {
@@ -81,7 +86,12 @@ impl Options {
     }
 
     fn fail(&mut self, failure: Failure, at: Instant) {
-        self.conclude(Conclusion { result: Err(failure), at, phases: Vec::new() });
+        self.conclude(Conclusion {
+            result: Err(failure),
+            at,
+            phases: Vec::new(),
+            counters: Vec::new(),
+        });
     }
 }
 
@@ -108,7 +118,7 @@ impl Scenario for Options {
     fn fire(&mut self, now: Instant) {
         match self.transaction.fire(now) {
             Fired::Nothing => {}
-            Fired::Resend => self.outbox.push_again(Way::First, self.request.clone()),
+            Fired::Resend => self.outbox.push_again(Way::Target(0), self.request.clone()),
             Fired::TimedOut => {
                 let why = "no answer in 32 s (timer F)";
                 self.fail(Failure::failed(FailureClass::Timeout, OPTIONS, why), now);

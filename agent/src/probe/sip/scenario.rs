@@ -2,6 +2,7 @@
 //! conclusion are taken out. Pure.
 
 use super::message::{Message, NotSip, StartLine};
+use super::transport::Transport;
 use super::uri::Hop;
 use crate::probe::failure::Failure;
 use serde_json::Value;
@@ -59,8 +60,8 @@ pub(crate) enum Stamp {
 /// Where a message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Where the first request went.
-    First,
+    /// To one of the servers that the name of who is asked leads to, by its place among them (RFC 3263 §4.3).
+    Target(usize),
     /// To that host, as the dialog's route or remote target says.
     Hop(Hop),
     /// Likewise for a further call of a fork, which says nothing about the first: if that host cannot be asked, where
@@ -75,6 +76,8 @@ pub(crate) enum Way {
 pub(crate) struct Outgoing {
     /// Where to.
     pub(crate) way: Way,
+    /// What carries it: what its `Via` says, whatever the hop does by default.
+    pub(crate) transport: Transport,
     /// The whole of it.
     pub(crate) bytes: Vec<u8>,
     /// To be told when it left.
@@ -90,6 +93,8 @@ pub(crate) struct Conclusion {
     pub(crate) at: Instant,
     /// Each delay that was measured.
     pub(crate) phases: Vec<(&'static str, Duration)>,
+    /// What was counted for the ratios of RFC 6076.
+    pub(crate) counters: Vec<(&'static str, u64)>,
 }
 
 /// Messages to be sent, and what was counted on the way.
@@ -107,7 +112,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Sends a message.
     pub(crate) fn push(&mut self, way: Way, bytes: Vec<u8>, stamp: Option<Stamp>) {
-        self.queue.push_back(Outgoing { way, bytes, stamp });
+        self.queue.push_back(Outgoing { way, transport: Transport::Udp, bytes, stamp });
     }
 
     /// Sends a request again.

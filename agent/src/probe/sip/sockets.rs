@@ -1,6 +1,7 @@
 //! The sockets of one attempt: each connected to one address, so that the network's refusals reach the attempt, and no
 //! datagram of anybody else does.
 
+use super::transport::Transport;
 use super::uri::Hop;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::future::Future as _;
@@ -139,7 +140,8 @@ fn read(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
 
 impl Peer {
     fn new(address: SocketAddr, name: Hop, socket: UdpSocket) -> Self {
-        let source = Hop { host: address.ip().to_string(), port: address.port() };
+        let source =
+            Hop { host: address.ip().to_string(), port: address.port(), transport: Transport::Udp };
         Self { address, source, names: vec![name], socket }
     }
 }

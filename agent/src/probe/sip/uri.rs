@@ -1,10 +1,8 @@
 //! SIP URIs (RFC 3261 §19.1): taken apart as far as a client needs, and written again as they came. Pure.
 
 use super::message::parameter;
+use super::transport::Transport;
 use std::fmt;
-
-/// Port of a URI that names none (RFC 3261 §19.1.2).
-pub(crate) const PORT: u16 = 5060;
 
 /// `sip:user@host:port;parameters?headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +21,15 @@ pub(crate) struct Uri {
     pub(crate) headers: String,
 }
 
-/// Where a message goes next: a host, which may be a name, and a port.
+/// Where a message goes next, and by what: a host, which may be a name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hop {
     /// IPv6 without brackets.
     pub(crate) host: String,
     /// Never 0.
     pub(crate) port: u16,
+    /// What carries it.
+    pub(crate) transport: Transport,
 }
 
 impl Uri {
@@ -74,7 +74,17 @@ impl Uri {
         let bare = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = self.parameter("maddr").filter(|maddr| !maddr.is_empty());
         let host = host.or(bare).unwrap_or(&self.host).to_owned();
-        Hop { host, port: self.port.unwrap_or(PORT) }
+        let transport = self.transport();
+        Hop { host, port: self.port.unwrap_or(transport.port()), transport }
+    }
+
+    /// What carries a request for it. One that names a transport that nobody here speaks is asked by UDP, as one that
+    /// names none.
+    pub(crate) fn transport(&self) -> Transport {
+        if self.secure {
+            return Transport::Tls;
+        }
+        self.parameter("transport").and_then(Transport::parse).unwrap_or(Transport::Udp)
     }
 
     /// As a Request-URI may stand there: without headers and `method` (RFC 3261 §12.2.1.1, §19.1.1).
@@ -131,12 +141,13 @@ mod tests {
 
     #[test]
     fn uris_are_written_as_they_came() {
+        const PORT: u16 = 5_060;
         for (text, user, host, port) in [
             ("sip:h", None, "h", PORT),
             ("sip:echo@sbc.example", Some("echo"), "sbc.example", PORT),
             ("sip:+4930123@sbc.example:5070;user=phone", Some("+4930123"), "sbc.example", 5070),
             ("sip:a@[2001:db8::1]:5062;lr", Some("a"), "2001:db8::1", 5062),
-            ("sips:a@[::1]", Some("a"), "::1", PORT),
+            ("sips:a@[::1]", Some("a"), "::1", 5_061),
             (
                 "sip:user;par=u%40example.net@example.com",
                 Some("user;par=u%40example.net"),

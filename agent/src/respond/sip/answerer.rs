@@ -10,7 +10,8 @@ use super::rate::Rate;
 use crate::probe::sip::identity::Identifiers;
 use crate::probe::sip::message::{Builder, Message, StartLine, Via, cseq, parameter, reply};
 use crate::probe::sip::sdp::{CONTENT_TYPE, MediaPlace};
-use crate::probe::sip::uri::{Hop, PORT, Uri};
+use crate::probe::sip::transport::Transport;
+use crate::probe::sip::uri::{Hop, Uri};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -373,8 +374,12 @@ impl<'a> Request<'a> {
             return None;
         }
         let asked_back = parameter(top.parameters, "rport").is_some();
-        let port = if asked_back { asked.source.port } else { top.port().unwrap_or(PORT) };
-        let to = Hop { host: asked.source.host.clone(), port };
+        let port = if asked_back {
+            asked.source.port
+        } else {
+            top.port().unwrap_or(Transport::Udp.port())
+        };
+        let to = Hop { port, ..asked.source.clone() };
         let key = (call_id.to_vec(), message.tag("From").unwrap_or_default().to_vec());
         Some(Self { message, asked, method, key, via, to, uri: Uri::parse(uri)? })
     }

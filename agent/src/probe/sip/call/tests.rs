@@ -28,7 +28,7 @@ fn assert_phases(desk: &Desk, expected: &[(&str, u64)]) {
 fn a_call_is_set_up_held_and_ended() {
     let mut desk = Desk::new();
     let invite = desk.sent("INVITE");
-    assert_eq!(invite.way, Way::First);
+    assert_eq!(invite.way, Way::Target(0));
     let lines = text(&invite.bytes);
     for line in [
         "INVITE sip:echo@sbc.example:5070 SIP/2.0\r\n",
@@ -107,7 +107,7 @@ fn a_refusal_is_acknowledged_in_its_transaction() {
     desk.answer(ms(5), &Reply::to(&invite, 100));
     desk.answer(ms(25), &Reply::to(&invite, 486).tag("b"));
     let ack = desk.sent("ACK");
-    assert_eq!((ack.way.clone(), desk.branch(&ack)), (Way::First, desk.branch(&invite)));
+    assert_eq!((ack.way.clone(), desk.branch(&ack)), (Way::Target(0), desk.branch(&invite)));
     let lines = text(&ack.bytes);
     assert!(lines.starts_with("ACK sip:echo@sbc.example:5070 SIP/2.0\r\n"), "{lines}");
     assert!(lines.contains("\r\nTo: <sip:echo@sbc.example>;tag=b\r\n"), "{lines}");

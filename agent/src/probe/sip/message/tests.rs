@@ -192,7 +192,11 @@ fn what_is_repeated_of_a_stranger_begins_no_line() {
 
 #[test]
 fn a_reply_says_where_it_saw_the_sender() {
-    let source = crate::probe::sip::uri::Hop { host: "192.0.2.9".to_owned(), port: 4_000 };
+    let source = crate::probe::sip::uri::Hop {
+        host: "192.0.2.9".to_owned(),
+        port: 4_000,
+        transport: crate::probe::sip::transport::Transport::Udp,
+    };
     let request = b"BYE sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060;rport;branch=z9hG4bK1;received=1.1.1.1, SIP/2.0/UDP x\r\nVia: SIP/2.0/UDP y\r\nFrom: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: c\r\nCSeq: 2 BYE\r\n\r\n";
     let request = Message::parse(request).expect("is read");
     let bytes = reply(&request, (200, "OK"), &source, Some("mine")).expect("has all").empty();
@@ -230,7 +234,11 @@ fn use_all(bytes: &[u8]) {
     }
     message.only_via();
     crate::probe::sip::sdp::audio(message.body);
-    let source = crate::probe::sip::uri::Hop { host: "::1".to_owned(), port: 1 };
+    let source = crate::probe::sip::uri::Hop {
+        host: "::1".to_owned(),
+        port: 1,
+        transport: crate::probe::sip::transport::Transport::Udp,
+    };
     if let Some(answer) = reply(&message, (200, "OK"), &source, Some("t")) {
         assert!(Message::parse(&answer.empty()).is_ok(), "what is answered can be read");
     }

@@ -33,7 +33,7 @@ impl Desk {
     }
 
     fn receive(&mut self, text: &str) -> Vec<String> {
-        let source = Hop { host: "192.0.2.1".to_owned(), port: 5_555 };
+        let source = Hop { host: "192.0.2.1".to_owned(), port: 5_555, transport: Transport::Udp };
         let media = MediaPlace { address: "192.0.2.9".to_owned(), port: 6_000 };
         self.answerer.receive(&Asked {
             bytes: text.as_bytes(),
@@ -207,12 +207,12 @@ fn answers_go_where_they_should() {
         let mut desk = Desk::new();
         let text = request("OPTIONS", "echo", "1", "", "");
         let text = text.replace("192.0.2.1:4000;branch=z9hG4bK1;rport", via);
-        let source = Hop { host: "192.0.2.1".to_owned(), port: 5_555 };
+        let source = Hop { host: "192.0.2.1".to_owned(), port: 5_555, transport: Transport::Udp };
         let media = MediaPlace { address: "192.0.2.9".to_owned(), port: 6_000 };
         let (bytes, at) = (text.as_bytes(), desk.now);
         desk.answerer.receive(&Asked { bytes, at, source: &source, local: "h:1", media: &media });
         let sent = desk.answerer.pop().expect("an answer");
-        assert_eq!(sent.to, Hop { host: "192.0.2.1".to_owned(), port });
+        assert_eq!(sent.to, Hop { host: "192.0.2.1".to_owned(), port, transport: Transport::Udp });
     }
 }
 

@@ -6,6 +6,7 @@ use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::scenario::{Scenario as _, Way};
 use crate::probe::sip::spec::Codes;
+use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
 use probefleet_proto::name::FailureClass;
 
@@ -44,7 +45,7 @@ fn a_call_that_rings_at_its_deadline_is_cancelled() {
     assert_failed(&desk, FailureClass::Timeout, "invite");
     // §9.1: everything is that of the INVITE but the method.
     let cancel = desk.sent("CANCEL");
-    assert_eq!((cancel.way.clone(), desk.branch(&cancel)), (Way::First, desk.branch(&invite)));
+    assert_eq!((cancel.way.clone(), desk.branch(&cancel)), (Way::Target(0), desk.branch(&invite)));
     let lines = super::text(&cancel.bytes);
     assert!(lines.starts_with("CANCEL sip:echo@sbc.example:5070 SIP/2.0\r\n"), "{lines}");
     assert!(lines.contains("\r\nTo: <sip:echo@sbc.example>\r\n"), "without a tag: {lines}");
@@ -105,7 +106,7 @@ fn every_call_of_a_fork_is_ended() {
     let ack = desk.sent("ACK");
     let bye = desk.sent("BYE");
     for request in [&ack, &bye] {
-        let hop = Hop { host: "192.0.2.8".to_owned(), port: 5_060 };
+        let hop = Hop { host: "192.0.2.8".to_owned(), port: 5_060, transport: Transport::Udp };
         assert_eq!(request.way, Way::Aside(hop));
         assert!(super::text(&request.bytes).contains(";tag=c\r\n"));
     }

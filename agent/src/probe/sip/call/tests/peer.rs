@@ -5,6 +5,7 @@ use super::ms;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::scenario::Outgoing;
 use crate::probe::sip::spec::Codes;
+use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
 
 /// How long attempts in these tests may take.
@@ -25,7 +26,7 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 pub(super) fn hop(host: &str, port: u16) -> Way {
-    Way::Hop(Hop { host: host.to_owned(), port })
+    Way::Hop(Hop { host: host.to_owned(), port, transport: Transport::Udp })
 }
 
 impl Desk {
@@ -45,7 +46,12 @@ impl Desk {
         let media = MediaPlace { address: "192.0.2.1".to_owned(), port: 40_002 };
         let deadline = now + timeout;
         let call = Call::new(caller, CallPlan { expected, hold, deadline, media }, now);
-        Self { call, now, deadline, source: Hop { host: "192.0.2.5".to_owned(), port: 5_070 } }
+        Self {
+            call,
+            now,
+            deadline,
+            source: Hop { host: "192.0.2.5".to_owned(), port: 5_070, transport: Transport::Udp },
+        }
     }
 
     /// The next message, which is of that method and leaves now.
