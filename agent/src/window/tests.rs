@@ -12,7 +12,14 @@ fn series(probe: &str) -> Arc<SeriesSpec> {
 
 fn sample(outcome: Outcome) -> Sample {
     let phases_ns = vec![("total".into(), 1_000), ("ring_failed".into(), 7)];
-    Sample { outcome, code: Some("503".into()), phases_ns, detail: serde_json::Map::new() }
+    Sample {
+        outcome,
+        code: Some("503".into()),
+        phases_ns,
+        counters: Vec::new(),
+        values: Vec::new(),
+        detail: serde_json::Map::new(),
+    }
 }
 
 fn at(s: u64) -> u64 {
