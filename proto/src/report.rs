@@ -221,4 +221,6 @@ pub enum ReportError {
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
