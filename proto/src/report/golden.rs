@@ -44,11 +44,37 @@ fn plain() -> Vec<Cell> {
                 &[30_000_000, 45_000_000],
             ),
         ],
+        counters: Vec::new(),
+        values: Vec::new(),
     };
     login.add_other(OtherKind::Failed, "status", "503", 1);
     login.add_other(OtherKind::Invalid, "local_network", "enetunreach", 1);
     login.add_other(OtherKind::Missed, "overrun", "", 1);
     vec![login]
+}
+
+/// The same with a cell of calls, which has counters and values.
+fn with_extras() -> Vec<Cell> {
+    let mut call = Cell {
+        probe: "voice-call".to_owned(),
+        spec: [0xcd; 16],
+        interval_s: 20,
+        scheduled: 3,
+        ok: 2,
+        others: Vec::new(),
+        series: vec![series("jitter", &[210_000, 350_000], &[])],
+        counters: Vec::new(),
+        values: Vec::new(),
+    };
+    call.add_other(OtherKind::Failed, "status", "sip:503", 1);
+    for (name, count) in [("call_attempts", 3), ("established", 2), ("retransmissions", 7)] {
+        call.add_counter(name, count);
+    }
+    for (loss_ppm, mos_centi) in [(1_000, 438), (25_000, 399)] {
+        call.record_value("loss_ppm", loss_ppm, &[10_000]);
+        call.record_value("mos_centi", mos_centi, &[349, 399]);
+    }
+    [plain(), vec![call]].concat()
 }
 
 /// Compares with a file that is kept; `KEEP=1` writes one that is not there yet, and never another.
@@ -67,4 +93,9 @@ fn assert_kept(name: &str, cells: &[Cell]) {
 #[test]
 fn a_report_of_the_first_version_is_read() {
     assert_kept("report-1.bin", &plain());
+}
+
+#[test]
+fn a_report_with_counters_and_values_is_read() {
+    assert_kept("report-1-extras-1.bin", &with_extras());
 }
