@@ -2,6 +2,7 @@
 
 use super::summary::{Summary, figures};
 use crate::probe::Sample;
+use probefleet_proto::extras::ValueUnit;
 
 /// The values of an attempt that stand in one line with others.
 pub(super) fn brief(sample: &Sample) -> impl Iterator<Item = (String, String)> + '_ {
@@ -37,20 +38,20 @@ fn counted(counters: impl Iterator<Item = (&'static str, u64)>) -> Option<String
 
 /// A value's name without its unit.
 fn label(name: &str) -> String {
-    let stem = name.strip_suffix("_ppm").or_else(|| name.strip_suffix("_centi")).unwrap_or(name);
+    let stem = ValueUnit::split(name).map_or(name, |(stem, _)| stem);
     if stem == "mos" { "MOS".to_owned() } else { stem.replace('_', " ") }
 }
 
 /// A value in the unit of its name: `0.10 %`, `4.38`.
 fn text(name: &str, value: u64) -> String {
-    if name.ends_with("_ppm") {
-        let rest = format!("{:04}", value % 10_000);
-        let places = rest.trim_end_matches('0').len().max(2);
-        format!("{}.{} %", value / 10_000, &rest[..places])
-    } else if name.ends_with("_centi") {
-        format!("{}.{:02}", value / 100, value % 100)
-    } else {
-        value.to_string()
+    match ValueUnit::of_name(name) {
+        Some(ValueUnit::Ppm) => {
+            let rest = format!("{:04}", value % 10_000);
+            let places = rest.trim_end_matches('0').len().max(2);
+            format!("{}.{} %", value / 10_000, &rest[..places])
+        }
+        Some(ValueUnit::Centi) => format!("{}.{:02}", value / 100, value % 100),
+        None => value.to_string(),
     }
 }
 
