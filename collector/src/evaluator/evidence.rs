@@ -183,6 +183,8 @@ mod tests {
             ok: 3,
             others: vec![],
             series: vec![series],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let latencies = Latencies(&cell);
         assert_eq!(latencies.at_most("total", 1_000_000), Some(Within::exactly(2)));
@@ -201,6 +203,8 @@ mod tests {
             ok: 1,
             others: vec![],
             series: vec![],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let head = report::Head { window_start_s: 60, window_s: 60, ..report::Head::default() };
         let straggler =
@@ -247,6 +251,8 @@ mod tests {
                 other(OtherKind::Missed, "overrun", ""),
             ],
             series: vec![series],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let start_s = 1_774_000_800;
         let head =
