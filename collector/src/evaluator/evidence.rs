@@ -3,6 +3,7 @@
 use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
+use probefleet_proto::extras::ValueUnit;
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
@@ -110,24 +111,32 @@ fn content(head: &report::Head, labels: &Labels, cell: &Cell) -> [u8; 16] {
         }
     }
     let [failed, invalid, missed] = &outcomes;
-    let phases = cell.series.iter().map(|series| {
-        let (sum_ns, at_most) = (series.sum_ns.into(), series.at_most.clone());
-        (series.phase.as_str(), Samples::Counted(&series.histogram, sum_ns, at_most))
-    });
+    let counters = cell.counters.iter().cloned().collect();
     let content = Content {
         labels,
         width_s: head.window_s,
         interval_s: cell.interval_s,
         ok: cell.ok,
         outcomes: [failed, invalid, missed],
-        tallies: [&codes, &BTreeMap::new()],
+        tallies: [&codes, &counters],
         flags: &[],
-        phases: phases.collect(),
+        phases: samples(&cell.series),
+        values: samples(&cell.values),
     };
     content.digest()
 }
 
-/// The latencies of a cell: from the exact counter of a threshold, else from the histogram.
+/// Samples by name, as they are hashed.
+fn samples(all: &[report::Series]) -> BTreeMap<&str, Samples<'_>> {
+    all.iter()
+        .map(|series| {
+            let (sum, at_most) = (series.sum_ns.into(), series.at_most.clone());
+            (series.phase.as_str(), Samples::Counted(&series.histogram, sum, at_most))
+        })
+        .collect()
+}
+
+/// The latencies and values of a cell: from the exact counter of a threshold, else from the histogram.
 struct Latencies<'a>(&'a Cell);
 
 impl Phases for Latencies<'_> {
@@ -150,11 +159,19 @@ impl Phases for Latencies<'_> {
         let series = self.series(phase)?;
         Some(Total { samples: series.histogram.count(), sum_ns: series.sum_ns.into() })
     }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.0.counter(name)
+    }
 }
 
 impl Latencies<'_> {
     fn series(&self, phase: &str) -> Option<&report::Series> {
-        self.0.series.iter().find(|series| series.phase == phase)
+        let all = match ValueUnit::of_name(phase) {
+            None => &self.0.series,
+            Some(_) => &self.0.values,
+        };
+        all.iter().find(|series| series.phase == phase)
     }
 }
 

@@ -9,7 +9,7 @@ mod projected;
 mod response;
 mod vantages;
 
-use super::verdict::ObjectiveVerdict;
+use super::verdict::{Measured, ObjectiveVerdict};
 use super::*;
 use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
@@ -94,6 +94,10 @@ impl Phases for Samples {
         let sum_ns = u128::from(self.ns) * u128::from(self.count);
         (phase == "total").then_some(Total { samples: self.count.into(), sum_ns })
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 impl Bench {
@@ -172,7 +176,10 @@ impl Bench {
 }
 
 fn value(verdict: &ObjectiveVerdict) -> String {
-    verdict.value.as_ref().map_or("none".to_owned(), value_text)
+    verdict
+        .value
+        .as_ref()
+        .map_or("none".to_owned(), |value| value_text(verdict.measure.unit(), value))
 }
 
 fn exact(verdict: &ObjectiveVerdict) -> String {
@@ -180,7 +187,7 @@ fn exact(verdict: &ObjectiveVerdict) -> String {
         None => "none".to_owned(),
         Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
         Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
-        Some(Measured::Mean(it)) => format!("{}/{}", it.sum_ns, it.samples),
+        Some(Measured::Mean(it)) => format!("{}/{}", it.sum, it.samples),
     }
 }
 

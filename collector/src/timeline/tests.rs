@@ -41,6 +41,10 @@ impl Phases for NoPhases {
     fn total(&self, _phase: &str) -> Option<Total> {
         None
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 struct Fixture {
