@@ -239,11 +239,30 @@ mod tests {
         for text in [
             include_str!("../../tests/fixtures/evaluate/agreement.yaml"),
             include_str!("../../tests/fixtures/evaluate/response.yaml"),
+            VOICE,
         ] {
             let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
             say_the_same(&agreement);
         }
     }
+
+    const VOICE: &str = r#"
+agreement: voice
+version: 1
+kind: sla
+level: service
+title: Voice
+parties: {provider: {name: P}, customer: {name: C}}
+time_zone: Europe/Berlin
+currency: EUR
+term: {from: 2026-01-01, until: 2029-01-01}
+period: day
+services: {s: {}}
+objectives:
+  ser: {service: s, probe: login, measure: {ratio: ser}, target: ">= 50%", unknown: {coverage: 0%}, window: {width: 15m}}
+  mos: {service: s, probe: login, measure: {within: 4.0, phase: mos_centi}, target: ">= 50%", unknown: {coverage: 0%}, window: {width: 15m}}
+  loss: {service: s, probe: login, measure: {mean: loss_ppm}, target: "<= 1%", unknown: {coverage: 0%}, window: {width: 15m}}
+"#;
 
     fn say_the_same(agreement: &Agreement) {
         let mut series = Series::new("total", &[2_000_000_000]);
@@ -256,7 +275,7 @@ mod tests {
             count: 1,
         };
         let histogram = STANDARD.encode(series.histogram.to_hdr_v2());
-        let cell = Cell {
+        let mut cell = Cell {
             probe: "login".to_owned(),
             spec: [0xab; 16],
             interval_s: 180,
@@ -271,6 +290,18 @@ mod tests {
             counters: Vec::new(),
             values: Vec::new(),
         };
+        for (name, count) in [("call_attempts", 4), ("established", 2), ("retransmissions", 9)] {
+            cell.add_counter(name, count);
+        }
+        for (mos_centi, loss_ppm) in [(438, 1_000), (399, 50_000)] {
+            cell.record_value("mos_centi", mos_centi, &[399]);
+            cell.record_value("loss_ppm", loss_ppm, &[]);
+        }
+        let encoded = |value: &Series| STANDARD.encode(value.histogram.to_hdr_v2());
+        let values = serde_json::json!({
+            "mos_centi": {"histogram": encoded(&cell.values[0]), "sum": 837, "at_most": {"399": 1}},
+            "loss_ppm": {"histogram": encoded(&cell.values[1]), "sum": 51_000},
+        });
         let start_s = 1_774_000_800;
         let head =
             report::Head { window_start_s: start_s, window_s: 900, ..report::Head::default() };
@@ -286,7 +317,8 @@ mod tests {
             "probe": "login", "spec": "ab".repeat(16),
             "start": "2026-03-20T10:00:00Z", "width_s": 900, "interval_s": 180, "scheduled": 5,
             "ok": 2, "failed": {"status": 2}, "missed": {"overrun": 1},
-            "codes": {"500": 1, "503": 1},
+            "codes": {"500": 1, "503": 1}, "values": values,
+            "counters": {"retransmissions": 9, "established": 2, "call_attempts": 4},
             "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
                 "at_most_ns": {"2000000000": 1}}},
         });
