@@ -7,6 +7,7 @@
 mod call;
 mod caller;
 mod conversation;
+pub(crate) mod digest;
 pub(crate) mod guard;
 pub(crate) mod identity;
 pub(crate) mod message;
