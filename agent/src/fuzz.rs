@@ -3,10 +3,13 @@
 //! None of them may panic, or take more memory than its bounds permit, whatever the bytes are. Nothing else calls
 //! them.
 
+mod zone;
+
 use crate::probe::sip::digest::{Authorizer, Credentials};
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::message::Message;
 use crate::secret::Secret;
+pub use zone::zone;
 
 /// Challenges of a 401 (RFC 3261 §22): a line each. What answers them must stay one line.
 ///

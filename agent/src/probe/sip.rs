@@ -10,6 +10,7 @@ mod conversation;
 pub(crate) mod digest;
 pub(crate) mod guard;
 pub(crate) mod identity;
+pub(crate) mod locate;
 pub(crate) mod message;
 mod options;
 mod scenario;
