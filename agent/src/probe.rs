@@ -5,10 +5,10 @@
 
 mod connect;
 mod environment;
-mod failure;
+pub(crate) mod failure;
 pub mod http;
 mod progress;
-mod resolver;
+pub(crate) mod resolver;
 pub mod sip;
 pub mod sql;
 mod stream;
