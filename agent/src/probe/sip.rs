@@ -13,6 +13,8 @@ pub(crate) mod identity;
 mod inquiry;
 pub(crate) mod message;
 mod options;
+#[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
+mod register;
 mod scenario;
 pub(crate) mod sdp;
 mod sockets;
