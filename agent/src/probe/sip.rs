@@ -11,9 +11,12 @@ mod conversation;
 pub(crate) mod digest;
 pub(crate) mod guard;
 pub(crate) mod identity;
+mod inquiry;
 pub(crate) mod locate;
 pub(crate) mod message;
 mod options;
+#[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
+mod register;
 mod scenario;
 pub(crate) mod sdp;
 mod sockets;
@@ -30,8 +33,8 @@ use super::failure::{Failure, denied, from_io_at_once};
 use super::progress::{Progress, RESOLVE};
 use super::{Attempt, Environment, Sample};
 use crate::policy::Kind;
-use call::{Call, CallPlan, TEARDOWN};
-use caller::Caller;
+use call::{Call, CallKind, CallPlan, TEARDOWN};
+use caller::{AskPlan, Caller};
 use conversation::{Conversation, Parts, Route};
 use identity::{Identifiers, SEED_BYTES};
 use options::Options;
@@ -39,7 +42,7 @@ use probefleet_proto::clock::saturating_ns;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::units::duration_text;
 use probefleet_proto::yaml::{Node, Problems};
-use scenario::{Conclusion, Scenario};
+use scenario::{Conclusion, Scenario, Targets};
 use sdp::MediaPlace;
 use serde_json::{Value, json};
 use sockets::Sockets;
@@ -188,17 +191,25 @@ impl Run<'_> {
         let local = sockets.local();
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
-        let (expected, now) = (self.spec.expected.clone(), Instant::now());
+        let now = Instant::now();
+        let ask = AskPlan {
+            expected: self.spec.expected.clone(),
+            credentials: None,
+            from: None,
+            proxy: None,
+            targets: Targets { transports: vec![Transport::Udp], failover: false },
+        };
         let scenario: Box<dyn Scenario>;
         let (mut media, mut phase) = (None, OPTIONS);
         match self.spec.mode {
             Mode::Register | Mode::Ring => return Err(agent_error("is not in this version")),
-            Mode::Options => scenario = Box::new(Options::new(caller, expected, now)),
+            Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
             Mode::Call { hold, .. } => {
                 let socket = bind_media(local).map_err(at_once)?;
                 let place = socket.local_addr().map_err(at_once)?;
                 let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
-                let plan = CallPlan { expected, hold, deadline: self.deadline, media: place };
+                let (kind, deadline) = (CallKind::Answer, self.deadline);
+                let plan = CallPlan { ask, kind, hold, deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
                 (media, phase) = (Some(socket), INVITE);
             }
