@@ -19,13 +19,20 @@ const TOP_LEVEL: [&str; 9] = [
 /// Lines of a Rust file: nine of ten stay below the first, all below the second.
 const FILE_LINES: (usize, usize) = (450, 800);
 /// Pure rooms: no clock, no randomness, no socket, no file.
-const PURE: [&str; 23] = [
+const PURE: [&str; 30] = [
     "agent/src/schedule.rs",
     "agent/src/window.rs",
     "agent/src/backoff.rs",
     "agent/src/probe/sip/call",
     "agent/src/probe/sip/guard.rs",
     "agent/src/probe/sip/identity.rs",
+    "agent/src/probe/sip/media/machine.rs",
+    "agent/src/probe/sip/media/quality.rs",
+    "agent/src/probe/sip/media/receiver.rs",
+    "agent/src/probe/sip/media/rtcp",
+    "agent/src/probe/sip/media/rtp.rs",
+    "agent/src/probe/sip/media/sequence.rs",
+    "agent/src/probe/sip/media/tone.rs",
     "agent/src/probe/sip/message",
     "agent/src/probe/sip/options.rs",
     "agent/src/probe/sip/scenario.rs",
