@@ -10,6 +10,7 @@ use super::rtcp::{Block, Compound, Outgoing, SenderInfo, VoipMetrics, middle};
 use super::rtp::{Header, Packet};
 use super::tone::Codec;
 use super::{PACKET_NS, PACKET_SAMPLES, TICK_NS};
+use crate::probe::sip::sdp::Direction;
 use fastrand::Rng;
 use probefleet_proto::clock::saturating_ns;
 use std::collections::VecDeque;
@@ -35,8 +36,8 @@ pub(crate) struct MediaPlan {
     pub(crate) answered_at: Instant,
     /// When nothing more is sent.
     pub(crate) ends_at: Instant,
-    /// Whether the other side wants to hear anything (RFC 3264 §6.1).
-    pub(crate) speaks: bool,
+    /// Who may speak, as the other side says.
+    pub(crate) direction: Direction,
     /// Of SSRC, first numbers and the times of reports.
     pub(crate) seed: u64,
 }
@@ -53,8 +54,10 @@ pub(crate) enum Channel {
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MediaReport {
-    /// From the 200 to the first packet that came. `None`: no audio.
+    /// From the 200 to the first packet that came.
     pub(crate) media_setup_ns: Option<u64>,
+    /// Nothing came of a side that said it would speak.
+    pub(crate) no_audio: bool,
     /// What came.
     pub(crate) reception: Reception,
     /// Of what should have come, that did not, in millionths.
@@ -150,7 +153,11 @@ impl MediaMachine {
     /// When the next packet is due; `None` after the end.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
         let packet_at = self.start + Duration::from_nanos(PACKET_NS.saturating_mul(self.slot));
-        let next = if self.plan.speaks { packet_at.min(self.report_at) } else { self.report_at };
+        let next = if self.plan.direction.listens() {
+            packet_at.min(self.report_at)
+        } else {
+            self.report_at
+        };
         (!self.over && next < self.plan.ends_at).then_some(next)
     }
 
@@ -161,7 +168,7 @@ impl MediaMachine {
             return;
         }
         let slot = saturating_ns(now.saturating_duration_since(self.start)) / PACKET_NS;
-        if self.plan.speaks && slot >= self.slot {
+        if self.plan.direction.listens() && slot >= self.slot {
             self.speak(slot);
         }
         if now >= self.report_at {
@@ -282,6 +289,7 @@ impl MediaMachine {
         let remote_loss = |block: &Block| ppm(remote_lost(block), u64::from(self.told_of(block)));
         MediaReport {
             media_setup_ns: reception.first_at.map(since).map(saturating_ns),
+            no_audio: reception.first_at.is_none() && self.plan.direction.speaks(),
             reception,
             loss_ppm: ppm(reception.expected - reception.received, reception.expected),
             rating: Heard::of(&reception, rtt_ns).map(|heard| heard.rating()),

@@ -187,6 +187,7 @@ pub(crate) struct Strays {
 mod tests {
     use super::*;
     use crate::probe::sip::media::tone::Codec;
+    use crate::probe::sip::sdp::Direction;
     use std::net::Ipv4Addr;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -198,7 +199,13 @@ mod tests {
 
     fn plan(codec: Codec, time: Duration, seed: u64) -> MediaPlan {
         let answered_at = Instant::now();
-        MediaPlan { codec, answered_at, ends_at: answered_at + time, speaks: true, seed }
+        MediaPlan {
+            codec,
+            answered_at,
+            ends_at: answered_at + time,
+            direction: Direction::SendRecv,
+            seed,
+        }
     }
 
     #[tokio::test]
@@ -251,6 +258,7 @@ mod tests {
         session.run(Instant::now() + time).await;
         let (report, strays) = session.end();
         assert_eq!((report.media_setup_ns, report.rating), (None, None));
+        assert!(report.no_audio);
         assert_eq!(strays, Strays { early: 0, foreign: 5 });
     }
 }

@@ -8,7 +8,8 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn plan(now: Instant, time: Duration, seed: u64) -> MediaPlan {
-    MediaPlan { codec: Codec::Pcmu, answered_at: now, ends_at: now + time, speaks: true, seed }
+    let (codec, direction) = (Codec::Pcmu, Direction::SendRecv);
+    MediaPlan { codec, answered_at: now, ends_at: now + time, direction, seed }
 }
 
 /// A datagram on its way, and to which side.
@@ -162,8 +163,11 @@ fn silence_is_no_audio() {
     let report = machine.report(now + ms(1_000));
     assert_eq!((report.media_setup_ns, report.rating, report.rtt_ns), (None, None, None));
     assert_eq!((report.loss_ppm, report.remote_loss_ppm), (0, None));
+    assert!(report.no_audio);
+    let agreed = MediaPlan { direction: Direction::RecvOnly, ..plan(now, ms(1_000), 3) };
+    assert!(!MediaMachine::new(agreed, now).report(now).no_audio, "as agreed");
     // Whoever neither spoke nor heard says no goodbye (§6.3.7).
-    let mute = MediaPlan { speaks: false, ..plan(now, ms(1_000), 3) };
+    let mute = MediaPlan { direction: Direction::SendOnly, ..plan(now, ms(1_000), 3) };
     let mut mute = MediaMachine::new(mute, now);
     mute.fire(now);
     mute.finish(now);
