@@ -6,7 +6,7 @@
 
 use super::quality::{Heard, Rating};
 use super::receiver::{Receiver, Reception};
-use super::rtcp::{Block, Compound, Outgoing, SenderInfo, VoipMetrics, middle};
+use super::rtcp::{Block, Compound, Outgoing, SenderInfo, VoipMetrics, middle, ntp};
 use super::rtp::{Header, Packet};
 use super::tone::Codec;
 use super::{PACKET_NS, PACKET_SAMPLES, TICK_NS};
@@ -219,12 +219,10 @@ impl MediaMachine {
     }
 
     fn sender_info(&self, now: Instant) -> SenderInfo {
-        let elapsed_ns = saturating_ns(now.saturating_duration_since(self.start));
-        let (s, ns) = (elapsed_ns / 1_000_000_000, elapsed_ns % 1_000_000_000);
-        let elapsed = (s << 32).wrapping_add((ns << 32) / 1_000_000_000);
-        let ticks = elapsed_ns / TICK_NS.unsigned_abs();
+        let elapsed = now.saturating_duration_since(self.start);
+        let ticks = saturating_ns(elapsed) / TICK_NS.unsigned_abs();
         SenderInfo {
-            ntp: self.first_ntp.wrapping_add(elapsed),
+            ntp: self.first_ntp.wrapping_add(ntp(elapsed)),
             timestamp: self.first_timestamp.wrapping_add(low_32(ticks)),
             packets: low_32(self.sent),
             octets: low_32(self.sent.wrapping_mul(PACKET_SAMPLES as u64)),
@@ -325,7 +323,7 @@ fn low_16(number: u64) -> u16 {
 }
 
 /// What 32 bits hold of a number that runs over.
-fn low_32(number: u64) -> u32 {
+pub(crate) fn low_32(number: u64) -> u32 {
     middle(number << 16)
 }
 

@@ -6,6 +6,8 @@ mod write;
 
 pub(crate) use write::Outgoing;
 
+use std::time::Duration;
+
 /// Report of one who sends.
 const SENDER_REPORT: u8 = 200;
 /// Report of one who only receives.
@@ -182,6 +184,12 @@ impl SenderInfo {
     pub(crate) fn middle(&self) -> u32 {
         middle(self.ntp)
     }
+}
+
+/// A time as NTP has it (§4): seconds in the upper half, their 2^32nd parts in the lower, rounded down.
+pub(crate) fn ntp(time: Duration) -> u64 {
+    let parts = (u64::from(time.subsec_nanos()) << 32) / 1_000_000_000;
+    (time.as_secs() << 32).wrapping_add(parts)
 }
 
 /// The middle 32 bits of an NTP timestamp (§6.4.1, LSR).

@@ -42,6 +42,12 @@ fn a_report_is_these_bytes() {
 }
 
 #[test]
+fn times_are_those_of_ntp() {
+    assert_eq!(ntp(Duration::from_millis(2_500)), 0x0002_8000_0000);
+    assert_eq!(middle(ntp(Duration::from_millis(2_500))), 0x0002_8000);
+}
+
+#[test]
 fn a_name_of_any_length_fits() {
     for length in [0, 1, 2, 3, 4, 255, 256, 1_000] {
         let cname = "n".repeat(length);
