@@ -13,6 +13,8 @@ pub(crate) mod guard;
 pub(crate) mod identity;
 mod inquiry;
 pub(crate) mod locate;
+#[cfg_attr(not(test), expect(dead_code, reason = "no mode of the probe sends audio yet"))]
+pub(crate) mod media;
 pub(crate) mod message;
 mod options;
 #[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
