@@ -14,7 +14,6 @@ pub mod sql;
 mod stream;
 mod tail;
 mod tls;
-#[cfg_attr(not(test), expect(dead_code, reason = "SIP takes it up in the next step"))]
 mod udp;
 
 pub use environment::Environment;

@@ -19,15 +19,18 @@ const TOP_LEVEL: [&str; 9] = [
 /// Lines of a Rust file: nine of ten stay below the first, all below the second.
 const FILE_LINES: (usize, usize) = (450, 800);
 /// Pure rooms: no clock, no randomness, no socket, no file.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "agent/src/schedule.rs",
     "agent/src/window.rs",
     "agent/src/backoff.rs",
     "agent/src/probe/sip/call",
     "agent/src/probe/sip/guard.rs",
     "agent/src/probe/sip/identity.rs",
+    "agent/src/probe/sip/endpoint/stray.rs",
+    "agent/src/probe/sip/framing.rs",
     "agent/src/probe/sip/message",
     "agent/src/probe/sip/options.rs",
+    "agent/src/probe/sip/rate.rs",
     "agent/src/probe/sip/scenario.rs",
     "agent/src/probe/sip/sdp.rs",
     "agent/src/probe/sip/timers.rs",
@@ -36,7 +39,6 @@ const PURE: [&str; 23] = [
     "agent/src/respond/sip/answerer",
     "agent/src/respond/sip/behaviour.rs",
     "agent/src/respond/sip/call.rs",
-    "agent/src/respond/sip/rate.rs",
     "agent/src/runner/recovery.rs",
     "agent/src/uplink/session.rs",
     "collector/src/contract",

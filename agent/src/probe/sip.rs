@@ -8,14 +8,19 @@ mod account;
 mod call;
 mod caller;
 mod conversation;
+mod dial;
+pub(crate) mod endpoint;
 pub(crate) mod guard;
 pub(crate) mod identity;
+mod links;
 pub(crate) mod message;
 mod options;
+pub(crate) mod rate;
 mod scenario;
 pub(crate) mod sdp;
 mod sockets;
 mod spec;
+mod stamps;
 pub(crate) mod timers;
 mod transaction;
 pub(crate) mod transport;
@@ -24,29 +29,28 @@ pub(crate) mod uri;
 pub(crate) use sockets::bind_media;
 
 use super::environment::CallSlot;
-use super::failure::{Failure, denied, from_io_at_once};
+use super::failure::{Failure, from_io_at_once};
 use super::progress::{Progress, RESOLVE};
 use super::{Attempt, Environment, Sample};
-use crate::policy::Kind;
 use call::{Call, CallPlan, TEARDOWN};
 use caller::Caller;
-use conversation::{Conversation, Parts, Route};
+use conversation::{Conversation, Parts};
+use dial::Dialler;
 use identity::{Identifiers, SEED_BYTES};
+use links::{Links, Server};
 use options::Options;
 use probefleet_proto::clock::saturating_ns;
-use probefleet_proto::name::{FailureClass, InvalidReason};
+use probefleet_proto::name::InvalidReason;
 use probefleet_proto::units::duration_text;
 use probefleet_proto::yaml::{Node, Problems};
 use scenario::{Conclusion, Scenario};
 use sdp::MediaPlace;
 use serde_json::{Value, json};
-use sockets::Sockets;
 use spec::{Mode, Spec, Target};
-use std::net::SocketAddr;
+use stamps::Stamps;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use transport::Transport;
 use uri::Hop;
 
 /// The phase in which an INVITE is not answered yet.
@@ -134,39 +138,45 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Finds the address, and asks.
+    /// Finds out who can be asked, and asks.
     async fn converse(&mut self) -> Result<Conclusion, Failure> {
-        let address = self.resolve().await?;
-        self.progress.detail.insert("address".to_owned(), address.to_string().into());
-        let slot = self.admit(address)?;
-        let parts = self.begin(address, slot)?;
-        let route = Dialled { spec: self.spec, environment: self.environment };
-        let mut conversation = Conversation::new(self.environment, parts);
-        let conclusion = conversation.run(&route, self.deadline).await;
+        let servers = self.servers().await?;
+        let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
+        self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
+        let slot = self.admit(first)?;
+        let parts = self.begin(servers, slot)?;
+        let mut conversation = Conversation::new(self.environment.tails(), parts);
+        let conclusion = conversation.run(self.dialler(), self.deadline).await;
         for (key, value) in conversation.notes() {
             self.progress.detail.insert(key.to_owned(), value);
         }
         conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))
     }
 
-    /// The one address that is asked, if the policy permits it.
-    async fn resolve(&mut self) -> Result<SocketAddr, Failure> {
+    fn dialler(&self) -> Dialler<'_> {
+        Dialler { spec: self.spec, environment: self.environment }
+    }
+
+    /// Those who can be asked, in that order, as far as the policy permits them.
+    async fn servers(&mut self) -> Result<Vec<Server>, Failure> {
         let Target { host, port, address } = &self.spec.target;
         self.progress.enter(RESOLVE);
-        let route = Dialled { spec: self.spec, environment: self.environment };
-        let found = timeout_at(self.deadline, route.find(host, *port)).await;
+        let transport = self.spec.uri.transport();
+        let name = Hop { host: host.clone(), port: *port, transport };
+        let found = timeout_at(self.deadline, self.dialler().find(name)).await;
         let found = found.unwrap_or_else(|_| Err(self.progress.deadline_passed()))?;
         if address.is_none() {
             self.progress.done();
         }
-        Ok(found)
+        Ok(vec![found])
     }
 
     /// The right to make the call: calls cost money.
-    fn admit(&self, address: SocketAddr) -> Result<Option<CallSlot>, Failure> {
+    fn admit(&self, server: &Server) -> Result<Option<CallSlot>, Failure> {
         let Mode::Call { hold, .. } = self.spec.mode else { return Ok(None) };
-        let host = &self.spec.target.host;
-        let Some((entry, limits)) = self.environment.permission().call_limits(host, address) else {
+        let permission = self.environment.permission();
+        let Some((entry, limits)) = permission.call_limits(&self.spec.target.host, server.address)
+        else {
             return Ok(None);
         };
         self.environment.admit_call(entry, &limits, hold).map(Some).map_err(|refused| {
@@ -174,16 +184,11 @@ impl Run<'_> {
         })
     }
 
-    /// Opens the sockets and writes the first request.
-    fn begin(&self, address: SocketAddr, slot: Option<CallSlot>) -> Result<Parts, Failure> {
-        let name = Hop {
-            host: self.spec.target.host.clone(),
-            port: self.spec.target.port,
-            transport: Transport::Udp,
-        };
+    /// Opens the first way and writes the first request.
+    fn begin(&self, servers: Vec<Server>, slot: Option<CallSlot>) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
-        let sockets = Sockets::connect(address, name).map_err(at_once)?;
-        let local = sockets.local();
+        let mut links = Links::new(servers);
+        let local = links.open_first(self.environment)?;
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         let (expected, now) = (self.spec.expected.clone(), Instant::now());
@@ -201,32 +206,7 @@ impl Run<'_> {
                 (media, phase) = (Some(socket), INVITE);
             }
         }
-        Ok(Parts { scenario, sockets, media, slot, phase })
-    }
-}
-
-/// Hosts as this probe may ask them.
-struct Dialled<'a> {
-    spec: &'a Spec,
-    environment: &'a Environment,
-}
-
-impl Route for Dialled<'_> {
-    async fn find(&self, host: &str, port: u16) -> Result<SocketAddr, Failure> {
-        let target = spec::target(host, port).ok_or_else(|| {
-            let why = format!("`{host}` is no host that can be asked");
-            Failure::failed(FailureClass::Resolve, "nxdomain", why)
-        })?;
-        let permission = self.environment.permission();
-        permission.check_host(Kind::Sip, &target.host, port).map_err(denied)?;
-        let address = match target.address {
-            Some(address) => address,
-            None => self.environment.resolver().resolve(&target.host, self.spec.family).await?,
-        };
-        // A v4-mapped address is asked as what it is, so that the policy sees what the network will.
-        let address = SocketAddr::new(address.to_canonical(), port);
-        permission.check(Kind::Sip, &target.host, address).map_err(denied)?;
-        Ok(address)
+        Ok(Parts { scenario, links, stamps: Stamps::default(), media, slot, phase })
     }
 }
 

@@ -6,7 +6,6 @@ mod answerer;
 mod behaviour;
 mod call;
 mod counts;
-mod rate;
 
 pub(super) use behaviour::RING_MAX_NS;
 pub(super) use counts::Counts;

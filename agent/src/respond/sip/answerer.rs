@@ -6,9 +6,9 @@
 use super::behaviour::{Behaviour, reason};
 use super::call::{Call, Due, Stage};
 use super::counts::Counts;
-use super::rate::Rate;
 use crate::probe::sip::identity::Identifiers;
 use crate::probe::sip::message::{Builder, Message, StartLine, Via, cseq, parameter, reply};
+use crate::probe::sip::rate::Rate;
 use crate::probe::sip::sdp::{CONTENT_TYPE, MediaPlace};
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
