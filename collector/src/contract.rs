@@ -1,9 +1,14 @@
 //! Agreements: text that two parties signed, read into what it means. A text with a problem has no value.
 //!
-//! In reading order: [`number`] and [`money`] (exact
-//! quantities), [`period`] (the calendar), [`model`] (what an agreement says), `parse` (text to model, all problems in one
-//! run) and `lint` (what is legal but unwise). What the language has and this program cannot judge yet is refused with
-//! the code `not-supported-yet`, never passed over.
+//! In reading order: [`number`] and [`money`] (exact quantities), [`period`] (the calendar), [`model`] (what an agreement
+//! says), `parse` (text to model, all problems in one run) and `lint` (what is legal but unwise). What the language has and
+//! this program cannot judge yet is refused with the code `not-supported-yet`, never passed over.
+//!
+//! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
+//! written as a percentage and good when low (`{mean: loss_ppm}`, `"<= 0.1%"`), `_centi` as a decimal of at most two places
+//! and good when high. There `{percentile: 95%, phase: mos_centi}` with `">= 4.0"` says that at least 95 % of the attempts
+//! have a MOS of at least 4.0, and `{within: 4.0, phase: mos_centi}` is the share of those that have. `{ratio: ser}` is by
+//! the counters of calls ([`model::Ratio`]).
 
 pub mod model;
 pub mod money;

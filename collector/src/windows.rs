@@ -1,5 +1,15 @@
 //! Windows as a file of lines (`.jsonl`): one cell a line, in any order, decoded straight into the evidence.
 //!
+//! ```json
+//! {"agent":"berlin-1","labels":{"site":"berlin"},"probe":"voice-call","spec":"9f0c2d…","start":"2026-04-01T00:00:00Z",
+//!  "width_s":60,"interval_s":60,"scheduled":1,"ok":1,"failed":{},"invalid":{},"missed":{},"codes":{"sip:200":1},
+//!  "counters":{"call_attempts":1,"established":1},"flags":[],
+//!  "phases":{"session_request_delay":{"ns":[1830000000]}},"values":{"loss_ppm":{"n":[1000]},"mos_centi":{"n":[438]}}}
+//! ```
+//! A phase has every sample in `ns`, or `{"histogram":"<HdrHistogram V2, base64>","sum_ns":…,"at_most_ns":{"3000000000":57}}`;
+//! a value has its own in `n`, or `histogram`, `sum` and `at_most`, all in the unit that its name ends with. `counters` (at
+//! most 32) are of attempts that were ok or failed, `values` (at most 8) of ok ones.
+//!
 //! A line that contradicts itself is an error with its place, never repaired: evidence is believed or refused.
 
 mod content;

@@ -185,6 +185,8 @@ proptest! {
                 for cell in Report::decode(&payload).expect("what is sealed can be read").cells {
                     prop_assert!(seen.insert((window.window_start_s, cell.probe.clone())), "sealed twice");
                     scheduled += u64::from(cell.scheduled);
+                    let failed = cell.count(OtherKind::Failed);
+                    prop_assert_eq!(cell.counter("call_attempts"), u64::from(cell.ok) + failed);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! An agreement to begin with: one promise of availability and one of response time for each probe of a plan.
+//! An agreement to begin with: one promise of availability and one of response time for each probe of a plan, and one of
+//! established calls where it makes them.
 
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
 use probefleet_proto::plan::{Plan, PlannedProbe};
@@ -75,15 +76,35 @@ fn objectives(text: &mut String, probe: &PlannedProbe, taken: &mut BTreeSet<Stri
         after = held + 1,
         bridge = held.max(2),
     );
+    if makes_calls(probe) {
+        let _infallible = write!(
+            text,
+            "  {established}:
+    service: service
+    probe: {name}
+    measure: {{ratio: ser}}             # calls that were set up, of those not redirected (RFC 6076); or seer, isa, scr
+    target: \">= 95%\"
+    credit: {{flat: 5%}}
+",
+            established = objective_name(name, "established", taken),
+        );
+    }
+}
+
+fn makes_calls(probe: &PlannedProbe) -> bool {
+    probe.kind == "sip" && matches!(mode(probe).as_deref(), Some("call" | "ring"))
+}
+
+fn mode(probe: &PlannedProbe) -> Option<String> {
+    let block = probe.block.to_json();
+    block.get("mode").and_then(|mode| mode.as_str()).map(str::to_owned)
 }
 
 /// The phase that users feel.
 fn phase(probe: &PlannedProbe) -> &'static str {
-    let block = probe.block.to_json();
-    let mode = block.get("mode").and_then(|mode| mode.as_str());
-    match (probe.kind.as_str(), mode) {
+    match (probe.kind.as_str(), mode(probe).as_deref()) {
         ("sql", _) => "query",
-        ("sip", Some("call" | "ring")) => "session_request_delay",
+        ("sip", _) if makes_calls(probe) => "session_request_delay",
         // A probe that says no mode asks, and calls nobody.
         ("sip", None | Some("options")) => "options_request_delay",
         _ => "total",
@@ -127,7 +148,8 @@ mod tests {
         let plan = Plan::parse("plan.yaml", &plan).expect("a plan");
         let text = agreement(&plan);
         let loaded = Agreement::load_with_plan(&[("a.yaml", &text)], Some(&plan)).expect("valid");
-        assert_eq!(loaded.agreement.objectives().len(), 2 * plan.probes.len());
+        assert_eq!(loaded.agreement.objectives().len(), 2 * plan.probes.len() + 1);
+        assert!(text.contains("  voice-established:\n"), "{text}");
         for phase in ["total", "query", "session_request_delay", "options_request_delay"] {
             assert!(text.contains(&format!("phase: {phase}}}")), "{text}");
         }

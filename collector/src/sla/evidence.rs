@@ -1,9 +1,9 @@
 //! The evidence of one agreement: the cells its objectives can use, compact, sorted, duplicates settled.
 //!
 //! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
-//! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase of which a
+//! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase or value of which a
 //! percentile or a mean is promised, its occupied buckets (twelve bytes for a single sample) or its exact sum (some twenty
-//! bytes). A cell that comes again with equal content changes nothing; with different content it becomes a conflict,
+//! bytes); for each ratio, sixteen bytes. A cell that comes again with equal content changes nothing; with different content it becomes a conflict,
 //! whichever came first.
 
 mod samples;

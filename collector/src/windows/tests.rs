@@ -205,6 +205,31 @@ fn an_ok_attempt_without_a_sample_is_worse_than_any_threshold() {
     assert_eq!(counted(&line(r#""ok":3"#)), (0, 0));
 }
 
+/// No loss at all is a sample too, in a histogram as well.
+#[test]
+fn a_value_may_be_a_histogram() {
+    let mut histogram = Histogram::default();
+    for loss_ppm in [0, 0, 1_000, 1_000_000] {
+        histogram.record(loss_ppm);
+    }
+    let encoded = base64::engine::general_purpose::STANDARD.encode(histogram.to_hdr_v2());
+    let with = |rest: &str| {
+        line(&format!(r#""ok":4,"values":{{"loss_ppm":{{"histogram":"{encoded}",{rest}}}}}"#))
+    };
+    let good = with(r#""sum":1001000,"at_most":{"0":2,"999":2,"1000":3}"#);
+    assert_eq!(read_text(&good).map(|tally| tally.cells), Ok(1));
+    for (rest, expected) in [
+        (r#""at_most":{}"#, "sum is missing beside the histogram"),
+        (r#""sum":7"#, "sum 7 is no sum that the histogram can have"),
+        (r#""sum":1001000,"at_most":{"0":1}"#, "at_most 0 counts 1, but the histogram has 2 to 2"),
+        (r#""sum":1001000,"at_most":{"1%":3}"#, "at_most `1%`: write whole numbers"),
+        (r#""sum_ns":1001000"#, "unknown field `sum_ns`"),
+    ] {
+        let error = read_text(&with(rest)).expect_err(rest);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
 /// Counters and values are content too, in any order, and each in its own place.
 #[test]
 fn counters_and_values_are_compared() {

@@ -1,6 +1,8 @@
 //! The collector as a service: a real one, real agents' sessions over real mutual TLS, real pages.
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod durations;
 #[cfg(test)]
 mod events;
