@@ -12,6 +12,7 @@ use crate::probe::sip::sdp::{self, MediaPlace};
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
 use crate::secret::Secret;
+use std::hint::black_box;
 pub use zone::zone;
 
 /// Headers that a client or a server of calls reads.
@@ -40,7 +41,7 @@ pub fn message(bytes: &[u8]) {
             header(value);
         }
     }
-    (message.tag("From"), message.tag("To"), message.only_via());
+    black_box((message.tag("From"), message.tag("To"), message.only_via()));
     let source = Hop { host: "::1".to_owned(), port: 1, transport: Transport::Udp };
     if let Some(answer) = reply(&message, (200, "OK"), &source, Some("t")) {
         let answer = answer.empty();
@@ -52,7 +53,7 @@ pub fn message(bytes: &[u8]) {
 /// A value of a header, as whatever it might be.
 fn header(value: &[u8]) {
     if let Some(via) = Via::parse(value) {
-        (via.branch(), via.port(), parameter(via.parameters, "received"));
+        black_box((via.branch(), via.port(), parameter(via.parameters, "received")));
     }
     if let Some(named) = NameAddr::parse(value) {
         for name in ["tag", "q", "expires"] {
