@@ -4,15 +4,21 @@
 //! `transaction.rs`, `sdp.rs`); here it is given both. Delays are those of RFC 6076 and overlap: `PROBES.md` has where
 //! each begins and ends. Every address passes the policy before it is asked, also one that a dialog names.
 
+mod account;
 mod call;
 mod caller;
 mod conversation;
 pub(crate) mod digest;
 pub(crate) mod guard;
 pub(crate) mod identity;
+mod inquiry;
 pub(crate) mod locate;
+#[cfg_attr(not(test), expect(dead_code, reason = "no mode of the probe sends audio yet"))]
+pub(crate) mod media;
 pub(crate) mod message;
 mod options;
+#[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
+mod register;
 mod scenario;
 pub(crate) mod sdp;
 mod sockets;
@@ -29,8 +35,8 @@ use super::failure::{Failure, denied, from_io_at_once};
 use super::progress::{Progress, RESOLVE};
 use super::{Attempt, Environment, Sample};
 use crate::policy::Kind;
-use call::{Call, CallPlan, TEARDOWN};
-use caller::Caller;
+use call::{Call, CallKind, CallPlan, TEARDOWN};
+use caller::{AskPlan, Caller};
 use conversation::{Conversation, Parts, Route};
 use identity::{Identifiers, SEED_BYTES};
 use options::Options;
@@ -38,7 +44,7 @@ use probefleet_proto::clock::saturating_ns;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::units::duration_text;
 use probefleet_proto::yaml::{Node, Problems};
-use scenario::{Conclusion, Scenario};
+use scenario::{Conclusion, Scenario, Targets};
 use sdp::MediaPlace;
 use serde_json::{Value, json};
 use sockets::Sockets;
@@ -74,7 +80,7 @@ impl SipProbe {
 
     /// Whether a timeout leaves room for the call and its end. `None` means that a problem was reported.
     pub fn check_timeout(&self, timeout: Duration, problems: &mut Problems) -> Option<()> {
-        let Mode::Call { hold, hold_at } = self.spec.mode else { return Some(()) };
+        let Mode::Call { hold, hold_at, .. } = self.spec.mode else { return Some(()) };
         if hold.saturating_add(TEARDOWN) < timeout {
             return Some(());
         }
@@ -93,7 +99,8 @@ impl SipProbe {
     pub fn target(&self) -> String {
         let method = match self.spec.mode {
             Mode::Options => "OPTIONS",
-            Mode::Call { .. } => "INVITE",
+            Mode::Register => "REGISTER",
+            Mode::Ring | Mode::Call { .. } => "INVITE",
         };
         format!("{method} {}", self.spec.uri)
     }
@@ -186,16 +193,25 @@ impl Run<'_> {
         let local = sockets.local();
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
-        let (expected, now) = (self.spec.expected.clone(), Instant::now());
+        let now = Instant::now();
+        let ask = AskPlan {
+            expected: self.spec.expected.clone(),
+            credentials: None,
+            from: None,
+            proxy: None,
+            targets: Targets { transports: vec![Transport::Udp], failover: false },
+        };
         let scenario: Box<dyn Scenario>;
         let (mut media, mut phase) = (None, OPTIONS);
         match self.spec.mode {
-            Mode::Options => scenario = Box::new(Options::new(caller, expected, now)),
+            Mode::Register | Mode::Ring => return Err(agent_error("is not in this version")),
+            Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
             Mode::Call { hold, .. } => {
                 let socket = bind_media(local).map_err(at_once)?;
                 let place = socket.local_addr().map_err(at_once)?;
                 let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
-                let plan = CallPlan { expected, hold, deadline: self.deadline, media: place };
+                let (kind, deadline) = (CallKind::Answer, self.deadline);
+                let plan = CallPlan { ask, kind, hold, deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
                 (media, phase) = (Some(socket), INVITE);
             }
