@@ -83,10 +83,23 @@ fn descriptions_of_media() {
     feed("sdp", seeds("sdp"), LEAST / 10, fuzz::sdp);
 }
 
+/// For readers to which any bytes mean something.
+fn noise() -> Vec<Vec<u8>> {
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..64).map(|_| (0..1_024).map(|_| random.u8(..)).collect()).collect()
+}
+
 #[test]
 fn records_of_names() {
-    // Any bytes are records.
-    let mut random = fastrand::Rng::with_seed(1);
-    let corpus = (0..64).map(|_| (0..1_024).map(|_| random.u8(..)).collect()).collect();
-    feed("zone", corpus, LEAST / 10, fuzz::zone);
+    feed("zone", noise(), LEAST / 20, fuzz::zone);
+}
+
+#[test]
+fn attempts() {
+    feed("attempt", noise(), LEAST / 100, fuzz::attempt);
+}
+
+#[test]
+fn audio() {
+    feed("media", [noise(), seeds("media")].concat(), LEAST / 10, fuzz::media);
 }

@@ -9,6 +9,7 @@ mod call;
 mod caller;
 mod conversation;
 pub(crate) mod digest;
+pub(crate) mod fuzz;
 pub(crate) mod guard;
 pub(crate) mod identity;
 mod inquiry;
