@@ -118,6 +118,14 @@ pub enum PolicyError {
     Content(#[from] Problems),
 }
 
+impl CallLimits {
+    /// Whether that user or number may be called.
+    #[must_use]
+    pub fn permits(&self, user: &str) -> bool {
+        self.users.as_ref().is_none_or(|users| users.iter().any(|pattern| pattern.has(user)))
+    }
+}
+
 impl Permission {
     /// The limits on calls to a destination, and which entry of the policy sets them; `None` = no limits.
     #[must_use]

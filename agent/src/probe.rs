@@ -14,6 +14,7 @@ pub mod sql;
 mod stream;
 mod tail;
 mod tls;
+mod udp;
 
 pub use environment::Environment;
 pub use resolver::{Family, Resolver};

@@ -1,8 +1,9 @@
-//! What attempts share: name resolution, the policy, root certificates, kept sessions, the calls of an hour, and what is
-//! still owed when an attempt has ended.
+//! What attempts share: name resolution, the policy, root certificates, kept sessions, the sockets and the calls of SIP, and
+//! what is still owed when an attempt has ended.
 
 use super::failure::Failure;
 use super::resolver::Resolver;
+use super::sip::endpoint::Endpoints;
 use super::sip::guard::{Guard, Refused};
 use super::sql::Sessions;
 use super::tail::Tails;
@@ -30,6 +31,7 @@ struct Shared {
     trust: Trust,
     searches: Arc<Semaphore>,
     sessions: Sessions,
+    endpoints: Endpoints,
     calls: Mutex<Guard>,
     tails: Tails,
 }
@@ -50,6 +52,7 @@ impl Environment {
             trust: Trust::default(),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             sessions: Sessions::default(),
+            endpoints: Endpoints::default(),
             calls: Mutex::default(),
             tails: Tails::default(),
         };
@@ -104,13 +107,20 @@ impl Environment {
         &self.shared.trust
     }
 
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        &self.shared.endpoints
+    }
+
     /// Counts a call of an entry of the policy, if its limits permit it.
     pub(crate) fn admit_call(
         &self,
         entry: usize,
         limits: &CallLimits,
-        hold: Duration,
+        (user, hold): (&str, Duration),
     ) -> Result<CallSlot, Refused> {
+        if !limits.permits(user) {
+            return Err(Refused::User);
+        }
         self.calls().admit(entry, limits, hold, Instant::now())?;
         Ok(CallSlot { environment: self.clone(), entry })
     }

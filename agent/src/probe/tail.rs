@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// Longest tail: enough for a connection across the world, or to send a lost BYE again once (T1 is 500 ms); short enough
 /// that it ends before most next attempts.
 pub(crate) const TAIL_MAX: Duration = Duration::from_secs(1);
-/// Most tails at once: each holds two sockets, or three. Where all hang, a further attempt just closes its own.
+/// Most tails at once: each may hold a socket or two. Where all hang, a further attempt just closes its own.
 const TAILS_MAX: u32 = 1_024;
 
 /// The tails of all attempts.

@@ -9,7 +9,6 @@ mod call;
 mod counts;
 mod echo;
 mod lines;
-mod rate;
 mod registrar;
 
 pub(super) use behaviour::RING_MAX_NS;

@@ -2,6 +2,7 @@
 //!
 //! The password is read anew for each attempt, so that it can be changed under a running agent.
 
+use super::digest::Credentials;
 use super::uri::Uri;
 use crate::policy::{Kind, Permission};
 use crate::probe::failure::Failure;
@@ -22,7 +23,7 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct Account {
     /// User and password for a challenge (RFC 3261 §22).
-    pub(super) credentials: Option<(String, Secret)>,
+    pub(super) credentials: Option<Credentials>,
     /// What stands in `From`, in place of the agent's own address.
     pub(super) from: Option<Uri>,
     /// The server that every request goes to first (RFC 3261 §8.1.2).
@@ -42,7 +43,9 @@ pub(super) fn load(name: &Name, permission: &Permission) -> Result<Account, Fail
     let entry = Entry::decode(node, &mut problems);
     let entry =
         problems.into_result(entry).map_err(|problems| broken("account", problems.to_string()))?;
-    let credentials = entry.user.map(|(user, path)| password(&path).map(|secret| (user, secret)));
+    let credentials = entry
+        .user
+        .map(|(user, path)| password(&path).map(|password| Credentials { user, password }));
     Ok(Account { credentials: credentials.transpose()?, from: entry.from, proxy: entry.proxy })
 }
 
@@ -132,7 +135,7 @@ mod tests {
             "{{trunk: {{user: probe, password_file: '{file}', from: 'sip:probe@acme.example', proxy: 'sip:sbc.example;lr'}}}}"
         );
         let account = found(&sip).unwrap_or_else(|failure| panic!("{}", failure.why));
-        let (user, password) = account.credentials.expect("credentials");
+        let Credentials { user, password } = account.credentials.expect("credentials");
         assert_eq!((user.as_str(), password.expose()), ("probe", "geheim"));
         assert_eq!(account.from.expect("from").to_string(), "sip:probe@acme.example");
         assert_eq!(account.proxy.expect("proxy").host, "sbc.example");

@@ -3,26 +3,33 @@
 //! When the attempt ends, or is dropped in the middle of a call, whatever is still up is ended in the background, within
 //! [`TAIL_MAX`]: the CANCEL or BYE leaves at once, and answers to it are acknowledged.
 
+use super::dial::Dialler;
+use super::endpoint::Event;
+use super::links::{Links, Sent, Server};
 use super::scenario::{Conclusion, Datagram, Outgoing, Scenario, Way};
-use super::sockets::{Received, Sockets};
-use crate::probe::Environment;
+use super::stamps::Stamps;
+use super::uri::Hop;
+use crate::probe::Outcome;
 use crate::probe::environment::CallSlot;
 use crate::probe::failure::{Failure, from_io, from_io_at_once};
-use crate::probe::tail::TAIL_MAX;
+use crate::probe::tail::{TAIL_MAX, Tails};
+use probefleet_proto::name::{FailureClass, InvalidReason};
+use serde_json::Value;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-/// Most datagrams that are read before timers and other attempts get their turn.
+/// Most events that are handed over before timers and other attempts get their turn.
 const BURST_MAX: usize = 32;
-/// Room for the largest datagram.
-const BUFFER_BYTES: usize = 1 << 16;
+/// The code of an attempt that waited for something that this machine may have dropped.
+const RX_OVERFLOW: &str = "rx_overflow";
 
 /// What a conversation is made of.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) scenario: Box<dyn Scenario>,
-    pub(super) sockets: Sockets,
+    pub(super) links: Links,
+    pub(super) stamps: Stamps,
     /// Where audio may come, as long as the call may be up.
     pub(super) media: Option<UdpSocket>,
     /// The right to one call.
@@ -34,31 +41,25 @@ pub(super) struct Parts {
 /// A conversation under way.
 #[derive(Debug)]
 pub(super) struct Conversation<'a> {
-    environment: &'a Environment,
+    tails: &'a Tails,
     parts: Option<Parts>,
 }
 
-/// Finds the address of a hop that a dialog names.
-pub(super) trait Route {
-    /// The address, if it is one that may be dialled.
-    async fn find(&self, host: &str, port: u16) -> Result<SocketAddr, Failure>;
-}
-
 impl<'a> Conversation<'a> {
-    pub(super) fn new(environment: &'a Environment, parts: Parts) -> Self {
-        Self { environment, parts: Some(parts) }
+    pub(super) fn new(tails: &'a Tails, parts: Parts) -> Self {
+        Self { tails, parts: Some(parts) }
     }
 
     /// Converses until the outcome is certain, at the deadline at the latest. The scenario knows how the attempt ends
     /// there.
     pub(super) async fn run(
         &mut self,
-        route: &impl Route,
+        dialler: Dialler<'_>,
         deadline: Instant,
     ) -> Option<Conclusion> {
         let parts = self.parts.as_mut()?;
         loop {
-            if let Err(failure) = parts.send_all(route, deadline).await {
+            if let Err(failure) = parts.send_all(dialler, deadline).await {
                 return Some(Conclusion {
                     result: Err(failure),
                     at: Instant::now(),
@@ -67,7 +68,8 @@ impl<'a> Conversation<'a> {
                 });
             }
             if let Some(conclusion) = parts.scenario.conclusion() {
-                return Some(conclusion.clone());
+                let conclusion = conclusion.clone();
+                return Some(parts.unless_deaf(conclusion));
             }
             if !parts.step(deadline).await {
                 parts.scenario.hang_up(Instant::now());
@@ -76,14 +78,16 @@ impl<'a> Conversation<'a> {
     }
 
     /// What was counted and noted on the way.
-    pub(super) fn notes(&mut self) -> Vec<(&'static str, serde_json::Value)> {
+    pub(super) fn notes(&mut self) -> Vec<(&'static str, Value)> {
         let Some(parts) = &mut self.parts else { return Vec::new() };
         let outbox = parts.scenario.outbox();
         let mut notes = std::mem::take(&mut outbox.notes);
         notes.push(("retransmits", outbox.retransmits.into()));
-        if outbox.discarded > 0 {
-            notes.push(("discarded", outbox.discarded.into()));
+        let discarded = u64::from(outbox.discarded).saturating_add(parts.links.discarded());
+        if discarded > 0 {
+            notes.push(("discarded", discarded.into()));
         }
+        notes.extend(parts.stamps.label().map(|by| ("timestamps", by.into())));
         notes
     }
 }
@@ -102,7 +106,7 @@ impl Drop for Conversation<'_> {
             return;
         }
         // Without a runtime, or among too many others, it was at least told that it is over.
-        self.environment.tails().run(parts.end(now + TAIL_MAX));
+        self.tails.run(parts.end(now + TAIL_MAX));
     }
 }
 
@@ -122,39 +126,70 @@ impl Parts {
                 }
                 self.scenario.fire(now);
             }
-            () = self.sockets.readable() => self.receive(),
+            event = self.links.next() => {
+                if let Some(event) = event {
+                    self.hear(event);
+                }
+            }
         }
         true
     }
 
-    /// Reads what is there, up to something that must be answered.
-    fn receive(&mut self) {
-        let mut buffer = [0; BUFFER_BYTES];
+    /// Hands over what has happened, up to something that must be answered.
+    fn hear(&mut self, first: Event) {
+        let mut next = Some(first);
         for _ in 0..BURST_MAX {
-            let Some(received) = self.sockets.receive(&mut buffer) else { return };
-            let at = Instant::now();
-            match received {
-                Ok(Received { length, source }) => {
-                    self.scenario.receive(&Datagram { bytes: &buffer[..length], at, source });
+            let Some(event) = next else { return };
+            match event {
+                Event::Left { number, at } => {
+                    if let Some((stamp, at)) = self.stamps.left(number, at) {
+                        self.scenario.sent(stamp, at);
+                    }
                 }
-                Err(error) => self.scenario.unreachable(from_io(&error, self.phase), at),
+                Event::Datagram { bytes, source, local, at, by } => {
+                    while let Some((stamp, at)) = self.stamps.overdue(at) {
+                        self.scenario.sent(stamp, at);
+                    }
+                    self.stamps.note(by);
+                    let source = self.links.heard_from(source, local);
+                    self.scenario.receive(&Datagram { bytes: &bytes, at, source: &source });
+                }
+                Event::Undelivered { errno } => {
+                    let error = io::Error::from_raw_os_error(errno);
+                    self.scenario.unreachable(from_io(&error, self.phase), Instant::now());
+                }
             }
             if self.scenario.conclusion().is_some() || !self.scenario.outbox().is_empty() {
                 return;
             }
+            next = self.links.try_next();
         }
     }
 
     /// Sends everything. The failure is that of a hop that a dialog names and that cannot be asked: then what was to go
     /// there goes the way that the call was made, so that the call can end.
-    async fn send_all(&mut self, route: &impl Route, deadline: Instant) -> Result<(), Failure> {
+    async fn send_all(&mut self, dialler: Dialler<'_>, deadline: Instant) -> Result<(), Failure> {
         while let Some(outgoing) = self.scenario.outbox().pop() {
-            let found = match self.known(&outgoing.way) {
+            if outgoing.way == Way::Back {
+                self.answer(&outgoing);
+                continue;
+            }
+            let found = match self.links.known(&outgoing) {
                 Some(index) => Ok(index),
-                None => self.find(&outgoing.way, route, deadline).await,
+                None => self.open(&outgoing, dialler, deadline).await,
             };
-            self.send(*found.as_ref().unwrap_or(&0), &outgoing);
-            found?;
+            match (found, &outgoing.way) {
+                (Ok(index), _) => self.send(index, &outgoing),
+                // Whoever asks knows what else can be asked (RFC 3263 §4.3).
+                (Err(failure), Way::Target(_)) => {
+                    self.scenario.unreachable(failure, Instant::now());
+                }
+                (Err(_), Way::Aside(_)) => self.send(0, &outgoing),
+                (Err(failure), _) => {
+                    self.send(0, &outgoing);
+                    return Err(failure);
+                }
+            }
         }
         Ok(())
     }
@@ -162,59 +197,72 @@ impl Parts {
     /// Sends everything without waiting for anything.
     fn send_all_at_once(&mut self) {
         while let Some(outgoing) = self.scenario.outbox().pop() {
-            let index = self.known(&outgoing.way).unwrap_or_default();
-            self.send(index, &outgoing);
+            if outgoing.way == Way::Back {
+                self.answer(&outgoing);
+            } else {
+                let index = self.links.known(&outgoing).unwrap_or_default();
+                self.send(index, &outgoing);
+            }
         }
     }
 
-    fn known(&self, way: &Way) -> Option<usize> {
-        match way {
-            Way::Target(_) => Some(0),
-            Way::Back => Some(self.sockets.last()),
-            Way::Hop(hop) | Way::Aside(hop) => self.sockets.known(hop),
-        }
-    }
-
-    async fn find(
+    async fn open(
         &mut self,
-        way: &Way,
-        route: &impl Route,
+        outgoing: &Outgoing,
+        dialler: Dialler<'_>,
         deadline: Instant,
     ) -> Result<usize, Failure> {
-        let (Way::Hop(hop) | Way::Aside(hop)) = way else { return Ok(0) };
-        let found = tokio::time::timeout_at(deadline, route.find(&hop.host, hop.port)).await;
-        let found = found.unwrap_or_else(|_| Err(Failure::resolve_timeout())).and_then(|address| {
-            self.sockets.to(address, hop).map_err(|error| from_io_at_once(&error))
-        });
-        match way {
-            Way::Aside(_) => Ok(found.unwrap_or_default()),
-            _ => found,
-        }
+        let server = match &outgoing.way {
+            Way::Target(index) => self.links.server(*index).cloned(),
+            Way::Hop(hop) | Way::Aside(hop) => {
+                let name = Hop { transport: outgoing.transport, ..hop.clone() };
+                let found = tokio::time::timeout_at(deadline, dialler.find(name)).await;
+                Some(found.unwrap_or_else(|_| Err(Failure::resolve_timeout()))?)
+            }
+            Way::Back => None,
+        };
+        let server = server.ok_or_else(|| super::agent_error("a server that the name has not"))?;
+        let name = Hop { transport: outgoing.transport, ..server.name };
+        self.links.open(Server { name, ..server }, dialler.environment)
     }
 
     fn send(&mut self, index: usize, outgoing: &Outgoing) {
         // Taken before: whatever the system does with the message is part of its way.
         let at = Instant::now();
-        match self.sockets.send(index, &outgoing.bytes) {
-            Ok(()) => {
-                if let Some(stamp) = outgoing.stamp {
-                    self.scenario.sent(stamp, at);
-                }
-            }
-            Err(error) => {
-                let failure = self.failure(&error, outgoing);
+        match (self.links.send(index, outgoing), outgoing.stamp) {
+            (Ok(Sent::Datagram(number)), Some(stamp)) => self.stamps.expect(number, stamp, at),
+            (Ok(_), None) => {}
+            (Err(error), stamp) => {
+                // A first transmission has not left this machine.
+                let failure = match stamp {
+                    Some(_) => from_io_at_once(&error),
+                    None => from_io(&error, self.phase),
+                };
                 self.scenario.unreachable(failure, at);
             }
         }
     }
 
-    /// A first transmission has not left this machine; an error of any later one may be what the network said of those
-    /// before.
-    fn failure(&self, error: &io::Error, outgoing: &Outgoing) -> Failure {
-        match outgoing.stamp {
-            Some(_) => from_io_at_once(error),
-            None => from_io(error, self.phase),
+    /// Answers what the other side has asked. An answer that does not leave is one that got lost: it asks again.
+    fn answer(&mut self, outgoing: &Outgoing) {
+        drop(self.links.answer(&outgoing.bytes));
+    }
+
+    /// What came of an attempt, unless this machine may have dropped what was to be heard: then nobody knows.
+    fn unless_deaf(&mut self, mut conclusion: Conclusion) -> Conclusion {
+        let timed_out = matches!(
+            &conclusion.result,
+            Err(Failure { outcome: Outcome::Failed(FailureClass::Timeout), .. })
+        );
+        let missed = timed_out || self.scenario.outbox().retransmits > 0;
+        let dropped = self.links.dropped();
+        if missed && dropped > 0 {
+            let why = format!("this machine has dropped {dropped} datagrams meanwhile");
+            let failure = Failure::invalid(InvalidReason::AgentOverload, RX_OVERFLOW, why);
+            conclusion.result = Err(failure);
+            conclusion.counters.clear();
         }
+        conclusion
     }
 
     /// Ends what is still up, or gives up.

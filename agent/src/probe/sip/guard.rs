@@ -28,6 +28,9 @@ struct Calls {
 /// Which limit forbids a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
+    /// The one who is called is not among those who may be.
+    #[error("the policy does not permit this user or number to be called (`users`)")]
+    User,
     /// It would be held too long.
     #[error("the policy permits no call of that length (`hold`)")]
     Hold,
@@ -43,6 +46,7 @@ impl Refused {
     /// The code of an attempt that was refused.
     pub(crate) const fn code(self) -> &'static str {
         match self {
+            Self::User => "users",
             Self::Hold => "hold",
             Self::Concurrent => "concurrent",
             Self::CallsPerHour => "calls_per_hour",

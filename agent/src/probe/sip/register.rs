@@ -3,6 +3,7 @@
 //! The delay is that of RFC 6076 §4.2: from the first REGISTER to its 200, challenges in between included. What follows
 //! removes the binding again; it changes no outcome, but one that may be left behind is told.
 
+use super::REGISTER;
 use super::caller::{AskPlan, Caller, named};
 use super::inquiry::{Answer, Inquiry, Question};
 use super::message::Message;
@@ -12,8 +13,6 @@ use crate::probe::failure::Failure;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The phase in which a REGISTER is not answered yet.
-const REGISTER: &str = "register";
 /// From the first REGISTER to its 200 (RFC 6076 §4.2).
 const REQUEST_DELAY: &str = "registration_request_delay";
 /// Longest binding that a registrar may demand of an attempt, in seconds: a day. It is removed anyhow.

@@ -4,12 +4,12 @@
 //! nobody can use an echo to send anything to somebody else that this one has not sent himself.
 
 use super::counts::Counts;
-use super::rate::Rate;
 use crate::probe::sip::media::TICK_NS;
 use crate::probe::sip::media::machine::low_32;
 use crate::probe::sip::media::receiver::Receiver;
 use crate::probe::sip::media::rtcp::{Compound, Outgoing, SenderInfo, ntp};
 use crate::probe::sip::media::rtp::{Packet, readdress};
+use crate::probe::sip::rate::Rate;
 use core::net::{IpAddr, SocketAddr};
 use probefleet_proto::clock::saturating_ns;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 /// A bucket that fills evenly.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     per_s: u32,
     /// How much of a second's worth is left.
     left: Duration,
@@ -14,12 +14,12 @@ pub(super) struct Rate {
 
 impl Rate {
     /// So many a second; a burst may take a second's worth at once.
-    pub(super) const fn new(per_s: u32, now: Instant) -> Self {
+    pub(crate) const fn new(per_s: u32, now: Instant) -> Self {
         Self { per_s, left: Duration::from_secs(1), at: now }
     }
 
     /// Whether one more may be looked at now.
-    pub(super) fn admits(&mut self, now: Instant) -> bool {
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at);
         self.at = self.at.max(now);
         self.left = self.left.saturating_add(passed).min(Duration::from_secs(1));

@@ -1,0 +1,237 @@
+//! An attempt from its beginning: as whom, to which servers, with what right, what for.
+
+use super::account::{self, Account};
+use super::call::{Call, CallKind, CallPlan};
+use super::caller::{AskPlan, Caller};
+use super::conversation::{Conversation, Parts};
+use super::dial::Dialler;
+use super::identity::{Identifiers, SEED_BYTES};
+use super::links::{Links, Server};
+use super::locate::{LOCATED_MAX, Located, Wanted, locate};
+use super::options::Options;
+use super::register::{Register, RegisterPlan};
+use super::scenario::{Conclusion, Scenario, Targets};
+use super::sdp::MediaPlace;
+use super::spec::{Mode, Spec};
+use super::stamps::Stamps;
+use super::uri::Hop;
+use super::{INVITE, OPTIONS, REGISTER, agent_error, bind_media};
+use crate::policy::Kind;
+use crate::probe::environment::CallSlot;
+use crate::probe::failure::{Failure, denied, from_io_at_once};
+use crate::probe::progress::{Progress, RESOLVE};
+use crate::probe::{Attempt, Environment, Outcome, Sample};
+use probefleet_proto::name::InvalidReason;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a binding is to last, in seconds, should it not be taken back: a minute, as short as registrars take it.
+const REGISTER_EXPIRES_S: u32 = 60;
+
+/// Runs one attempt.
+pub(super) async fn run(spec: &Spec, environment: &Environment, attempt: Attempt) -> Sample {
+    let progress = Progress::new(attempt);
+    let mut run = Run { spec, environment, progress, deadline: attempt.deadline };
+    let mut sample = match Box::pin(run.converse()).await {
+        Ok(conclusion) => {
+            for (phase, delay) in conclusion.phases {
+                run.progress.measured(phase, delay);
+            }
+            run.progress.counters = conclusion.counters;
+            let result = conclusion.result.map(|status| Some(format!("sip:{status}").into()));
+            run.progress.finish(conclusion.at, result)
+        }
+        Err(failure) => run.progress.finish(Instant::now(), Err(failure)),
+    };
+    match sample.outcome {
+        Outcome::Invalid(_) => sample.counters.clear(),
+        // Not even the first request could be sent: to whoever wanted it that is a 503 (RFC 3261 §8.1.3.1).
+        Outcome::Failed(_) if sample.counters.is_empty() => {
+            sample.counters = spec.mode.unreachable().iter().map(|name| (*name, 1)).collect();
+        }
+        Outcome::Ok | Outcome::Failed(_) => {}
+    }
+    sample
+}
+
+/// An attempt under way.
+struct Run<'a> {
+    spec: &'a Spec,
+    environment: &'a Environment,
+    progress: Progress,
+    deadline: Instant,
+}
+
+impl Run<'_> {
+    /// Finds out as whom and who can be asked, and asks.
+    async fn converse(&mut self) -> Result<Conclusion, Failure> {
+        let account = self.account().await?;
+        let servers = self.servers(&account).await?;
+        let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
+        self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
+        let slot = self.admit(first)?;
+        let parts = self.begin(account, servers, slot)?;
+        let mut conversation = Conversation::new(self.environment.tails(), parts);
+        let conclusion = conversation.run(self.dialler(), self.deadline).await;
+        for (key, value) in conversation.notes() {
+            self.progress.detail.insert(key.to_owned(), value);
+        }
+        conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))
+    }
+
+    fn dialler(&self) -> Dialler<'_> {
+        Dialler { spec: self.spec, environment: self.environment }
+    }
+
+    /// The account that the plan names. Its password stands in a file.
+    async fn account(&self) -> Result<Account, Failure> {
+        let Some(name) = self.spec.account.clone() else { return Ok(Account::default()) };
+        let environment = self.environment.clone();
+        let load = move || account::load(&name, environment.permission());
+        tokio::task::spawn_blocking(load)
+            .await
+            .unwrap_or_else(|error| Err(agent_error(&error.to_string())))
+    }
+
+    /// Those who can be asked, in that order, as far as the policy permits them.
+    async fn servers(&mut self, account: &Account) -> Result<Vec<Server>, Failure> {
+        let uri = account.proxy.as_ref().unwrap_or(&self.spec.uri);
+        let Hop { host, port, .. } = uri.hop();
+        let permission = self.environment.permission();
+        permission.check_host(Kind::Sip, &host, port).map_err(denied)?;
+        self.progress.enter(RESOLVE);
+        let most = if self.spec.failover { LOCATED_MAX } else { 1 };
+        let wanted = Wanted { family: self.spec.family, most };
+        let mut random = fastrand::Rng::with_seed(Identifiers::new(seed()?).number());
+        let finding = locate(uri, wanted, self.environment.resolver(), &mut random);
+        let found = timeout_at(self.deadline, Box::pin(finding)).await;
+        let found = found.unwrap_or_else(|_| Err(self.progress.deadline_passed()))?;
+        if host.parse::<std::net::IpAddr>().is_err() {
+            self.progress.done();
+        }
+        let mut servers = Vec::new();
+        let mut refused = None;
+        for server in found {
+            match self.permitted(&host, server) {
+                Ok(server) => servers.push(server),
+                Err(failure) => refused = refused.or(Some(failure)),
+            }
+        }
+        match refused {
+            Some(failure) if servers.is_empty() => Err(failure),
+            _ => Ok(servers),
+        }
+    }
+
+    /// A server, if the policy permits it by the name that was asked for or by its own.
+    fn permitted(&self, asked: &str, server: Located) -> Result<Server, Failure> {
+        // A v4-mapped address is asked as what it is, so that the policy sees what the network will.
+        let address = SocketAddr::new(server.address.ip().to_canonical(), server.address.port());
+        let permission = self.environment.permission();
+        permission
+            .check(Kind::Sip, asked, address)
+            .or_else(|refused| {
+                permission.check(Kind::Sip, &server.host, address).map_err(|_| refused)
+            })
+            .map_err(denied)?;
+        let name = Hop { host: server.host, port: address.port(), transport: server.transport };
+        Ok(Server { address, name })
+    }
+
+    /// The right to make the call: calls cost money.
+    fn admit(&self, server: &Server) -> Result<Option<CallSlot>, Failure> {
+        let Some(hold) = self.spec.mode.hold() else { return Ok(None) };
+        let permission = self.environment.permission();
+        let Some((entry, limits)) = permission.call_limits(&self.spec.target.host, server.address)
+        else {
+            return Ok(None);
+        };
+        let user = self.spec.uri.user.as_deref().unwrap_or_default();
+        self.environment.admit_call(entry, &limits, (user, hold)).map(Some).map_err(|refused| {
+            Failure::invalid(InvalidReason::PolicyDenied, refused.code(), refused.to_string())
+        })
+    }
+
+    /// Opens the first way and writes the first request.
+    fn begin(
+        &self,
+        account: Account,
+        servers: Vec<Server>,
+        slot: Option<CallSlot>,
+    ) -> Result<Parts, Failure> {
+        let at_once = |error| from_io_at_once(&error);
+        let transports = servers.iter().map(|server| server.name.transport).collect();
+        let ask = AskPlan {
+            expected: self.spec.expected.clone(),
+            credentials: account.credentials,
+            from: account.from,
+            proxy: account.proxy,
+            targets: Targets { transports, failover: self.spec.failover },
+        };
+        let mut links = Links::new(servers);
+        let local = links.open_first(self.environment)?;
+        let identifiers = Identifiers::new(seed()?);
+        let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
+        let now = Instant::now();
+        let scenario: Box<dyn Scenario>;
+        let mut media = None;
+        match self.spec.mode {
+            Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
+            Mode::Register => {
+                let plan = RegisterPlan { ask, expires_s: REGISTER_EXPIRES_S };
+                scenario = Box::new(Register::new(caller, plan, now));
+            }
+            Mode::Ring | Mode::Call { .. } => {
+                let socket = bind_media(local).map_err(at_once)?;
+                let place = socket.local_addr().map_err(at_once)?;
+                let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
+                let ring = self.spec.mode == Mode::Ring;
+                let kind = if ring { CallKind::Ring } else { CallKind::Answer };
+                let hold = self.spec.mode.hold().unwrap_or_default();
+                let plan = CallPlan { ask, kind, hold, deadline: self.deadline, media: place };
+                scenario = Box::new(Call::new(caller, plan, now));
+                media = Some(socket);
+            }
+        }
+        let phase = self.spec.mode.waiting();
+        Ok(Parts { scenario, links, stamps: Stamps::default(), media, slot, phase })
+    }
+}
+
+impl Mode {
+    /// How long a call is to be up; `None` where no call is made.
+    fn hold(&self) -> Option<Duration> {
+        match self {
+            Self::Options | Self::Register => None,
+            Self::Ring => Some(Duration::ZERO),
+            Self::Call { hold, .. } => Some(*hold),
+        }
+    }
+
+    /// The phase in which nothing is answered yet.
+    const fn waiting(&self) -> &'static str {
+        match self {
+            Self::Options => OPTIONS,
+            Self::Register => REGISTER,
+            Self::Ring | Self::Call { .. } => INVITE,
+        }
+    }
+
+    /// What an attempt counts that reached nobody.
+    const fn unreachable(&self) -> &'static [&'static str] {
+        match self {
+            Self::Options => &[],
+            Self::Register => &["registrations", "registrations_ineffective"],
+            Self::Ring | Self::Call { .. } => &["call_attempts", "ineffective"],
+        }
+    }
+}
+
+/// Bytes that nobody can guess.
+pub(super) fn seed() -> Result<[u8; SEED_BYTES], Failure> {
+    let mut seed = [0; SEED_BYTES];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut seed).map_err(|_| agent_error("the system gives no random numbers"))?;
+    Ok(seed)
+}
