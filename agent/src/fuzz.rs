@@ -5,13 +5,19 @@
 
 mod zone;
 
+use crate::probe::sip;
 use crate::probe::sip::digest::{Authorizer, Credentials};
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
+use crate::probe::sip::media::machine::{MediaMachine, MediaPlan};
+use crate::probe::sip::media::tone::Codec;
 use crate::probe::sip::message::{Message, NameAddr, Via, cseq, parameter, reply};
-use crate::probe::sip::sdp::{self, MediaPlace};
+use crate::probe::sip::sdp::{self, Direction, MediaPlace};
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
 use crate::secret::Secret;
+use std::hint::black_box;
+use std::time::Duration;
+use tokio::time::Instant;
 pub use zone::zone;
 
 /// Headers that a client or a server of calls reads.
@@ -40,7 +46,7 @@ pub fn message(bytes: &[u8]) {
             header(value);
         }
     }
-    (message.tag("From"), message.tag("To"), message.only_via());
+    black_box((message.tag("From"), message.tag("To"), message.only_via()));
     let source = Hop { host: "::1".to_owned(), port: 1, transport: Transport::Udp };
     if let Some(answer) = reply(&message, (200, "OK"), &source, Some("t")) {
         let answer = answer.empty();
@@ -52,7 +58,7 @@ pub fn message(bytes: &[u8]) {
 /// A value of a header, as whatever it might be.
 fn header(value: &[u8]) {
     if let Some(via) = Via::parse(value) {
-        (via.branch(), via.port(), parameter(via.parameters, "received"));
+        black_box((via.branch(), via.port(), parameter(via.parameters, "received")));
     }
     if let Some(named) = NameAddr::parse(value) {
         for name in ["tag", "q", "expires"] {
@@ -78,6 +84,43 @@ pub fn sdp(bytes: &[u8]) {
         let audio = sdp::audio(answer.as_bytes());
         assert!(audio.is_some_and(|audio| audio.place == place), "takes nothing: {answer}");
     }
+}
+
+/// An attempt whose other side does what the bytes say: answers, asks, is silent, sends noise.
+///
+/// # Panics
+/// When it does not conclude in time, does not end, or leaves a call up.
+pub fn attempt(bytes: &[u8]) {
+    sip::fuzz::attempt(bytes);
+}
+
+/// Audio that comes: packets of data and control, each with its channel, its length and its distance to the last.
+///
+/// # Panics
+/// When more packets are lost than were expected.
+pub fn media(mut bytes: &[u8]) {
+    let now = Instant::now();
+    let ends_at = now + Duration::from_secs(60);
+    let (codec, direction) = (Codec::Pcmu, Direction::SendRecv);
+    let mut machine =
+        MediaMachine::new(MediaPlan { codec, answered_at: now, ends_at, direction, seed: 1 }, now);
+    let mut at = now;
+    while let [channel, length, distance_ms, rest @ ..] = bytes {
+        let (packet, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        bytes = rest;
+        at += Duration::from_millis(u64::from(*distance_ms));
+        machine.fire(at);
+        if channel % 2 == 0 {
+            machine.data(packet, at);
+        } else {
+            machine.control(packet, at);
+        }
+        while black_box(machine.pop()).is_some() {}
+    }
+    machine.finish(at);
+    let report = machine.report(at);
+    assert!(report.reception.received <= report.reception.expected, "{report:?}");
+    assert!(report.loss_ppm <= 1_000_000, "{report:?}");
 }
 
 /// Challenges of a 401 (RFC 3261 §22): a line each. What answers them must stay one line.

@@ -12,6 +12,7 @@ mod conversation;
 mod dial;
 pub(crate) mod digest;
 pub(crate) mod endpoint;
+pub(crate) mod fuzz;
 pub(crate) mod guard;
 pub(crate) mod identity;
 mod inquiry;
