@@ -7,6 +7,9 @@
 mod address;
 mod decode;
 mod destination;
+mod user;
+
+pub use user::UserPattern;
 
 use address::forbidden;
 use destination::Destination;
@@ -55,8 +58,10 @@ pub enum Kind {
 }
 
 /// What calls may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallLimits {
+    /// Who may be called; `None` = everybody.
+    pub users: Option<Vec<UserPattern>>,
     /// Most calls in any hour; `None` = unlimited.
     pub calls_per_hour: Option<u64>,
     /// Most calls at once; `None` = unlimited.
@@ -190,7 +195,7 @@ impl Policy {
         };
         let mut entries = self.of_kind(Kind::Sip).enumerate();
         let (entry, allow) = entries.find(|(_, allow)| covers(allow))?;
-        allow.calls.map(|limits| (entry, limits))
+        allow.calls.as_ref().map(|limits| (entry, limits.clone()))
     }
 
     /// The named credentials of a kind, as the file has them.

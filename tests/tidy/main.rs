@@ -19,7 +19,7 @@ const TOP_LEVEL: [&str; 9] = [
 /// Lines of a Rust file: nine of ten stay below the first, all below the second.
 const FILE_LINES: (usize, usize) = (450, 800);
 /// Pure rooms: no clock, no randomness, no socket, no file.
-const PURE: [&str; 24] = [
+const PURE: [&str; 25] = [
     "agent/src/schedule.rs",
     "agent/src/window.rs",
     "agent/src/backoff.rs",
@@ -27,6 +27,7 @@ const PURE: [&str; 24] = [
     "agent/src/probe/sip/digest",
     "agent/src/probe/sip/guard.rs",
     "agent/src/probe/sip/identity.rs",
+    "agent/src/probe/sip/locate.rs",
     "agent/src/probe/sip/message",
     "agent/src/probe/sip/options.rs",
     "agent/src/probe/sip/scenario.rs",

@@ -1,7 +1,7 @@
 //! From the file to a policy.
 
 use super::destination::Destination;
-use super::{Allow, CallLimits, Kind, Policy};
+use super::{Allow, CallLimits, Kind, Policy, UserPattern};
 use probefleet_proto::yaml::{Map, Node, Problems, list, one_or_many, scalar};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,18 @@ impl CallLimits {
         let hold_ns = map.optional("hold", None, problems, |node, problems| {
             node.duration_ns(problems).map(Some)
         });
-        Some(Self { calls_per_hour: calls_per_hour?, concurrent: concurrent?, hold_ns: hold_ns? })
+        let users = map.optional("users", None, problems, |node, problems| {
+            one_or_many(node, problems, |node, problems| {
+                scalar(node, problems, "bad-user", UserPattern::parse)
+            })
+            .map(Some)
+        });
+        Some(Self {
+            users: users?,
+            calls_per_hour: calls_per_hour?,
+            concurrent: concurrent?,
+            hold_ns: hold_ns?,
+        })
     }
 }
 

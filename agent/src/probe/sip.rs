@@ -4,6 +4,7 @@
 //! `transaction.rs`, `sdp.rs`); here it is given both. Delays are those of RFC 6076 and overlap: `PROBES.md` has where
 //! each begins and ends. Every address passes the policy before it is asked, also one that a dialog names.
 
+mod account;
 mod call;
 mod caller;
 mod conversation;
@@ -11,6 +12,7 @@ pub(crate) mod digest;
 pub(crate) mod guard;
 pub(crate) mod identity;
 mod inquiry;
+pub(crate) mod locate;
 pub(crate) mod message;
 mod options;
 #[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
@@ -76,7 +78,7 @@ impl SipProbe {
 
     /// Whether a timeout leaves room for the call and its end. `None` means that a problem was reported.
     pub fn check_timeout(&self, timeout: Duration, problems: &mut Problems) -> Option<()> {
-        let Mode::Call { hold, hold_at } = self.spec.mode else { return Some(()) };
+        let Mode::Call { hold, hold_at, .. } = self.spec.mode else { return Some(()) };
         if hold.saturating_add(TEARDOWN) < timeout {
             return Some(());
         }
@@ -95,7 +97,8 @@ impl SipProbe {
     pub fn target(&self) -> String {
         let method = match self.spec.mode {
             Mode::Options => "OPTIONS",
-            Mode::Call { .. } => "INVITE",
+            Mode::Register => "REGISTER",
+            Mode::Ring | Mode::Call { .. } => "INVITE",
         };
         format!("{method} {}", self.spec.uri)
     }
@@ -199,6 +202,7 @@ impl Run<'_> {
         let scenario: Box<dyn Scenario>;
         let (mut media, mut phase) = (None, OPTIONS);
         match self.spec.mode {
+            Mode::Register | Mode::Ring => return Err(agent_error("is not in this version")),
             Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
             Mode::Call { hold, .. } => {
                 let socket = bind_media(local).map_err(at_once)?;

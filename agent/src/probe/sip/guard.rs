@@ -93,7 +93,7 @@ mod tests {
     const HOLD: Duration = Duration::from_secs(1);
 
     fn limits(calls_per_hour: Option<u64>, concurrent: Option<u64>) -> CallLimits {
-        CallLimits { calls_per_hour, concurrent, hold_ns: None }
+        CallLimits { users: None, calls_per_hour, concurrent, hold_ns: None }
     }
 
     #[test]
@@ -127,11 +127,11 @@ mod tests {
     #[test]
     fn a_call_is_no_longer_than_permitted() {
         let (mut guard, now) = (Guard::default(), Instant::now());
-        let limits = CallLimits { hold_ns: Some(1_000_000_000), ..limits(None, None) };
-        assert_eq!(guard.admit(0, &limits, HOLD, now), Ok(()));
+        let short = CallLimits { hold_ns: Some(1_000_000_000), ..limits(None, None) };
+        assert_eq!(guard.admit(0, &short, HOLD, now), Ok(()));
         let longer = HOLD + Duration::from_nanos(1);
-        assert_eq!(guard.admit(0, &limits, longer, now), Err(Refused::Hold));
-        let none = CallLimits { calls_per_hour: Some(0), concurrent: None, hold_ns: None };
+        assert_eq!(guard.admit(0, &short, longer, now), Err(Refused::Hold));
+        let none = limits(Some(0), None);
         assert_eq!(guard.admit(2, &none, HOLD, now), Err(Refused::CallsPerHour));
     }
 }

@@ -1,40 +1,47 @@
 //! The block under `sip`: from what people wrote to a checked call.
 
+mod codes;
+
+pub(crate) use codes::Codes;
+
+use super::transport::Transport;
 use super::uri::Uri;
 use crate::probe::resolver::Family;
+use probefleet_proto::name::Name;
 use probefleet_proto::units::{NS_PER_S, duration_text};
-use probefleet_proto::yaml::{
-    Map, Node, Position, Problems, Value as YamlValue, one_or_many, scalar,
-};
+use probefleet_proto::yaml::{Map, Node, Position, Problems, Value as YamlValue};
 use serde_json::{Map as JsonMap, Value, json};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Host;
 
-/// Longest URI: it stands twice in an INVITE, which must stay below 1,300 bytes to go by UDP (RFC 3261 §18.1.1).
+/// Longest URI: it stands twice in an INVITE, which should stay below 1,300 bytes to go by UDP (RFC 3261 §18.1.1).
 const URI_MAX_BYTES: usize = 256;
-/// Most statuses or ranges of `codes`.
-const CODES_MAX: usize = 16;
 /// How long a call is held when nothing is said.
 const HOLD_DEFAULT_NS: u64 = NS_PER_S;
 
+/// How long a call with audio is held when nothing is said: 250 packets, enough for a loss of 1 %.
+const MEDIA_DEFAULT_S: u64 = 5;
+/// Longest audio: a probe is a sample, not a load.
+const MEDIA_MAX_S: u64 = 60;
+
 const FAMILIES: [(&str, Family); 3] = [("any", Family::Any), ("4", Family::V4), ("6", Family::V6)];
-/// What stands in `mode`: of this version, or of a later one.
-const MODES: [(&str, Option<ModeName>); 4] = [
-    ("options", Some(ModeName::Options)),
-    ("call", Some(ModeName::Call)),
-    ("register", None),
-    ("ring", None),
+const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
+const MODES: [(&str, ModeName); 4] = [
+    ("options", ModeName::Options),
+    ("register", ModeName::Register),
+    ("ring", ModeName::Ring),
+    ("call", ModeName::Call),
 ];
-/// Keys of later versions, and what they are for.
-const LATER_KEYS: [(&str, &str); 3] =
-    [("account", "credentials of a provider"), ("ca_file", "TLS"), ("media", "audio")];
 /// Parameters of a URI that would send the probe elsewhere, or make it ask something else, than the plan says.
 const FORBIDDEN_PARAMETERS: [&str; 2] = ["maddr", "method"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ModeName {
     Options,
+    Register,
+    Ring,
     Call,
 }
 
@@ -46,6 +53,12 @@ pub(super) struct Spec {
     pub(super) mode: Mode,
     pub(super) expected: Codes,
     pub(super) family: Family,
+    /// As the policy has it under that name.
+    pub(super) account: Option<Name>,
+    /// Who may have issued the server's certificate, beside the system's.
+    pub(super) ca_file: Option<PathBuf>,
+    /// Whether a further server of the name is asked where one fails (RFC 3263 §4.3).
+    pub(super) failover: bool,
 }
 
 /// Where the URI leads.
@@ -55,6 +68,7 @@ pub(super) struct Target {
     pub(super) host: String,
     /// The address, where the URI has one.
     pub(super) address: Option<IpAddr>,
+    /// As the URI has it, or that of its transport.
     pub(super) port: u16,
 }
 
@@ -63,43 +77,19 @@ pub(super) struct Target {
 pub(super) enum Mode {
     /// One OPTIONS.
     Options,
+    /// One REGISTER, and another that takes the binding back.
+    Register,
+    /// A call that is cancelled as soon as it rings.
+    Ring,
     /// A whole call.
     Call {
         /// How long it is held.
         hold: Duration,
         /// Where that is written.
         hold_at: Position,
+        /// Audio is sent and judged all the while.
+        with_media: bool,
     },
-}
-
-/// Final statuses that are as expected: inclusive ranges, ascending, apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Codes(Vec<(u16, u16)>);
-
-impl Codes {
-    /// 200 and nothing else.
-    pub(crate) fn ok() -> Self {
-        Self(vec![(200, 200)])
-    }
-
-    /// Those of a list as a plan has it.
-    #[cfg(test)]
-    pub(crate) fn of(list: &str) -> Self {
-        let document = probefleet_proto::yaml::Document::parse("codes", list).expect("is YAML");
-        codes(&document.root, &mut Problems::new("codes")).expect("codes")
-    }
-
-    /// Whether a status is among them.
-    pub(crate) fn has(&self, status: u16) -> bool {
-        self.0.iter().any(|(from, to)| (*from..=*to).contains(&status))
-    }
-
-    fn canonical(&self) -> Vec<String> {
-        let text = |(from, to): &(u16, u16)| {
-            if from == to { from.to_string() } else { format!("{from}-{to}") }
-        };
-        self.0.iter().map(text).collect()
-    }
 }
 
 impl Spec {
@@ -107,28 +97,40 @@ impl Spec {
     pub(super) fn decode(block: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = Map::open(block, "a sip block", problems)?;
         let uri = map.required("uri", problems, uri);
-        let mode = map.optional("mode", ModeName::Options, problems, mode);
+        let mode = map.optional("mode", ModeName::Options, problems, |node, problems| {
+            node.choice(problems, &MODES)
+        });
         let hold = map.optional("hold", None, problems, |node, problems| {
             node.duration_ns(problems).map(|hold_ns| Some((hold_ns, node.at)))
         });
-        let expected = map.optional("expect", Codes::ok(), problems, expect);
+        let media = map.optional("media", None, problems, media);
+        let expected = map.optional("expect", None, problems, codes::expect);
         let family = map.optional("ip", Family::Any, problems, |node, problems| {
             node.choice(problems, &FAMILIES)
         });
-        let mut later = false;
-        for (key, purpose) in LATER_KEYS {
-            if let Some(node) = map.get(key) {
-                later = true;
-                let message = format!("`{key}`, which is for {purpose}, is not in this version");
-                problems.report::<()>(node.at, "unsupported", message, "leave it out");
-            }
-        }
+        let account =
+            map.optional("account", None, problems, |node, problems| node.name(problems).map(Some));
+        let ca_file = map.optional("ca_file", None, problems, |node, problems| {
+            node.text(problems).map(|path| Some(PathBuf::from(path)))
+        });
+        let failover = map
+            .optional("failover", true, problems, |node, problems| node.choice(problems, &SWITCH));
         let at = map.at();
         map.finish(problems);
         let (uri, target) = uri?;
-        let mode = settle(mode?, hold?, at, problems)?;
-        let spec = Self { uri, target, mode, expected: expected?, family: family? };
-        if later { None } else { spec.check_family(block, problems) }
+        let mode = settle(mode?, Length { hold: hold?, media: media?, at }, problems)?;
+        let expected = expected?.unwrap_or_else(|| mode.expected());
+        let spec = Self {
+            uri,
+            target,
+            mode,
+            expected,
+            family: family?,
+            account: account?,
+            ca_file: ca_file?,
+            failover: failover?,
+        };
+        spec.check_family(block, problems)
     }
 
     /// An address in the URI must belong to the family that is wanted.
@@ -146,42 +148,100 @@ impl Spec {
             FAMILIES.iter().find(|(_, known)| *known == self.family).map(|(word, _)| *word);
         let mut block = JsonMap::new();
         block.insert("uri".to_owned(), json!(self.uri.to_string()));
-        match self.mode {
-            Mode::Options => {
-                block.insert("mode".to_owned(), json!("options"));
-            }
-            Mode::Call { hold, .. } => {
-                let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
-                block.insert("mode".to_owned(), json!("call"));
-                block.insert("hold".to_owned(), json!(duration_text(hold_ns)));
-            }
+        block.insert("mode".to_owned(), json!(self.mode.name()));
+        if let Mode::Call { hold, with_media, .. } = self.mode {
+            let hold_ns = u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX);
+            let media = json!({"seconds": hold.as_secs()});
+            match with_media {
+                true => block.insert("media".to_owned(), media),
+                false => block.insert("hold".to_owned(), json!(duration_text(hold_ns))),
+            };
         }
         block.insert("expect".to_owned(), json!({"codes": self.expected.canonical()}));
         block.insert("ip".to_owned(), json!(family));
+        // Keys that came later stand there only where they say something, so that what was measured before them is still
+        // one series with what is measured now.
+        if let Some(account) = &self.account {
+            block.insert("account".to_owned(), json!(account.as_str()));
+        }
+        if let Some(ca_file) = &self.ca_file {
+            block.insert("ca_file".to_owned(), json!(ca_file));
+        }
+        if !self.failover {
+            block.insert("failover".to_owned(), json!("off"));
+        }
         Value::Object(block)
     }
 }
 
-/// Puts `mode` and `hold` together.
-fn settle(
-    mode: ModeName,
-    hold: Option<(u64, Position)>,
-    at: Position,
-    problems: &mut Problems,
-) -> Option<Mode> {
-    match (mode, hold) {
-        (ModeName::Options, None) => Some(Mode::Options),
-        (ModeName::Options, Some((_, at))) => problems.report(
-            at,
-            "bad-value",
-            "`hold` without a call",
-            "write `mode: call`, or leave it out",
-        ),
-        (ModeName::Call, hold) => {
-            let (hold_ns, hold_at) = hold.unwrap_or((HOLD_DEFAULT_NS, at));
-            Some(Mode::Call { hold: Duration::from_nanos(hold_ns), hold_at })
+impl Mode {
+    /// As plans have it.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Options => "options",
+            Self::Register => "register",
+            Self::Ring => "ring",
+            Self::Call { .. } => "call",
         }
     }
+
+    /// What is expected when nothing is said.
+    fn expected(&self) -> Codes {
+        if *self == Self::Ring { Codes::cancelled() } else { Codes::ok() }
+    }
+}
+
+/// How long a call is, as it is written.
+struct Length {
+    hold: Option<(u64, Position)>,
+    media: Option<(u64, Position)>,
+    /// Where the block is.
+    at: Position,
+}
+
+/// Puts `mode`, `hold` and `media` together.
+fn settle(mode: ModeName, length: Length, problems: &mut Problems) -> Option<Mode> {
+    let Length { hold, media, at } = length;
+    if mode != ModeName::Call {
+        let without = [("hold", hold), ("media", media)];
+        for (key, at) in
+            without.iter().filter_map(|(key, written)| Some((key, written.as_ref()?.1)))
+        {
+            let cure = "write `mode: call`, or leave it out";
+            return problems.report(at, "bad-value", format!("`{key}` without a call"), cure);
+        }
+    }
+    match (mode, hold, media) {
+        (ModeName::Options, ..) => Some(Mode::Options),
+        (ModeName::Register, ..) => Some(Mode::Register),
+        (ModeName::Ring, ..) => Some(Mode::Ring),
+        (ModeName::Call, Some((_, at)), Some(_)) => {
+            let cure = "leave `hold` out: the call is held as long as there is audio";
+            problems.report(at, "bad-value", "`hold` beside `media`", cure)
+        }
+        (ModeName::Call, None, Some((seconds, hold_at))) => {
+            Some(Mode::Call { hold: Duration::from_secs(seconds), hold_at, with_media: true })
+        }
+        (ModeName::Call, hold, None) => {
+            let (hold_ns, hold_at) = hold.unwrap_or((HOLD_DEFAULT_NS, at));
+            Some(Mode::Call { hold: Duration::from_nanos(hold_ns), hold_at, with_media: false })
+        }
+    }
+}
+
+/// Reads `{seconds: 5}`, and where it stands.
+fn media(node: &Node, problems: &mut Problems) -> Option<Option<(u64, Position)>> {
+    let mut map = Map::open(node, "media", problems)?;
+    let seconds = map.optional("seconds", MEDIA_DEFAULT_S, problems, |node, problems| {
+        let seconds = node.whole(problems)?;
+        if (1..=MEDIA_MAX_S).contains(&seconds) {
+            return Some(seconds);
+        }
+        let cure = format!("write 1 to {MEDIA_MAX_S}");
+        problems.report(node.at, "bad-value", node.describe(), cure)
+    });
+    map.finish(problems);
+    Some(Some((seconds?, node.at)))
 }
 
 /// A host as a URI, a route or a contact may have it: a name, or an address in any spelling that a URL may have too, so
@@ -208,14 +268,9 @@ fn uri(node: &Node, problems: &mut Problems) -> Option<(Uri, Target)> {
         Ok((uri, target))
     });
     match read {
-        Ok((uri, target)) => match later_transport(&uri) {
+        Ok((uri, target)) => match foreign_transport(&uri) {
             None => Some((uri, target)),
-            Some(what) => problems.report(
-                node.at,
-                "unsupported",
-                format!("{what} is not in this version"),
-                "write `sip:user@host`, which goes by UDP",
-            ),
+            Some((what, cure)) => problems.report(node.at, "unsupported", what, cure),
         },
         Err(why) => {
             // Between a colon and the @ may stand a password.
@@ -247,61 +302,16 @@ fn parse_uri(text: &str) -> Result<Uri, String> {
     }
 }
 
-/// What a URI asks for that only a later version has.
-fn later_transport(uri: &Uri) -> Option<String> {
-    if uri.secure {
-        return Some("`sips:`".to_owned());
-    }
+/// What a URI asks for that is not spoken here, and the cure.
+fn foreign_transport(uri: &Uri) -> Option<(String, &'static str)> {
     let transport = uri.parameter("transport")?;
-    (!transport.eq_ignore_ascii_case("udp")).then(|| format!("`transport={transport}`"))
-}
-
-fn mode(node: &Node, problems: &mut Problems) -> Option<ModeName> {
-    match node.choice(problems, &MODES)? {
-        Some(mode) => Some(mode),
-        None => {
-            let message = format!("mode {} is not in this version", node.describe());
-            problems.report(node.at, "unsupported", message, "write options or call")
+    match Transport::parse(transport) {
+        None => Some((format!("`transport={transport}`"), "write udp, tcp or tls")),
+        Some(Transport::Udp) if uri.secure => {
+            let cure = "leave the transport out: `sips:` goes by TLS over TCP";
+            Some((format!("`sips:` by `transport={transport}`"), cure))
         }
-    }
-}
-
-fn expect(node: &Node, problems: &mut Problems) -> Option<Codes> {
-    let mut map = Map::open(node, "expectations", problems)?;
-    let codes = map.optional("codes", Codes::ok(), problems, codes);
-    map.finish(problems);
-    codes
-}
-
-/// Reads `[200, 400-499]`, sorted and merged, so that equal meaning is an equal spec.
-fn codes(node: &Node, problems: &mut Problems) -> Option<Codes> {
-    let mut ranges = one_or_many(node, problems, |node, problems| {
-        scalar(node, problems, "bad-status", parse_range)
-    })?;
-    if ranges.is_empty() || ranges.len() > CODES_MAX {
-        let cure = format!("write 1 to {CODES_MAX} statuses or ranges, such as 200-299");
-        return problems.report(node.at, "bad-status", "no status, or too many", cure);
-    }
-    ranges.sort_unstable();
-    let mut merged: Vec<(u16, u16)> = Vec::new();
-    for (from, to) in ranges {
-        match merged.last_mut() {
-            Some(last) if from <= last.1 + 1 => last.1 = last.1.max(to),
-            _ => merged.push((from, to)),
-        }
-    }
-    Some(Codes(merged))
-}
-
-fn parse_range(text: &str) -> Result<(u16, u16), &'static str> {
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    let status = |text: &str| {
-        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|code| digits && (200..700).contains(code))
-    };
-    match (status(from.trim()), status(to.trim())) {
-        (Some(from), Some(to)) if from <= to => Ok((from, to)),
-        _ => Err("write a final status of 200 to 699, or a range such as 200-299"),
+        Some(_) => None,
     }
 }
 
