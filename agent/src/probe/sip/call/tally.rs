@@ -52,3 +52,38 @@ impl Tally {
         [("call_attempts", 1)].into_iter().chain(counted).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_count_as_rfc_6076_has_them() {
+        for (last, cancelled, expected) in [
+            (200, false, vec!["established", "effective"]),
+            (202, false, vec!["established", "effective"]),
+            (302, false, vec!["redirected"]),
+            (401, false, vec![]),
+            (407, false, vec![]),
+            (404, false, vec![]),
+            (420, false, vec![]),
+            (408, false, vec!["ineffective"]),
+            (480, false, vec!["effective"]),
+            (486, false, vec!["effective"]),
+            (487, false, vec![]),
+            (487, true, vec!["effective"]),
+            (500, false, vec!["ineffective"]),
+            (503, false, vec!["ineffective"]),
+            (504, false, vec!["ineffective"]),
+            (600, false, vec!["effective"]),
+            (603, false, vec!["effective"]),
+            (604, false, vec![]),
+        ] {
+            let tally = Tally { last: Some(last), cancelled, ..Tally::default() };
+            let counted = tally.counters(0);
+            assert_eq!(counted[0], ("call_attempts", 1));
+            let names: Vec<_> = counted[1..].iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, expected, "{last}");
+        }
+    }
+}

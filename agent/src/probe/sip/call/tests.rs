@@ -3,6 +3,7 @@
 mod again;
 mod early;
 mod ends;
+mod loss;
 mod peer;
 mod random;
 mod ring;
@@ -10,6 +11,7 @@ mod within;
 
 use super::*;
 use crate::probe::Outcome;
+use crate::probe::sip::transport::Transport;
 use peer::{Desk, Reply, hop, text};
 use std::time::Duration;
 
@@ -292,4 +294,51 @@ fn what_is_not_ours_is_counted_and_dropped() {
     assert_eq!(desk.call.outbox().discarded, 10, "a keep-alive is no garbage");
     desk.receive(ms(1), sound.as_bytes());
     desk.sent("ACK");
+}
+
+#[test]
+fn a_stream_carries_everything_once() {
+    let mut desk = Desk::planned(|plan| plan.ask.targets.transports = vec![Transport::Tcp]);
+    let invite = desk.sent("INVITE");
+    let lines = text(&invite.bytes);
+    assert_eq!(invite.transport, Transport::Tcp);
+    assert!(lines.contains("\r\nVia: SIP/2.0/TCP 192.0.2.1:40000;"), "{lines}");
+    assert!(lines.contains("\r\nContact: <sip:probefleet@192.0.2.1:40000;transport=tcp>\r\n"));
+    desk.wait(ms(5_000));
+    desk.silence();
+    desk.answer(ms(0), &Reply::to(&invite, 200).tag("b").contact("sip:b@192.0.2.7;transport=tcp"));
+    let ack = desk.sent("ACK");
+    assert_eq!(ack.transport, Transport::Tcp);
+    desk.wait(ms(1_000));
+    let bye = desk.sent("BYE");
+    assert!(text(&bye.bytes).contains("\r\nVia: SIP/2.0/TCP "), "{}", text(&bye.bytes));
+    desk.wait(ms(20_000));
+    desk.silence();
+    desk.answer(ms(0), &Reply::to(&bye, 200));
+    assert_eq!(desk.count("retransmissions"), 0);
+    assert_eq!(desk.conclusion().result, Ok(200));
+    // Timers B and F stay.
+    let mut desk = Desk::planned(|plan| plan.ask.targets.transports = vec![Transport::Tls]);
+    let started = desk.now;
+    desk.sent("INVITE");
+    desk.wait(ms(60_000));
+    desk.wait(ms(60_000));
+    assert_eq!(desk.conclusion().at - started, ms(32_000));
+    assert_eq!(desk.count("ineffective"), 1);
+}
+
+#[test]
+fn a_stream_that_breaks_while_it_rings_ends_the_attempt_and_not_the_call() {
+    let mut desk = Desk::planned(|plan| plan.ask.targets.transports = vec![Transport::Tcp]);
+    let invite = desk.sent("INVITE");
+    desk.answer(ms(1), &Reply::to(&invite, 180).tag("b"));
+    let closed = || Failure::failed(FailureClass::Closed, "eof", "the stream ended");
+    desk.call.unreachable(closed(), desk.now);
+    let failure = desk.conclusion().result.clone().expect_err("broken");
+    assert_eq!(failure.outcome, Outcome::Failed(FailureClass::Closed));
+    desk.sent("CANCEL");
+    assert!(desk.call.may_be_up());
+    desk.call.unreachable(closed(), desk.now);
+    desk.silence();
+    assert!(desk.call.is_over() && !desk.call.may_be_up());
 }
