@@ -2,6 +2,7 @@
 //! its formats.
 
 pub mod attempts;
+pub mod baresip;
 pub mod browser;
 pub mod command;
 pub mod evidence;
@@ -10,6 +11,7 @@ pub mod history;
 pub mod postgres;
 pub mod process;
 pub mod relay;
+pub mod sip_caller;
 pub mod sip_relay;
 pub mod sipp;
 pub mod target;

@@ -77,8 +77,22 @@ pub fn call(port: u16, calls: u32, per_s: u32, hold: Duration) -> (bool, String)
     (good, process.output())
 }
 
+/// Calls an address with a scenario of its own: so many calls, all at once. `audio` is there as `tone.pcmu`, in G.711.
+pub fn speak(port: u16, file: &Path, calls: u32, audio: &[u8]) -> (bool, String) {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("tone.pcmu"), audio).expect("writes");
+    let mut command = Command::new("sipp");
+    command.arg("-sf").arg(file).args(MANNERS).current_dir(dir.path());
+    command.args(["-p", &free_port().to_string(), "-mp", &free_port().to_string()]);
+    command.args(["-m", &calls.to_string(), "-r", &calls.to_string()]);
+    command.arg(format!("127.0.0.1:{port}"));
+    let mut process = Process::start_command(command, &dir.path().join("sipp.log"));
+    let good = process.wait(Duration::from_secs(30));
+    (good, process.output())
+}
+
 /// Whether somebody has a UDP port of the loopback. Read, not tried: a try would be in the way of whoever wants it.
-fn listens(port: u16) -> bool {
+pub(crate) fn listens(port: u16) -> bool {
     let address = format!(" 0100007F:{port:04X} ");
     std::fs::read_to_string("/proc/net/udp").is_ok_and(|sockets| sockets.contains(&address))
 }
