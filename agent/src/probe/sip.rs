@@ -10,6 +10,8 @@ mod caller;
 mod conversation;
 mod dial;
 pub(crate) mod endpoint;
+mod flow;
+mod framing;
 pub(crate) mod guard;
 pub(crate) mod identity;
 mod links;
@@ -31,11 +33,12 @@ pub(crate) use sockets::bind_media;
 use super::environment::CallSlot;
 use super::failure::{Failure, from_io_at_once};
 use super::progress::{Progress, RESOLVE};
+use super::tls::Wanted;
 use super::{Attempt, Environment, Sample};
 use call::{Call, CallPlan, TEARDOWN};
 use caller::Caller;
 use conversation::{Conversation, Parts};
-use dial::Dialler;
+use dial::{Dialler, Limit};
 use identity::{Identifiers, SEED_BYTES};
 use links::{Links, Server};
 use options::Options;
@@ -51,6 +54,7 @@ use stamps::Stamps;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+use transport::Transport;
 use uri::Hop;
 
 /// The phase in which an INVITE is not answered yet.
@@ -108,6 +112,13 @@ impl SipProbe {
         self.spec.canonical()
     }
 
+    /// Loads the root certificates, if the probe needs them. A file that cannot be read shows in the attempts.
+    pub fn prepare(&self, environment: &Environment) {
+        if self.spec.uri.transport() == Transport::Tls {
+            drop(environment.trust().client(&Wanted::sip(self.spec.ca_file.as_deref())));
+        }
+    }
+
     /// Runs one attempt.
     pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
         let mut run = Run {
@@ -144,12 +155,10 @@ impl Run<'_> {
         let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
         self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
         let slot = self.admit(first)?;
-        let parts = self.begin(servers, slot)?;
+        let parts = self.begin(servers, slot).await?;
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
-        for (key, value) in conversation.notes() {
-            self.progress.detail.insert(key.to_owned(), value);
-        }
+        self.progress.detail.extend(conversation.notes());
         conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))
     }
 
@@ -185,15 +194,17 @@ impl Run<'_> {
     }
 
     /// Opens the first way and writes the first request.
-    fn begin(&self, servers: Vec<Server>, slot: Option<CallSlot>) -> Result<Parts, Failure> {
+    async fn begin(&self, servers: Vec<Server>, slot: Option<CallSlot>) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
+        let phase = if matches!(self.spec.mode, Mode::Options) { OPTIONS } else { INVITE };
         let mut links = Links::new(servers);
-        let local = links.open_first(self.environment)?;
+        let limit = Limit { deadline: self.deadline, phase };
+        let local = links.open_first(self.dialler(), limit).await?;
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         let (expected, now) = (self.spec.expected.clone(), Instant::now());
         let scenario: Box<dyn Scenario>;
-        let (mut media, mut phase) = (None, OPTIONS);
+        let mut media = None;
         match self.spec.mode {
             Mode::Register | Mode::Ring => return Err(agent_error("is not in this version")),
             Mode::Options => scenario = Box::new(Options::new(caller, expected, now)),
@@ -203,7 +214,7 @@ impl Run<'_> {
                 let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
                 let plan = CallPlan { expected, hold, deadline: self.deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
-                (media, phase) = (Some(socket), INVITE);
+                media = Some(socket);
             }
         }
         Ok(Parts { scenario, links, stamps: Stamps::default(), media, slot, phase })
