@@ -3,7 +3,7 @@
 //! Start at [`cli`]. In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what
 //! [`policy`] permits), how it is counted ([`window`]), and how it is delivered ([`spool`], [`uplink`]). [`runner`]
 //! drives the first three, [`service`] wires everything. [`trial`] runs probes once for whoever sits at the keyboard,
-//! [`respond`] is the other side, for measuring a way between two agents.
+//! [`respond`] is the other side, for measuring a way between two agents. [`fuzz`] feeds strangers' bytes to what reads them.
 
 pub mod cli;
 
@@ -27,3 +27,5 @@ pub mod service;
 
 pub mod respond;
 pub mod trial;
+
+pub mod fuzz;

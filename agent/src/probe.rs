@@ -5,10 +5,10 @@
 
 mod connect;
 mod environment;
-mod failure;
+pub(crate) mod failure;
 pub mod http;
 mod progress;
-mod resolver;
+pub(crate) mod resolver;
 pub mod sip;
 pub mod sql;
 mod stream;
@@ -56,6 +56,12 @@ pub struct Sample {
     /// Duration of each phase that happened, ns, in the order in which they happened; `total` is the last and is always
     /// there.
     pub phases_ns: Vec<(Phase, u64)>,
+    /// Counts that are not outcomes, such as `retransmissions`, or what a ratio of an agreement is made of; those of a
+    /// name are added up. They count whatever became of the attempt, unless we spoiled it.
+    pub counters: Vec<(&'static str, u64)>,
+    /// What was measured and is no duration, each name once with its unit in its ending: `loss_ppm`, `mos_centi`. Like
+    /// phases, they are evidence only where the attempt was ok.
+    pub values: Vec<(&'static str, u64)>,
     /// What `try` shows beside the figures; never evidence.
     pub detail: Map<String, Value>,
 }

@@ -38,7 +38,8 @@ HTTP, by path:
   /requests         how often each path was asked: {\"requests\":{\"/\":7}}; does not count itself.
                     With --sip also calls: {\"sip\":{\"calls\":7,\"answered\":7,\"ended\":7, …}}
 
-SIP, by user part; OPTIONS is answered at once, a call (INVITE) with 100 and 180, then with 200:
+SIP, by user part; OPTIONS and REGISTER are answered at once, a call (INVITE) with 100 and 180, then with 200.
+What is said in a call (G.711) comes back to the caller, packet for packet:
   sip:echo@…        200, a call after --ring; so does every other user part
   sip:ring-500ms@…  200, a call after that time, at most 2m
   sip:busy@…        486

@@ -386,6 +386,8 @@ impl Runner {
             outcome: Outcome::Invalid(InvalidReason::Shutdown),
             code: None,
             phases_ns: Vec::new(),
+            counters: Vec::new(),
+            values: Vec::new(),
             detail: serde_json::Map::new(),
         };
         for flight in self.flights.abort().await {

@@ -2,6 +2,7 @@
 //!
 //! With `--format json` one object a line is written and flushed as each attempt ends (`architecture.md` §5).
 
+mod figure;
 mod json;
 mod load;
 mod summary;
@@ -52,6 +53,10 @@ Examples:
 
 Something to try it on:
     probefleet-agent respond --http 8080 --sip 5060
+
+A line of `--format json` has probe, scheduled, outcome, class, reason, code, phases_ns and detail,
+and before detail, where a probe has some, counters (counts that are no outcomes, such as
+retransmissions) and values (what is no duration, its unit in the name: loss_ppm, mos_centi).
 
 Exit codes: 0 all ok · 1 an attempt failed · 2 the input is wrong · 3 nothing failed, but attempts
 are invalid: they were spoiled on this side and say nothing about the target.";

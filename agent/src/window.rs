@@ -30,11 +30,16 @@ pub struct SeriesSpec {
     pub spec: SpecHash,
     /// Interval, s.
     pub interval_s: u32,
-    /// What to count exactly, by phase.
+    /// What to count exactly, by phase, and by value in the value's own unit.
     pub at_most_ns: Thresholds,
 }
 
 impl SeriesSpec {
+    /// What to count exactly of a phase or a value, ascending.
+    fn thresholds(&self, name: &str) -> &[u64] {
+        self.at_most_ns.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// A cell that counts nothing yet.
     #[must_use]
     pub fn empty_cell(&self) -> Cell {
@@ -46,6 +51,8 @@ impl SeriesSpec {
             ok: 0,
             others: Vec::new(),
             series: Vec::new(),
+            counters: Vec::new(),
+            values: Vec::new(),
         }
     }
 }
@@ -268,12 +275,19 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
             record(cell, series, phase, *ns);
         }
     }
+    if !matches!(outcome, Outcome::Invalid(_)) {
+        sample.counters.iter().for_each(|(name, count)| cell.add_counter(name, *count));
+    }
+    if outcome == Outcome::Ok {
+        for (name, value) in &sample.values {
+            cell.record_value(name, *value, series.thresholds(name));
+        }
+    }
 }
 
 fn record(cell: &mut Cell, series: &SeriesSpec, phase: &str, ns: u64) {
     let at = cell.series.iter().position(|known| known.phase == phase).unwrap_or_else(|| {
-        let thresholds = series.at_most_ns.get(phase).map_or(&[][..], Vec::as_slice);
-        cell.series.push(Series::new(phase, thresholds));
+        cell.series.push(Series::new(phase, series.thresholds(phase)));
         cell.series.len() - 1
     });
     cell.series[at].record(ns);

@@ -119,11 +119,11 @@ impl Config {
         let mut thresholds = BTreeMap::new();
         for wanted in self.agreements.iter().flat_map(|signed| signed.agreement.thresholds()) {
             let (probe, phase) = (wanted.probe.as_str(), wanted.phase.as_str());
-            if !add_threshold(&mut thresholds, probe, phase, wanted.at_most_ns) {
+            if !add_threshold(&mut thresholds, probe, phase, wanted.at_most) {
                 tracing::warn!(
                     probe,
                     phase,
-                    wanted.at_most_ns,
+                    wanted.at_most,
                     "too many thresholds; this one is judged from the histogram"
                 );
             }

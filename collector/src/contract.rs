@@ -63,10 +63,10 @@ impl std::error::Error for Rejected {}
 pub struct Threshold {
     /// The probe.
     pub probe: Name,
-    /// The phase.
+    /// The phase or value.
     pub phase: String,
-    /// Samples of at most so many ns are counted.
-    pub at_most_ns: u64,
+    /// Samples of at most so much are counted: ns of a phase, the value's own unit of a value.
+    pub at_most: u64,
 }
 
 impl Agreement {
@@ -169,12 +169,12 @@ impl Agreement {
         let mut thresholds = Vec::new();
         for objective in &self.objectives {
             let Some(phase) = objective.measure.phase() else { continue };
-            let limits = objective.thresholds_ns();
+            let limits = objective.thresholds();
             thresholds.extend(objective.probes.iter().flat_map(|probe| {
-                limits.iter().map(|at_most_ns| Threshold {
+                limits.iter().map(|at_most| Threshold {
                     probe: probe.clone(),
                     phase: phase.to_owned(),
-                    at_most_ns: *at_most_ns,
+                    at_most: *at_most,
                 })
             }));
         }

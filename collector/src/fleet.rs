@@ -236,14 +236,14 @@ pub fn add_threshold(
     all: &mut BTreeMap<String, Thresholds>,
     probe: &str,
     phase: &str,
-    at_most_ns: u64,
+    at_most: u64,
 ) -> bool {
     let of_phase = all.entry(probe.to_owned()).or_default().entry(phase.to_owned()).or_default();
-    if let Err(place) = of_phase.binary_search(&at_most_ns) {
+    if let Err(place) = of_phase.binary_search(&at_most) {
         if of_phase.len() >= THRESHOLDS_MAX {
             return false;
         }
-        of_phase.insert(place, at_most_ns);
+        of_phase.insert(place, at_most);
     }
     true
 }

@@ -35,7 +35,7 @@ use band::Due;
 use measure::{Case, DownTime, Observation, Times};
 use span::Spans;
 use std::collections::BTreeSet;
-use verdict::{Measured, Reason};
+use verdict::Reason;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -309,7 +309,7 @@ fn severity(verdict: &ObjectiveVerdict) -> (u8, Option<(bool, Exact)>, &str) {
         Status::Met | Status::MetCertain => 4,
         Status::NotApplicable => 5,
     };
-    let value = verdict.value.as_ref().map(Measured::goodness);
+    let value = verdict.value.as_ref().map(|value| value.goodness(verdict.measure.scale().good));
     (status, value, verdict.agent.as_deref().unwrap_or_default())
 }
 

@@ -8,7 +8,7 @@
 pub mod failures;
 
 use crate::contract::Agreement;
-use crate::contract::model::{Measure, Objective};
+use crate::contract::model::{Measure, Objective, Scale, Unit};
 use crate::contract::period::Span;
 use crate::sla::evidence::AGENT_LABEL;
 use crate::sla::verdict::{Attempts, ObjectiveVerdict, Outage};
@@ -284,15 +284,16 @@ impl Track {
     }
 }
 
-/// The phase that an objective is about, and the duration that its samples are compared with, in ns.
+/// The phase that an objective is about, and the duration that its samples are compared with, in ns. Only durations are
+/// drawn: one of a value or ratio is drawn like an availability, by the whole attempts.
 fn timed(objective: &Objective) -> (&str, Option<u64>) {
-    let phase = objective.measure.phase().unwrap_or(TOTAL);
+    let phase = objective.measure.phase();
+    let Some(phase) = phase.filter(|name| Scale::of_samples(name).unit == Unit::Duration) else {
+        return (TOTAL, None);
+    };
     let threshold_ns = match &objective.measure {
-        Measure::Availability | Measure::Success => None,
-        Measure::Within { at_most_ns, .. } => Some(*at_most_ns),
-        Measure::Percentile { .. } | Measure::Mean { .. } => {
-            u64::try_from(objective.target.limit.to_integer()).ok()
-        }
+        Measure::Within { limit, .. } => Some(*limit),
+        _ => u64::try_from(objective.target.limit.to_integer()).ok(),
     };
     (phase, threshold_ns)
 }

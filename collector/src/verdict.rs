@@ -2,29 +2,32 @@
 //! spreadsheets in [`csv`].
 //!
 //! Figures are exact until here. Percentages are shown with six places, half away from zero; durations as exact text, a
-//! mean's rounded to the nanosecond.
+//! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
+//! hundredths as a decimal of two places, a mean's of at most four (`4.38`).
 //!
-//! Keys are only ever added. Of an objective: `value` is a percentage or a duration, by its measure. With percentiles,
-//! `value` is the highest duration of the histogram bucket in which the attempt of rank `needed` lies (`timeout`: beyond
-//! the ok attempts), `exact` is attempts on the good side of the target over all; with means, `exact` is ns over samples.
-//! `uncertainty.rank_interval` has the ranks that bracket the true percentile, `null` where too few attempts have no such end.
+//! Keys are only ever added. Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
+//! percentiles, `value` is the bad end of the histogram bucket in which the attempt of rank `needed` lies, counted from the
+//! good end: the highest duration or loss, the lowest score (beyond the ok attempts: `timeout` of a phase, `failed` of a
+//! value). `exact` is attempts on the good side of the target over all; with means, it is ns, ppm or hundredths over
+//! samples; with ratios, what the ratio counts over all calls or registrations that it is of.
+//! `uncertainty.rank_interval` has the ranks that bracket the true percentile, from the good end, `null` where too few
+//! attempts have no such end.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
 //! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
 //! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
-//! bad attempts, or `away`, by which a mean must grow). `credits.projected` is what would be payable.
+//! bad attempts, or `away`, by which a mean must get worse). `credits.projected` is what would be payable.
 
 pub mod csv;
 pub mod text;
 
 use crate::contract::model::{Operator, Unit};
 use crate::contract::money::Money;
-use crate::contract::number::{Exact, percent_short, percent_text};
+use crate::contract::number::{self, Exact, percent_short, percent_text};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
     Attempts, Budget, CreditLine, CreditTotals, Distance, Measured, NextBand, ObjectiveVerdict,
     Outage, Seconds, Verdict,
 };
-use probefleet_proto::units::duration_text;
 use serde_json::{Map, Value, json};
 
 /// What the bracket of sampled outages, and that of a percentile's rank, are quoted at.
@@ -72,7 +75,8 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
         put("reason", json!(reason.as_str()));
     }
     put("target", json!(verdict.target));
-    for (key, value) in verdict.value.iter().flat_map(measured) {
+    let unit = verdict.measure.unit();
+    for (key, value) in verdict.value.iter().flat_map(|value| measured(unit, value)) {
         put(key, value);
     }
     if let Some([low, high]) = &verdict.band {
@@ -99,7 +103,7 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
         put(key, credit_line(credit, &of.credits));
     }
     if let Some(next) = &verdict.next_band {
-        put("next_band", next_band(verdict.measure.unit(), next));
+        put("next_band", next_band(unit, next));
     }
     match verdict.budget_left {
         Some(Budget::Seconds(left)) => put("budget_left_s", json!(left)),
@@ -120,8 +124,8 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
 }
 
 /// The value, and the unreduced fraction that was compared.
-fn measured(value: &Measured) -> Vec<(&'static str, Value)> {
-    let mut keys = vec![("value", json!(value_text(value)))];
+fn measured(unit: Unit, value: &Measured) -> Vec<(&'static str, Value)> {
+    let mut keys = vec![("value", json!(value_text(unit, value)))];
     match value {
         Measured::Share(share) => {
             keys.push(("exact", json!(format!("{}/{}", share.numerator, share.denominator))));
@@ -137,33 +141,31 @@ fn measured(value: &Measured) -> Vec<(&'static str, Value)> {
             keys.push(("needed", json!(it.needed)));
         }
         Measured::Mean(mean) => {
-            keys.push(("exact", json!(format!("{}/{}", mean.sum_ns, mean.samples))));
+            keys.push(("exact", json!(format!("{}/{}", mean.sum, mean.samples))));
         }
     }
     keys
 }
 
-/// A measured value: a percentage, a duration, or `timeout`.
-pub(crate) fn value_text(value: &Measured) -> String {
+/// A measured value: a percentage, a duration, a decimal, or [`beyond`].
+pub(crate) fn value_text(unit: Unit, value: &Measured) -> String {
     match value {
         Measured::Share(share) => percent_text(&share.share),
-        Measured::Percentile(it) => it.value_ns.map_or("timeout".to_owned(), duration_text),
-        Measured::Mean(mean) => ns_text(&mean.mean_ns),
+        Measured::Percentile(it) => {
+            it.value.map_or(beyond(unit).to_owned(), |value| unit.text(&number::whole(value)))
+        }
+        Measured::Mean(mean) => unit.text(&mean.mean),
     }
 }
 
-/// An exact number of ns as a duration, rounded to a whole one, half away from zero.
-pub(crate) fn ns_text(ns: &Exact) -> String {
-    duration_text(u64::try_from(ns.round().to_integer()).unwrap_or(u64::MAX))
+/// The value of a percentile whose rank lies beyond the ok attempts.
+pub(crate) fn beyond(unit: Unit) -> &'static str {
+    if unit == Unit::Duration { "timeout" } else { "failed" }
 }
 
 /// A comparison with a limit: `< 99.8%`, `> 3s`.
 pub(crate) fn threshold_text(unit: Unit, (operator, limit): &(Operator, Exact)) -> String {
-    let limit = match unit {
-        Unit::Share => percent_short(limit),
-        Unit::Duration => ns_text(limit),
-    };
-    format!("{} {limit}", operator.sign())
+    format!("{} {}", operator.sign(), unit.text(limit))
 }
 
 fn seconds(seconds: &Seconds) -> Value {
@@ -210,7 +212,7 @@ fn next_band(unit: Unit, next: &NextBand) -> Value {
     let (key, away) = match &next.away {
         Distance::Seconds(seconds) => ("away_s", json!(seconds)),
         Distance::Attempts(attempts) => ("away_attempts", json!(attempts)),
-        Distance::Duration(ns) => ("away", json!(ns_text(ns))),
+        Distance::Value(away) => ("away", json!(unit.text(away))),
     };
     json!({
         "rate": percent_short(&next.rate),

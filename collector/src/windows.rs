@@ -4,6 +4,8 @@
 
 mod content;
 mod line;
+mod once;
+mod samples;
 
 pub use content::{Content, Samples};
 

@@ -18,7 +18,11 @@ fn evaluate(more: &[&str]) -> Output {
 }
 
 fn evaluate_of(agreement: &str, more: &[&str]) -> Output {
-    let (agreement, windows) = (fixture(agreement), fixture("evaluate/windows.jsonl"));
+    evaluate_from(agreement, "evaluate/windows.jsonl", more)
+}
+
+fn evaluate_from(agreement: &str, windows: &str, more: &[&str]) -> Output {
+    let (agreement, windows) = (fixture(agreement), fixture(windows));
     let (agreement, windows) =
         (agreement.to_str().expect("UTF-8"), windows.to_str().expect("UTF-8"));
     let mut args = vec!["evaluate", "--agreement", agreement, "--windows", windows];
@@ -76,6 +80,91 @@ fn response_times_are_kept_or_broken() {
         let json = evaluate_of("evaluate/response.yaml", &[args, &["--format", "json"]].concat());
         assert_kept(&format!("evaluate/expected-{name}.json"), &json.stdout);
     }
+}
+
+fn voice(more: &[&str]) -> Output {
+    let day = ["--period", "2026-04-01", "--signed"];
+    evaluate_from("evaluate/voice.yaml", "evaluate/voice.jsonl", &[&day[..], more].concat())
+}
+
+/// The day's figures are recomputed from the file in [`ratios_and_values_are_those_of_the_file`].
+#[test]
+fn ratios_and_values_are_kept_or_broken() {
+    let open = ["--as-of", "2026-04-01T12:00:00+02:00"];
+    for (args, name) in [(&[][..], "voice"), (&open[..], "voice-live")] {
+        let text = voice(args);
+        assert_eq!(text.status.code(), Some(0), "{}", String::from_utf8_lossy(&text.stderr));
+        assert_kept(&format!("evaluate/expected-{name}.txt"), &text.stdout);
+        let json = voice(&[args, &["--format", "json"]].concat());
+        assert_kept(&format!("evaluate/expected-{name}.json"), &json.stdout);
+    }
+}
+
+/// What the believed cells of the file say, added up: counters by name, attempts, and values by name.
+type Told = (std::collections::BTreeMap<String, u64>, u64, [Vec<u64>; 2]);
+
+fn told(file: &str, agent: Option<&str>) -> Told {
+    let (mut counters, mut attempts) = (std::collections::BTreeMap::new(), 0);
+    let (mut values, mut seen) = ([Vec::new(), Vec::new()], std::collections::BTreeSet::new());
+    for line in file.lines().filter(|line| seen.insert(*line)) {
+        let cell: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        if cell.get("flags").is_some() || agent.is_some_and(|agent| cell["agent"] != agent) {
+            continue;
+        }
+        let numbers = |node: &serde_json::Value| -> Vec<(String, u64)> {
+            let entries = node.as_object().into_iter().flatten();
+            entries.map(|(name, count)| (name.clone(), count.as_u64().expect("a count"))).collect()
+        };
+        for (name, count) in numbers(&cell["counters"]) {
+            *counters.entry(name).or_default() += count;
+        }
+        let failed: u64 = numbers(&cell["failed"]).into_iter().map(|(_, count)| count).sum();
+        attempts += cell["ok"].as_u64().expect("a count") + failed;
+        for (all, name) in values.iter_mut().zip(["loss_ppm", "mos_centi"]) {
+            let samples = cell["values"][name]["n"].as_array().expect("a list");
+            all.extend(samples.iter().filter_map(serde_json::Value::as_u64));
+        }
+    }
+    values.iter_mut().for_each(|all| all.sort_unstable());
+    (counters, attempts, values)
+}
+
+#[test]
+fn ratios_and_values_are_those_of_the_file() {
+    let file = std::fs::read_to_string(fixture("evaluate/voice.jsonl")).expect("kept");
+    let found = voice(&["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    let exact = |name: &str| {
+        let all = json["objectives"].as_array().expect("a list");
+        let objective = all.iter().find(|objective| objective["name"] == name).expect("is there");
+        objective["exact"].as_str().unwrap_or("none").to_owned()
+    };
+    let (counters, attempts, [losses, scores]) = told(&file, None);
+    let counted = |name: &str| counters.get(name).copied().unwrap_or_default();
+    let sessions = counted("call_attempts") - counted("redirected");
+    assert_eq!(exact("established"), format!("{}/{sessions}", counted("established")));
+    assert_eq!(exact("effective"), format!("{}/{sessions}", counted("effective")));
+    let completed = format!("{}/{}", counted("completed"), counted("call_attempts"));
+    assert_eq!(exact("completed"), completed);
+    assert_eq!(exact("registered"), "none", "nobody registered");
+    // Of the worst agent.
+    let worst = ["berlin-1", "oslo-1"].map(|agent| {
+        let (counters, _, _) = told(&file, Some(agent));
+        (counters["ineffective"], counters["call_attempts"])
+    });
+    let worst = worst.iter().max_by_key(|(bad, all)| bad * 1_000_000 / all).expect("two");
+    assert_eq!(exact("ineffective"), format!("{}/{}", worst.0, worst.1));
+
+    let mean = |all: &[u64]| format!("{}/{}", all.iter().sum::<u64>(), all.len());
+    assert_eq!((exact("lost"), exact("clear")), (mean(&losses), mean(&scores)));
+    let at_least = |least: u64| scores.iter().filter(|score| **score >= least).count();
+    assert_eq!(exact("clear-share"), format!("{}/{attempts}", at_least(400)));
+    // An ok call without a MOS counts all the same, and is not good.
+    let established = counted("established");
+    assert!(scores.len() < losses.len() && losses.len() as u64 == established);
+    assert_eq!(exact("mostly-clear"), format!("{}/{established}", at_least(435)));
+    let low = losses.iter().filter(|loss| **loss <= 10_000).count();
+    assert_eq!(exact("losing"), format!("{low}/{attempts}"));
 }
 
 /// Attempts of the file that no objective finds in Down time, with the samples of the ok ones.

@@ -1,7 +1,7 @@
 //! What agent and collector must agree on, and nothing else.
 //!
 //! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
-//! ([`window`], [`clock`]), the numbers ([`histogram`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
+//! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
 
 pub mod label;
 pub mod name;
@@ -13,6 +13,7 @@ pub mod yaml;
 pub mod clock;
 pub mod window;
 
+pub mod extras;
 pub mod histogram;
 pub mod record;
 pub mod report;

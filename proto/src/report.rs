@@ -4,11 +4,13 @@
 //! came over the wire, so that what it returns can be counted without further thought: `scheduled = ok + failed +
 //! invalid + missed` in every cell, and every exact counter lies where its histogram allows.
 
+mod columns;
 mod decode;
 mod encode;
 
 pub use encode::encode;
 
+use crate::extras::{COUNTERS_MAX, VALUES_MAX, is_name, is_value_name};
 use crate::histogram::Histogram;
 use crate::plan::SpecHash;
 
@@ -18,6 +20,8 @@ pub const LABEL_MAX_BYTES: usize = 64;
 pub const CODES_MAX: usize = 16;
 /// The wire code that stands for all beyond [`CODES_MAX`].
 pub const CODE_OTHER: &str = "other";
+/// Version of what stands beside outcomes and latencies; `fleet.proto` has the rule for others.
+pub const EXTRAS_VERSION: u32 = 1;
 /// Most phases of a cell.
 pub const SERIES_MAX: usize = 64;
 
@@ -62,6 +66,10 @@ pub struct Cell {
     pub others: Vec<Other>,
     /// Latencies by phase.
     pub series: Vec<Series>,
+    /// Counts that are no outcomes, ascending by name; none is zero.
+    pub counters: Vec<(String, u64)>,
+    /// Measurements that are no durations: series whose name ends with a unit, and whose figures are in it instead of ns.
+    pub values: Vec<Series>,
 }
 
 /// How many attempts were not ok in one way.
@@ -156,6 +164,45 @@ impl Cell {
             .sum()
     }
 
+    /// What a counter has counted.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let place = self.counters.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        place.ok().and_then(|place| self.counters.get(place)).map_or(0, |(_, count)| *count)
+    }
+
+    /// Adds to a counter. What has no name that travels, or is the 33rd, is not counted.
+    pub fn add_counter(&mut self, name: &str, count: u64) {
+        if count == 0 || !is_name(name) {
+            return;
+        }
+        match self.counters.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(place) => {
+                let (_, sum) = &mut self.counters[place];
+                *sum = sum.saturating_add(count);
+            }
+            Err(place) if self.counters.len() < COUNTERS_MAX => {
+                self.counters.insert(place, (name.to_owned(), count));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Counts a sample of a value; `thresholds` (ascending) are counted exactly from its first one on. What has no name
+    /// that travels, as one without a unit, or is the ninth value, is not counted.
+    pub fn record_value(&mut self, name: &str, value: u64, thresholds: &[u64]) {
+        let known = self.values.iter().position(|known| known.phase == name);
+        let place = known.unwrap_or_else(|| {
+            if self.values.len() < VALUES_MAX && is_value_name(name) {
+                self.values.push(Series::new(name, thresholds));
+            }
+            self.values.len().saturating_sub(1)
+        });
+        if let Some(series) = self.values.get_mut(place).filter(|series| series.phase == name) {
+            series.record(value);
+        }
+    }
+
     /// Counts attempts that were not ok; codes beyond [`CODES_MAX`] become [`CODE_OTHER`].
     pub fn add_other(&mut self, kind: OtherKind, name: &str, code: &str, count: u32) {
         let known = |other: &Other, code: &str| {
@@ -179,7 +226,7 @@ impl Cell {
     }
 }
 
-/// Why a payload is no report. Permanent: the same bytes are refused for ever.
+/// Why a payload is no report. Permanent, but for [`ReportError::Version`]: the same bytes are refused for ever.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
     /// Not protobuf of this shape.
@@ -208,6 +255,21 @@ pub enum ReportError {
     /// The same cell or phase twice.
     #[error("`{0}` stands twice")]
     Twice(String),
+    /// Counters and values of another version.
+    #[error(
+        "counters and values of version {0}, which is not known here: upgrade the collector, then it is taken"
+    )]
+    Version(u32),
+    /// Counters that no attempt can have counted.
+    #[error("counter `{counter}` of `{probe}`: {why}")]
+    Counter {
+        /// Probe.
+        probe: String,
+        /// Counter.
+        counter: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A histogram, or numbers that contradict it.
     #[error("series `{phase}` of `{probe}`: {why}")]
     Series {
@@ -220,5 +282,7 @@ pub enum ReportError {
     },
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -401,7 +401,8 @@ fn both_ends_count_the_same_calls() {
     assert_eq!(code, 0, "{attempts:?}");
     assert!(phase_ms(&attempts[0], "options_request_delay").is_some(), "{attempts:?}");
     let expected = json!({
-        "options": 3, "calls": 25, "answered": 20, "acknowledged": 20, "ended": 20, "cancelled": 1, "discarded": 0
+        "options": 3, "calls": 25, "answered": 20, "acknowledged": 20, "ended": 20, "cancelled": 1, "registered": 0,
+        "media": {"echoed": 0, "unheard": 0, "reports": 0}, "discarded": 0
     });
     assert_eq!(counts(&http), expected);
     let (took, good) = responder.terminate(Duration::from_secs(3));

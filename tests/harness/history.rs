@@ -152,6 +152,8 @@ fn cell(start_s: u64, back: u64, noise: &mut u64) -> Cell {
         ok,
         others: Vec::new(),
         series: Vec::new(),
+        counters: Vec::new(),
+        values: Vec::new(),
     };
     if down {
         cell.add_other(OtherKind::Failed, "status", "503", ATTEMPTS - 2);

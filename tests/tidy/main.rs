@@ -19,15 +19,24 @@ const TOP_LEVEL: [&str; 9] = [
 /// Lines of a Rust file: nine of ten stay below the first, all below the second.
 const FILE_LINES: (usize, usize) = (450, 800);
 /// Pure rooms: no clock, no randomness, no socket, no file.
-const PURE: [&str; 25] = [
+const PURE: &[&str] = &[
     "agent/src/schedule.rs",
     "agent/src/window.rs",
     "agent/src/backoff.rs",
     "agent/src/probe/sip/call",
+    "agent/src/probe/sip/digest",
     "agent/src/probe/sip/guard.rs",
     "agent/src/probe/sip/identity.rs",
     "agent/src/probe/sip/endpoint/stray.rs",
     "agent/src/probe/sip/framing.rs",
+    "agent/src/probe/sip/locate.rs",
+    "agent/src/probe/sip/media/machine.rs",
+    "agent/src/probe/sip/media/quality.rs",
+    "agent/src/probe/sip/media/receiver.rs",
+    "agent/src/probe/sip/media/rtcp",
+    "agent/src/probe/sip/media/rtp.rs",
+    "agent/src/probe/sip/media/sequence.rs",
+    "agent/src/probe/sip/media/tone.rs",
     "agent/src/probe/sip/message",
     "agent/src/probe/sip/options.rs",
     "agent/src/probe/sip/rate.rs",
@@ -39,6 +48,8 @@ const PURE: [&str; 25] = [
     "agent/src/respond/sip/answerer",
     "agent/src/respond/sip/behaviour.rs",
     "agent/src/respond/sip/call.rs",
+    "agent/src/respond/sip/echo.rs",
+    "agent/src/respond/sip/registrar.rs",
     "agent/src/runner/recovery.rs",
     "agent/src/uplink/session.rs",
     "collector/src/contract",

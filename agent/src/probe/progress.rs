@@ -22,6 +22,10 @@ pub(crate) struct Progress {
     boundary: Instant,
     phase: &'static str,
     phases_ns: Vec<(Phase, u64)>,
+    /// Counts that are not outcomes, also of an attempt that fails.
+    pub(crate) counters: Vec<(&'static str, u64)>,
+    /// What was measured and is no duration.
+    pub(crate) values: Vec<(&'static str, u64)>,
     /// What `try` shows beside the figures.
     pub(crate) detail: Map<String, Value>,
 }
@@ -34,6 +38,8 @@ impl Progress {
             boundary: attempt.started,
             phase: RESOLVE,
             phases_ns: Vec::with_capacity(8),
+            counters: Vec::new(),
+            values: Vec::new(),
             detail: Map::new(),
         }
     }
@@ -103,7 +109,14 @@ impl Progress {
                 (failure.outcome, failure.code)
             }
         };
-        Sample { outcome, code, phases_ns: self.phases_ns, detail: self.detail }
+        Sample {
+            outcome,
+            code,
+            phases_ns: self.phases_ns,
+            counters: self.counters,
+            values: self.values,
+            detail: self.detail,
+        }
     }
 }
 
@@ -124,6 +137,17 @@ mod tests {
         let sample = progress.finish(at(25), Ok(None));
         let ms: Vec<u64> = sample.phases_ns.iter().map(|(_, ns)| ns / 1_000_000).collect();
         assert_eq!(ms, [3, 7, 0, 15, 25]);
+    }
+
+    #[test]
+    fn counters_and_values_outlast_a_failure() {
+        let started = Instant::now();
+        let mut progress = Progress::new(Attempt { started, deadline: started });
+        progress.counters.push(("call_attempts", 1));
+        progress.values.push(("loss_ppm", 250));
+        let sample = progress.finish(started, Err(Failure::timeout("invite")));
+        assert_eq!(sample.counters, [("call_attempts", 1)]);
+        assert_eq!(sample.values, [("loss_ppm", 250)]);
     }
 
     #[test]

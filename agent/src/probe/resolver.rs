@@ -5,23 +5,20 @@
 //! attempts, so that each `resolve` is a measurement of its own. Nothing blocks.
 
 mod files;
+mod query;
+mod services;
 mod transport;
 
-use super::failure::{Failure, local_trouble};
+pub(crate) use services::{Lookup, Naptr, NoRecords, Srv};
+
+use super::failure::Failure;
 use files::{Hosts, Settings, Watched};
-use hickory_resolver::Resolver as Hickory;
-use hickory_resolver::config::{
-    LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-    ServerOrderingStrategy,
-};
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use probefleet_proto::name::FailureClass;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use query::{Answer, ask, worse};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use transport::Transport;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Which addresses of a name are dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +52,7 @@ impl Family {
     }
 }
 
-/// Resolves names to the one address that is dialled.
+/// Resolves names to the addresses that are dialled.
 #[derive(Debug)]
 pub struct Resolver {
     settings: Source,
@@ -67,17 +64,6 @@ pub struct Resolver {
 enum Source {
     System(Mutex<Watched<Settings>>),
     Fixed(Arc<Settings>),
-}
-
-/// What one query about one name found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
-    Address(IpAddr),
-    NoData,
-    NxDomain,
-    ServFail(String),
-    /// Nobody answered: asking about other names would only repeat it.
-    Silence(Failure),
 }
 
 impl Resolver {
@@ -97,26 +83,41 @@ impl Resolver {
 
     /// The first address of a name that fits. Never longer than the servers' timeouts allow; the caller has a deadline.
     pub(crate) async fn resolve(&self, host: &str, family: Family) -> Result<IpAddr, Failure> {
+        let found = self.find(host, family).await.map_err(NoRecords::into_failure)?;
+        found.first().copied().ok_or_else(|| failed("nodata", no_address(host)))
+    }
+
+    /// All addresses of a name that fit, of one family, in the order of the answer.
+    async fn find(&self, host: &str, family: Family) -> Result<Vec<IpAddr>, NoRecords> {
         let host = host.to_ascii_lowercase();
-        if let Some(address) = lock(&self.hosts).current().find(&host, family) {
-            return Ok(address);
+        let known = self.hosts().find(&host, family);
+        if !known.is_empty() {
+            return Ok(known);
         }
-        let settings = match &self.settings {
-            Source::System(watched) => lock(watched).current(),
-            Source::Fixed(settings) => Arc::clone(settings),
-        };
-        let names = settings.names(&host).map_err(|why| {
-            Failure::failed(FailureClass::Resolve, "nxdomain", format!("`{host}`: {why}"))
-        })?;
+        let settings = self.settings();
+        let names = settings
+            .names(&host)
+            .map_err(|why| NoRecords::Absent(failed("nxdomain", format!("`{host}`: {why}"))))?;
         let mut worst = None;
         for name in names {
             match find(&settings, &name, family).await {
-                Answer::Address(address) => return Ok(address),
-                Answer::Silence(failure) => return Err(failure),
+                Answer::Records(records) => return Ok(addresses(&records)),
+                Answer::Silence(failure) => return Err(NoRecords::Silent(failure)),
                 answer => worst = Some(worse(worst, answer)),
             }
         }
-        Err(failure(&host, worst))
+        Err(no_records(&host, worst, no_address))
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        match &self.settings {
+            Source::System(watched) => lock(watched).current(),
+            Source::Fixed(settings) => Arc::clone(settings),
+        }
+    }
+
+    fn hosts(&self) -> Arc<Hosts> {
+        lock(&self.hosts).current()
     }
 }
 
@@ -125,31 +126,27 @@ fn system_hosts() -> Mutex<Watched<Hosts>> {
 }
 
 /// A panic elsewhere leaves these values whole: they are replaced, never edited.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which of two negative answers about names of the search list is told: as glibc, "no address" before "server failed"
-/// before "no such name".
-fn worse(before: Option<Answer>, now: Answer) -> Answer {
-    let rank = |answer: &Answer| match answer {
-        Answer::NoData => 3,
-        Answer::ServFail(_) => 2,
-        _ => 1,
-    };
-    match before {
-        Some(before) if rank(&before) >= rank(&now) => before,
-        _ => now,
-    }
+fn failed(code: &'static str, why: String) -> Failure {
+    Failure::failed(FailureClass::Resolve, code, why)
 }
 
-fn failure(host: &str, answer: Option<Answer>) -> Failure {
-    let failed =
-        |code: &'static str, why: String| Failure::failed(FailureClass::Resolve, code, why);
+fn no_address(host: &str) -> String {
+    format!("`{host}` has no address of that family")
+}
+
+/// What a negative answer means; `no_data` says what a name that exists has not.
+fn no_records(name: &str, answer: Option<Answer>, no_data: fn(&str) -> String) -> NoRecords {
     match answer {
-        Some(Answer::NoData) => failed("nodata", format!("`{host}` has no address of that family")),
-        Some(Answer::ServFail(why)) => failed("servfail", format!("`{host}`: {why}")),
-        _ => failed("nxdomain", format!("`{host}` does not exist")),
+        Some(Answer::NoData) => NoRecords::Absent(failed("nodata", no_data(name))),
+        Some(Answer::ServFail(why)) => {
+            NoRecords::Broken(failed("servfail", format!("`{name}`: {why}")))
+        }
+        Some(Answer::Silence(failure)) => NoRecords::Silent(failure),
+        _ => NoRecords::Absent(failed("nxdomain", format!("`{name}` does not exist"))),
     }
 }
 
@@ -165,98 +162,13 @@ async fn find(settings: &Settings, name: &Name, family: Family) -> Answer {
     last
 }
 
-/// Asks one server after the other until one knows.
-async fn ask(settings: &Settings, name: &Name, record_type: RecordType) -> Answer {
-    let mut local = None;
-    let mut silent = false;
-    for _ in 0..settings.attempts {
-        let mut refused = None;
-        for server in &settings.servers {
-            match ask_one(settings, *server, name, record_type).await {
-                Ok(answer @ Answer::ServFail(_)) => refused = Some(answer),
-                Ok(answer) => return answer,
-                Err(Some(trouble)) => local = Some(trouble),
-                Err(None) => silent = true,
-            }
-        }
-        if let Some(refused) = refused {
-            return refused;
-        }
-    }
-    let why = format!("no answer from {}", settings.servers_text());
-    let nobody = Failure::failed(FailureClass::Resolve, "dns_timeout", why);
-    // It is this machine's doing only if no server at all could be asked.
-    Answer::Silence(local.filter(|_| !silent).unwrap_or(nobody))
-}
-
-/// Asks one server once. `Err` means that it did not answer; with a failure when that was this machine's doing.
-async fn ask_one(
-    settings: &Settings,
-    server: SocketAddr,
-    name: &Name,
-    record_type: RecordType,
-) -> Result<Answer, Option<Failure>> {
-    let resolver = client(settings, server).map_err(|_| local_trouble_with(server))?;
-    let asked =
-        tokio::time::timeout(settings.timeout, resolver.lookup(name.clone(), record_type)).await;
-    match asked {
-        Err(_) => Err(None),
-        Ok(Ok(lookup)) => {
-            let addresses = lookup.answers().iter().filter_map(|record| match &record.data {
-                RData::A(address) if record_type == RecordType::A => Some(IpAddr::V4(address.0)),
-                RData::AAAA(address) if record_type == RecordType::AAAA => {
-                    Some(IpAddr::V6(address.0))
-                }
-                _ => None,
-            });
-            Ok(addresses.into_iter().next().map_or(Answer::NoData, Answer::Address))
-        }
-        Ok(Err(NetError::Dns(error))) => Ok(negative(&error)),
-        Ok(Err(NetError::Proto(error))) => Ok(Answer::ServFail(error.to_string())),
-        Ok(Err(_)) => Err(local_trouble_with(server)),
-    }
-}
-
-fn negative(error: &DnsError) -> Answer {
-    match error {
-        DnsError::NoRecordsFound(none) if none.response_code == ResponseCode::NXDomain => {
-            Answer::NxDomain
-        }
-        DnsError::NoRecordsFound(_) => Answer::NoData,
-        error => Answer::ServFail(error.to_string()),
-    }
-}
-
-/// Why this machine cannot even ask that server, if it cannot. Hickory does not tell, so it is tried again: connecting a
-/// datagram socket looks for a route and sends nothing.
-fn local_trouble_with(server: SocketAddr) -> Option<Failure> {
-    let any: IpAddr = match server {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+fn addresses(records: &[RData]) -> Vec<IpAddr> {
+    let address = |record: &RData| match record {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
     };
-    let tried = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(server));
-    tried.err().and_then(|error| local_trouble(&error))
-}
-
-/// A client for one question to one server: nothing of it outlives the question.
-fn client(settings: &Settings, server: SocketAddr) -> Result<Hickory<Transport>, NetError> {
-    let mut name_server = NameServerConfig::udp_and_tcp(server.ip());
-    for connection in &mut name_server.connections {
-        connection.port = server.port();
-    }
-    let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
-    let mut builder = Hickory::builder_with_config(config, Transport::default());
-    let options = builder.options_mut();
-    *options = ResolverOpts::default();
-    options.attempts = 0;
-    options.cache_size = 0;
-    options.edns0 = settings.edns0;
-    options.ip_strategy = LookupIpStrategy::Ipv4Only;
-    options.num_concurrent_reqs = 1;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options.timeout = settings.timeout;
-    options.use_hosts_file = ResolveHosts::Never;
-    builder.build()
+    records.iter().filter_map(address).collect()
 }
 
 #[cfg(test)]

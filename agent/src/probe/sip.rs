@@ -1,4 +1,4 @@
-//! SIP probes over UDP: `options` asks once, `call` makes a whole call and ends it.
+//! SIP probes: `options` asks once, `call` makes a whole call and ends it.
 //!
 //! What an attempt does is a machine without clock or socket (`scenario.rs`, `options.rs`, `call.rs` on `message.rs`,
 //! `transaction.rs`, `sdp.rs`); here it is given both. Delays are those of RFC 6076 and overlap: `PROBES.md` has where
@@ -9,15 +9,22 @@ mod call;
 mod caller;
 mod conversation;
 mod dial;
+pub(crate) mod digest;
 pub(crate) mod endpoint;
 mod flow;
 mod framing;
 pub(crate) mod guard;
 pub(crate) mod identity;
+mod inquiry;
 mod links;
+pub(crate) mod locate;
+#[cfg_attr(not(test), expect(dead_code, reason = "no mode of the probe sends audio yet"))]
+pub(crate) mod media;
 pub(crate) mod message;
 mod options;
 pub(crate) mod rate;
+#[cfg_attr(not(test), expect(dead_code, reason = "made by `mode: register`"))]
+mod register;
 mod scenario;
 pub(crate) mod sdp;
 mod sockets;
@@ -35,8 +42,8 @@ use super::failure::{Failure, from_io_at_once};
 use super::progress::{Progress, RESOLVE};
 use super::tls::Wanted;
 use super::{Attempt, Environment, Sample};
-use call::{Call, CallPlan, TEARDOWN};
-use caller::Caller;
+use call::{Call, CallKind, CallPlan, TEARDOWN};
+use caller::{AskPlan, Caller};
 use conversation::{Conversation, Parts};
 use dial::{Dialler, Limit};
 use identity::{Identifiers, SEED_BYTES};
@@ -46,7 +53,7 @@ use probefleet_proto::clock::saturating_ns;
 use probefleet_proto::name::InvalidReason;
 use probefleet_proto::units::duration_text;
 use probefleet_proto::yaml::{Node, Problems};
-use scenario::{Conclusion, Scenario};
+use scenario::{Conclusion, Scenario, Targets};
 use sdp::MediaPlace;
 use serde_json::{Value, json};
 use spec::{Mode, Spec, Target};
@@ -112,8 +119,10 @@ impl SipProbe {
         self.spec.canonical()
     }
 
-    /// Loads the root certificates, if the probe needs them. A file that cannot be read shows in the attempts.
+    /// Has the kernel begin to stamp, and loads the root certificates, if the probe needs them. A file that cannot be read
+    /// shows in the attempts.
     pub fn prepare(&self, environment: &Environment) {
+        environment.endpoints().prepare();
         if self.spec.uri.transport() == Transport::Tls {
             drop(environment.trust().client(&Wanted::sip(self.spec.ca_file.as_deref())));
         }
@@ -197,22 +206,32 @@ impl Run<'_> {
     async fn begin(&self, servers: Vec<Server>, slot: Option<CallSlot>) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
         let phase = if matches!(self.spec.mode, Mode::Options) { OPTIONS } else { INVITE };
+        let transports = servers.iter().map(|server| server.name.transport).collect();
+        let targets = Targets { transports, failover: self.spec.failover };
         let mut links = Links::new(servers);
         let limit = Limit { deadline: self.deadline, phase };
         let local = links.open_first(self.dialler(), limit).await?;
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
-        let (expected, now) = (self.spec.expected.clone(), Instant::now());
+        let now = Instant::now();
+        let ask = AskPlan {
+            expected: self.spec.expected.clone(),
+            credentials: None,
+            from: None,
+            proxy: None,
+            targets,
+        };
         let scenario: Box<dyn Scenario>;
         let mut media = None;
         match self.spec.mode {
             Mode::Register | Mode::Ring => return Err(agent_error("is not in this version")),
-            Mode::Options => scenario = Box::new(Options::new(caller, expected, now)),
+            Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
             Mode::Call { hold, .. } => {
                 let socket = bind_media(local).map_err(at_once)?;
                 let place = socket.local_addr().map_err(at_once)?;
                 let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
-                let plan = CallPlan { expected, hold, deadline: self.deadline, media: place };
+                let (kind, deadline) = (CallKind::Answer, self.deadline);
+                let plan = CallPlan { ask, kind, hold, deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
                 media = Some(socket);
             }

@@ -1,22 +1,26 @@
-//! SIP over UDP: answers calls and counts them.
+//! SIP over UDP: answers calls, sends back what is said in them, and counts.
 //!
-//! What is answered is a machine without clock or socket (`sip/answerer.rs`); here it is given both.
+//! What is answered is a machine without clock or socket (`sip/answerer.rs`), and so is the echo (`sip/echo.rs`); here, and
+//! in `sip/lines.rs`, they are given both.
 
 mod answerer;
 mod behaviour;
 mod call;
 mod counts;
+mod echo;
+mod lines;
+mod registrar;
 
 pub(super) use behaviour::RING_MAX_NS;
 pub(super) use counts::Counts;
 
-use crate::probe::sip::bind_media;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::message::MESSAGE_MAX_BYTES;
 use crate::probe::sip::sdp::MediaPlace;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
 use answerer::{Answerer, Asked, Outgoing};
+use lines::Lines;
 use socket2::SockRef;
 use std::future::Future;
 use std::io;
@@ -40,8 +44,8 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct SipResponder {
     socket: UdpSocket,
-    /// Where audio may come; nobody reads it.
-    media: std::net::UdpSocket,
+    /// Where audio may come.
+    lines: Lines,
     answerer: Answerer,
 }
 
@@ -53,14 +57,14 @@ impl SipResponder {
     pub async fn bind(address: SocketAddr, ring: Duration) -> io::Result<Self> {
         let socket = UdpSocket::bind(address).await?;
         SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-        let media = bind_media(address)?;
         let mut seed = [0; SEED_BYTES];
         let random = rustls::crypto::ring::default_provider().secure_random;
         random
             .fill(&mut seed)
             .map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let answerer = Answerer::new(Identifiers::new(seed), ring, Instant::now());
-        Ok(Self { socket, media, answerer })
+        let lines = Lines::bind(address, &answerer.counts())?;
+        Ok(Self { socket, lines, answerer })
     }
 
     /// Where it listens.
@@ -79,6 +83,7 @@ impl SipResponder {
     /// Answers until `stop` is done.
     pub async fn serve(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
+        let _serving = self.lines.serve();
         let mut buffer = vec![0; MESSAGE_MAX_BYTES];
         loop {
             tokio::task::consume_budget().await;
@@ -105,10 +110,8 @@ impl SipResponder {
                 received => received?,
             };
             let local = self.towards(source)?;
-            let media = MediaPlace {
-                address: local.ip().to_string(),
-                port: self.media.local_addr()?.port(),
-            };
+            let (line, port) = self.lines.next();
+            let media = MediaPlace { address: local.ip().to_string(), port };
             let asked = Asked {
                 bytes: &buffer[..length],
                 at: Instant::now(),
@@ -119,6 +122,7 @@ impl SipResponder {
                 },
                 local: &local.to_string(),
                 media: &media,
+                line,
             };
             self.answerer.receive(&asked);
             self.send_all();
@@ -138,6 +142,10 @@ impl SipResponder {
     }
 
     fn send_all(&mut self) {
+        // Before the 200 that invites the caller to speak is out.
+        while let Some(change) = self.answerer.changed() {
+            self.lines.tell(change, Instant::now());
+        }
         let mapped = matches!(self.socket.local_addr(), Ok(SocketAddr::V6(_)));
         while let Some(Outgoing { to, bytes }) = self.answerer.pop() {
             let address = to.host.parse::<IpAddr>().ok().map(|address| match address {

@@ -108,6 +108,8 @@ fn spoiled(reason: InvalidReason) -> Sample {
         outcome: Outcome::Invalid(reason),
         code: None,
         phases_ns: Vec::new(),
+        counters: Vec::new(),
+        values: Vec::new(),
         detail: serde_json::Map::new(),
     }
 }

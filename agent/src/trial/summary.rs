@@ -10,13 +10,17 @@ pub(super) struct Summary {
     pub(super) outcomes: BTreeMap<String, u64>,
     /// Durations of ok attempts by phase, ns, in the order of the phases.
     pub(super) phases_ns: Vec<(Phase, Vec<u64>)>,
+    /// Counters of all attempts, added up.
+    pub(super) counters: BTreeMap<&'static str, u64>,
+    /// Values of ok attempts by name.
+    pub(super) values: BTreeMap<&'static str, Vec<u64>>,
     /// All attempts.
     pub(super) attempts: u64,
     /// Attempts that were ok.
     pub(super) ok: u64,
 }
 
-/// The figures of a phase, ns.
+/// The figures of a phase (ns) or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) min: u64,
@@ -28,11 +32,18 @@ impl Summary {
     /// Takes an attempt in.
     pub(super) fn add(&mut self, sample: &Sample) {
         self.attempts += 1;
+        for (name, count) in &sample.counters {
+            let sum = self.counters.entry(name).or_default();
+            *sum = sum.saturating_add(*count);
+        }
         if sample.outcome != Outcome::Ok {
             *self.outcomes.entry(outcome_text(sample)).or_default() += 1;
             return;
         }
         self.ok += 1;
+        for (name, value) in &sample.values {
+            self.values.entry(name).or_default().push(*value);
+        }
         for (phase, ns) in &sample.phases_ns {
             match self.phases_ns.iter_mut().find(|(known, _)| known == phase) {
                 Some((_, all)) => all.push(*ns),
@@ -44,7 +55,7 @@ impl Summary {
     }
 }
 
-/// The figures of a phase; `None` when it never happened. The median is the lower of two.
+/// The figures of a phase or a value; `None` when it never happened. The median is the lower of two.
 pub(super) fn figures(all: &[u64]) -> Option<Figures> {
     let mut sorted = all.to_vec();
     sorted.sort_unstable();
@@ -74,11 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn total_stays_the_last_phase() {
+    fn attempts_add_up_and_total_stays_the_last_phase() {
         let sample = |names: &[&'static str]| Sample {
             outcome: Outcome::Ok,
             code: None,
             phases_ns: names.iter().map(|name| ((*name).into(), 1)).collect(),
+            counters: vec![("retransmissions", 2)],
+            values: vec![("mos_centi", 438)],
             detail: serde_json::Map::new(),
         };
         let mut summary = Summary::default();
@@ -86,5 +99,9 @@ mod tests {
         summary.add(&sample(&["connect", "wait", "total"]));
         let names: Vec<&str> = summary.phases_ns.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["connect", "wait", "total"]);
+        let failed = Outcome::Failed(probefleet_proto::name::FailureClass::Timeout);
+        summary.add(&Sample { outcome: failed, ..sample(&["total"]) });
+        assert_eq!(summary.counters["retransmissions"], 6, "of every attempt");
+        assert_eq!(summary.values["mos_centi"], [438, 438], "of ok attempts");
     }
 }

@@ -1,6 +1,7 @@
 //! Results for people: where the time of an attempt went, and a summary of many.
 
 use super::Ended;
+use super::figure;
 use super::load::Target;
 use super::summary::{Summary, figures, outcome_text};
 use crate::probe::{Outcome, Sample};
@@ -85,6 +86,9 @@ fn brief(sample: &Sample) -> String {
     for (phase, ns) in phases(sample) {
         push(&mut text, format_args!(" {DIM}{phase}{DIM:#} {}", duration(ns)));
     }
+    for (label, value) in figure::brief(sample) {
+        push(&mut text, format_args!(" {DIM}{label}{DIM:#} {value}"));
+    }
     if let Some(error) = error(sample) {
         push(&mut text, format_args!("  {DIM}{error}{DIM:#}"));
     }
@@ -107,6 +111,9 @@ fn alone(target: &Target, sample: &Sample) -> String {
         let bar = bar(before.min(total.saturating_sub(ns)), ns, total);
         push(&mut text, format_args!("  {phase:<width$}{:>9}  {BAR}{bar}{BAR:#}\n", duration(ns)));
         before += if target.probe.phases_follow() { ns } else { 0 };
+    }
+    for line in figure::alone(sample, width) {
+        push(&mut text, format_args!("  {line}\n"));
     }
     for (key, value) in &sample.detail {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -144,6 +151,9 @@ fn summarised(target: &Target, summary: &Summary) -> String {
             &mut text,
             format_args!("  {phase:<width$}{min:>9} {median:>9} {max:>9}  {BAR}{bar}{BAR:#}\n"),
         );
+    }
+    for line in figure::summarised(summary, width) {
+        push(&mut text, format_args!("  {line}\n"));
     }
     text
 }

@@ -6,13 +6,22 @@ use proptest::prelude::*;
 const WIDTH_S: u32 = 10;
 
 fn series(probe: &str) -> Arc<SeriesSpec> {
-    let at_most_ns = Thresholds::from([("total".to_owned(), vec![1_000])]);
+    let at_most_ns = [("total", vec![1_000]), ("mos_centi", vec![399])];
+    let at_most_ns =
+        at_most_ns.into_iter().map(|(name, limits)| (name.to_owned(), limits)).collect();
     Arc::new(SeriesSpec { probe: probe.to_owned(), spec: [1; 16], interval_s: 5, at_most_ns })
 }
 
 fn sample(outcome: Outcome) -> Sample {
     let phases_ns = vec![("total".into(), 1_000), ("ring_failed".into(), 7)];
-    Sample { outcome, code: Some("503".into()), phases_ns, detail: serde_json::Map::new() }
+    Sample {
+        outcome,
+        code: Some("503".into()),
+        phases_ns,
+        counters: vec![("call_attempts", 1), ("retransmissions", 2), ("established", 0)],
+        values: vec![("mos_centi", 399), ("loss_ppm", 1_000)],
+        detail: serde_json::Map::new(),
+    }
 }
 
 fn at(s: u64) -> u64 {
@@ -89,6 +98,33 @@ fn phases_hold_what_they_may() {
         assert_eq!(cell.others.first().map(|other| (other.kind, other.name.as_str())), kind);
         assert_eq!(sealed.start_lag_max_ns, lag_ns);
     }
+}
+
+#[test]
+fn counters_are_of_every_attempt_that_was_not_spoiled_and_values_of_ok_ones() {
+    let (mut windows, home) = (Windows::new(WIDTH_S, Vec::new()), series("home"));
+    let late = START_LAG_MAX_NS + 1;
+    for (lag_ns, outcome) in [
+        (0, Outcome::Ok),
+        (0, Outcome::Failed(FailureClass::Timeout)),
+        (0, Outcome::Invalid(InvalidReason::LocalNetwork)),
+        (late, Outcome::Ok),
+        (0, Outcome::Ok),
+    ] {
+        let window = windows.started(&home, at(10));
+        windows.ended(&home, window, lag_ns, &sample(outcome));
+    }
+    let cell = windows.seal_oldest().expect("open").cells.remove(0);
+    let counters: Vec<(&str, u64)> =
+        cell.counters.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(counters, [("call_attempts", 3), ("retransmissions", 6)]);
+    let values: Vec<(&str, u64, u64)> = cell
+        .values
+        .iter()
+        .map(|value| (value.phase.as_str(), value.histogram.count(), value.sum_ns))
+        .collect();
+    assert_eq!(values, [("mos_centi", 2, 798), ("loss_ppm", 2, 2_000)]);
+    assert_eq!(cell.values[0].at_most, [(399, 2)], "as the agreement needs it");
 }
 
 #[derive(Clone, Debug)]

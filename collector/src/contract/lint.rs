@@ -1,7 +1,8 @@
 //! What is wrong or unwise in an agreement that can be read.
 
 use super::model::{
-    Band, CreditForm, Failures, Kind, Measure, Objective, Operator, Terms, UnknownAs, Vantages,
+    Band, CreditForm, Failures, Good, Kind, Measure, Objective, Operator, Terms, Unit, UnknownAs,
+    Vantages,
 };
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
@@ -10,7 +11,7 @@ use probefleet_proto::name::Name;
 use probefleet_proto::plan::{Plan, PlannedProbe};
 use probefleet_proto::yaml::Problems;
 
-/// The phases that agents report of good attempts, by kind of probe.
+/// The phases and values that agents report of good attempts, by kind of probe.
 const PHASES: [(&str, &[&str]); 3] = [
     ("http", &["resolve", "connect", "tls", "redirect", "wait", "receive", "total"]),
     ("sql", &["resolve", "connect", "tls", "login", "first_row", "fetch", "query", "total"]),
@@ -26,6 +27,10 @@ const PHASES: [(&str, &[&str]); 3] = [
             "time_to_answer",
             "session_disconnect_delay",
             "registration_request_delay",
+            "media_setup",
+            "jitter",
+            "loss_ppm",
+            "mos_centi",
             "total",
         ],
     ),
@@ -99,16 +104,23 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
         problems.report::<()>(placed.at, "missing-key", message, cure);
     }
     let zero = number::whole(0);
+    let unit = placed.objective.measure.unit();
+    let all = number::whole(unit.in_one());
     let never_passed = match credit {
         CreditForm::Bands(bands) => {
-            // No share is below 0 %; a duration is above any threshold when it takes long enough.
-            let never = |band: &Band| band.operator == Operator::Below && band.threshold == zero;
+            // No share is below 0 % or above 100 %; a duration is above any threshold when it takes long enough.
+            let never = |band: &Band| match band.operator {
+                Operator::Below => band.threshold == zero,
+                Operator::Above => matches!(unit, Unit::Share | Unit::Ppm) && band.threshold == all,
+                Operator::AtLeast | Operator::AtMost => false,
+            };
             bands.iter().all(never)
         }
         CreditForm::Flat(_) => false,
     };
     if terms.kind == Kind::Ola || never_passed {
-        let cure = "an ola has no credits, and no share is below 0%: leave `credit` out";
+        let cure =
+            "an ola has no credits, and no share is below 0% or above 100%: leave `credit` out";
         warnings.report::<()>(placed.at, "credit-cannot-occur", "this credit is never due", cure);
     }
 }
@@ -194,6 +206,7 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
         slowest_s = slowest_s.max(probe.schedule.every_s);
         attempts += shortest_s(objective).div_ceil(probe.schedule.every_s.max(1));
         phase_of(placed, probe, problems);
+        ratio_of(placed, probe, problems);
     }
     if attempts == 0 {
         return;
@@ -207,13 +220,14 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
     };
     let attempts = attempts.saturating_mul(agents);
     let promised_share = match &objective.measure {
-        Measure::Percentile { share, .. } => share,
+        Measure::Percentile { share, .. } => share.clone(),
         Measure::Mean { .. } => return,
-        Measure::Availability | Measure::Success | Measure::Within { .. } => {
-            &objective.target.limit
-        }
+        measure => match measure.scale().good {
+            Good::High => objective.target.limit.clone(),
+            Good::Low => number::whole(1) - &objective.target.limit,
+        },
     };
-    if unprovable(promised_share, attempts) {
+    if unprovable(&promised_share, attempts) {
         let message = format!("{attempts} attempts in a period cannot prove such a target");
         let cure = "probe more often, from more agents, or promise less";
         warnings.report::<()>(placed.at, "unprovable", message, cure);
@@ -227,6 +241,34 @@ fn phase_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
             format!("`{phase}` of `{}`, a probe of kind {}", probe.schedule.name, probe.kind);
         problems.report::<()>(placed.at, "unknown-phase", message, phases_text());
     }
+}
+
+/// A ratio is of what the probe does: calls, or registrations.
+fn ratio_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
+    let Measure::Ratio(ratio) = placed.objective.measure else { return };
+    let block = probe.block.to_json();
+    // A probe that says no mode asks, and calls nobody.
+    let mode = block.get("mode").and_then(|mode| mode.as_str()).unwrap_or("options");
+    let counts = match mode {
+        "call" | "ring" => ratio.is_of_calls(),
+        "register" => !ratio.is_of_calls(),
+        _ => false,
+    };
+    if probe.kind == "sip" && counts {
+        return;
+    }
+    let kind = match probe.kind.as_str() {
+        "sip" => format!("sip with `mode: {mode}`"),
+        kind => kind.to_owned(),
+    };
+    let message =
+        format!("`{}` of `{}`, a probe of kind {kind}", ratio.as_str(), probe.schedule.name);
+    let cure = if ratio.is_of_calls() {
+        "it is of calls: name a sip probe with `mode: call` or `mode: ring`"
+    } else {
+        "it is of registrations: name a sip probe with `mode: register`"
+    };
+    problems.report::<()>(placed.at, "ratio-mismatch", message, cure);
 }
 
 /// Rules that count windows mean little where one attempt fills several.

@@ -1,11 +1,13 @@
 //! What an agreement says, after it was read and checked.
 
 mod measure;
+mod ratio;
 
-pub use measure::{Measure, Operator, Target, Unit};
+pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
+pub use ratio::Ratio;
 
 use super::money::{Currency, Money, Rounding};
-use super::number::Exact;
+use super::number::{self, Exact};
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
@@ -122,28 +124,40 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The longest duration of a sample on the good side of each comparison that a verdict turns on, in ns: the target's
-    /// first, then that of each credit band. Empty where no sample is compared.
+    /// Where samples are cut by each comparison that a verdict turns on: the largest sample on the low side, in the unit of
+    /// the phase or value. The target's first, then that of each credit band. Empty where no sample is compared.
     #[must_use]
-    pub fn thresholds_ns(&self) -> Vec<u64> {
+    pub fn thresholds(&self) -> Vec<u64> {
         match &self.measure {
-            Measure::Within { at_most_ns, .. } => vec![*at_most_ns],
+            Measure::Within { phase, limit } => {
+                let operator = match Scale::of_samples(phase).good {
+                    Good::Low => Operator::AtMost,
+                    Good::High => Operator::AtLeast,
+                };
+                vec![low_side((operator, &number::whole(*limit)))]
+            }
             Measure::Percentile { .. } => {
                 let bands = self.credit.as_ref().map_or(&[][..], CreditForm::bands);
                 let bands = bands.iter().map(|band| (band.operator.negated(), &band.threshold));
                 let target = (self.target.operator, &self.target.limit);
-                std::iter::once(target).chain(bands).map(good_up_to_ns).collect()
+                std::iter::once(target).chain(bands).map(low_side).collect()
             }
-            Measure::Availability | Measure::Success | Measure::Mean { .. } => Vec::new(),
+            Measure::Availability | Measure::Success | Measure::Mean { .. } | Measure::Ratio(_) => {
+                Vec::new()
+            }
         }
     }
 }
 
-/// The longest duration for which `<= limit` or `< limit` holds: durations are whole ns.
-fn good_up_to_ns((operator, limit): (Operator, &Exact)) -> u64 {
-    // Durations of an agreement are whole ns of 64 bits, and nothing is compared with "below zero".
-    let limit_ns = u64::try_from(limit.to_integer()).unwrap_or(u64::MAX);
-    if operator == Operator::Below { limit_ns.saturating_sub(1) } else { limit_ns }
+/// The largest sample for which `<= limit` or `< limit` holds, or `> limit` or `>= limit` does not: samples are whole.
+fn low_side((operator, limit): (Operator, &Exact)) -> u64 {
+    let largest = match operator {
+        Operator::AtMost | Operator::Above => limit.floor(),
+        Operator::Below | Operator::AtLeast => limit.ceil() - number::whole(1),
+    };
+    // Limits of an agreement fit into 64 bits, and nothing is compared with "below zero" or "at least zero".
+    let none = largest < number::whole(0);
+    u64::try_from(largest.to_integer()).unwrap_or(if none { 0 } else { u64::MAX })
 }
 
 /// The evaluation window, and when an agent calls it Down.
@@ -245,9 +259,9 @@ impl CreditForm {
 /// One step of a band table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
-    /// For shares `<` (below) or `<=` (at most), for durations `>` (above) or `>=` (at least).
+    /// `<` (below) or `<=` (at most) where high is good, `>` (above) or `>=` (at least) where low is.
     pub operator: Operator,
-    /// The value it begins at: a share, or ns where the measure is a duration.
+    /// The value it begins at, in the unit of the measure.
     pub threshold: Exact,
     /// The credit, as a share of the base.
     pub rate: Exact,

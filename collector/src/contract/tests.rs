@@ -6,7 +6,9 @@ use probefleet_proto::yaml::Problem;
 /// A valid agreement; tests replace parts of it.
 const GOOD: &str = include_str!("../../tests/fixtures/contract/good.yaml");
 const PLAN: &str = "probes:
-  - {name: call, sip: {uri: 'sip:a@b.example'}, every: 60s}
+  - {name: call, sip: {uri: 'sip:a@b.example', mode: call}, every: 60s}
+  - {name: ask, sip: {uri: 'sip:a@b.example'}, every: 60s}
+  - {name: register, sip: {uri: 'sip:a@b.example', mode: register}, every: 60s}
   - {name: slow, http: {url: 'https://a.example/'}, every: 5m}
 ";
 
@@ -62,7 +64,7 @@ fn every_key_is_read() {
     let thresholds = agreement.thresholds();
     assert_eq!(thresholds.len(), 1);
     assert_eq!(
-        (thresholds[0].phase.as_str(), thresholds[0].at_most_ns),
+        (thresholds[0].phase.as_str(), thresholds[0].at_most),
         ("time_to_answer", 3_000_000_000)
     );
     assert_eq!(
@@ -192,12 +194,152 @@ fn errors_of_a_measure() {
         (24, "    measure: {mean: total_failed}", "24:21 unknown-phase"),
         (24, "    measure: {mean: total, phase: total}", "24:28 unknown-key"),
         (24, "    measure: {mean_success: 5m}", "24:14 not-supported-yet"),
-        (24, "    measure: {ratio: ser}", "24:14 not-supported-yet"),
         (24, "    measure: {good_days: {}}", "24:14 not-supported-yet"),
         (24, "    measure: {within: 2s, phase: totale}", "24:34 unknown-phase"),
         (24, "    measure: {within: 2s, phase: total_failed}", "24:34 unknown-phase"),
         (24, "    measure: {within: 2, phase: total}", "24:23 bad-duration"),
+        (24, "    measure: {ratio: asr}", "24:22 bad-value"),
+        (24, "    measure: {ratio: ser, phase: total}", "24:27 unknown-key"),
+        (24, "    measure: {ratio: isa}", "25:13 measure-target-mismatch"),
+        (24, "    measure: {mean: mos}", "24:21 unknown-phase"),
+        (24, "    measure: {mean: loss_ppm}", "25:13 measure-target-mismatch"),
+        (24, "    measure: {within: 1s, phase: loss_ppm}", "24:23 measure-target-mismatch"),
+        (24, "    measure: {within: 4.0, phase: loss_ppm}", "24:23 measure-target-mismatch"),
+        (24, "    measure: {within: \"0.00001%\", phase: loss_ppm}", "24:23 bad-value"),
+        (24, "    measure: {within: \"101%\", phase: loss_ppm}", "24:23 percent-over-100"),
+        (24, "    measure: {within: \"80%\", phase: mos_centi}", "24:23 measure-target-mismatch"),
+        (24, "    measure: {within: 4s, phase: mos_centi}", "24:23 measure-target-mismatch"),
+        (24, "    measure: {within: 4.005, phase: mos_centi}", "24:23 bad-value"),
+        (24, "    measure: {within: 1000.01, phase: mos_centi}", "24:23 bad-value"),
+        (24, "    measure: {within: 0, phase: mos_centi}", "24:23 bad-value"),
+        (24, "    measure: {within: [1], phase: mos_centi}", "24:23 bad-value"),
+        (24, "    measure: {phase: mos_centi}", "24:14 missing-key"),
     ]);
+}
+
+#[test]
+fn ratios_and_values_are_read() {
+    for (measure, rest, thresholds) in [
+        ("{ratio: ser}", r#"target: ">= 95%", credit: {bands: [{below: 95%, rate: 5%}]}"#, vec![]),
+        ("{ratio: ira}", r#"target: "<= 0%", credit: {bands: [{above: 1%, rate: 5%}]}"#, vec![]),
+        ("{mean: loss_ppm}", r#"target: "< 0.00005%""#, vec![]),
+        ("{mean: mos_centi}", r#"target: ">= 4.05""#, vec![]),
+        ("{percentile: 95%, phase: jitter}", r#"target: "<= 30ms""#, vec![30_000_000]),
+        (r#"{within: "1%", phase: loss_ppm}"#, r#"target: ">= 95%""#, vec![10_000]),
+        ("{within: 1%, phase: loss_ppm}", r#"target: ">= 95%""#, vec![10_000]),
+        ("{within: 4.0, phase: mos_centi}", r#"target: ">= 95%""#, vec![399]),
+        (
+            "{percentile: 95%, phase: loss_ppm}",
+            r#"target: "< 1%", credit: {bands: [{at_least: 1.00005%, rate: 5%}, {above: 2.00005%, rate: 9%}]}"#,
+            vec![9_999, 10_000, 20_000],
+        ),
+        (
+            "{percentile: 95%, phase: mos_centi}",
+            r#"target: ">= 4", credit: {bands: [{below: 3.5, rate: 5%}, {at_most: 3.1, rate: 9%}]}"#,
+            vec![310, 349, 399],
+        ),
+        ("{percentile: 95%, phase: mos_centi}", r#"target: "> 4.0""#, vec![400]),
+    ] {
+        let text = duration(measure, rest);
+        let loaded = Agreement::load(&[("a.yaml", &text)]);
+        let agreement = loaded.unwrap_or_else(|rejected| panic!("{rejected}")).agreement;
+        let found: Vec<u64> = agreement.thresholds().into_iter().map(|it| it.at_most).collect();
+        assert_eq!(found, thresholds, "{measure} {rest}");
+    }
+}
+
+#[test]
+fn errors_of_targets_and_bands_of_values() {
+    let mut missed = Vec::new();
+    for (measure, rest, expected) in [
+        ("{ratio: isa}", r#"target: ">= 3%""#, "measure-target-mismatch"),
+        ("{ratio: isa}", r#"target: "<= 3s""#, "measure-target-mismatch"),
+        ("{ratio: isa}", r#"target: "< 0%""#, "bad-value"),
+        ("{ratio: isa}", r#"target: "<= 300%""#, "percent-over-100"),
+        (
+            "{ratio: isa}",
+            r#"target: "<= 3%", credit: {bands: [{below: 3%, rate: 5%}]}"#,
+            "measure-target-mismatch",
+        ),
+        ("{ratio: ser}", r#"target: "<= 95%""#, "measure-target-mismatch"),
+        ("{mean: loss_ppm}", r#"target: "<= 1000""#, "measure-target-mismatch"),
+        ("{mean: loss_ppm}", r#"target: "<= 1ms""#, "measure-target-mismatch"),
+        ("{mean: loss_ppm}", r#"target: ">= 1%""#, "measure-target-mismatch"),
+        ("{mean: loss_ppm}", r#"target: "< 0%""#, "bad-value"),
+        ("{mean: loss_ppm}", r#"target: "<= 101%""#, "percent-over-100"),
+        ("{mean: loss_ppm}", r#"target: "<= one%""#, "bad-value"),
+        (
+            "{mean: loss_ppm}",
+            r#"target: "<= 1%", credit: {bands: [{above: 2, rate: 5%}]}"#,
+            "measure-target-mismatch",
+        ),
+        (
+            "{mean: loss_ppm}",
+            r#"target: "<= 1%", credit: {bands: [{at_least: 0%, rate: 5%}]}"#,
+            "bad-value",
+        ),
+        ("{mean: mos_centi}", r#"target: ">= 80%""#, "measure-target-mismatch"),
+        ("{mean: mos_centi}", r#"target: ">= 4s""#, "measure-target-mismatch"),
+        ("{mean: mos_centi}", r#"target: "<= 4.0""#, "measure-target-mismatch"),
+        ("{mean: mos_centi}", r#"target: ">= 4.001""#, "bad-value"),
+        ("{mean: mos_centi}", r#"target: ">= 0""#, "bad-value"),
+        ("{mean: mos_centi}", r#"target: ">= four""#, "bad-value"),
+        (
+            "{mean: mos_centi}",
+            r#"target: ">= 4.0", credit: {bands: [{above: 3, rate: 5%}]}"#,
+            "measure-target-mismatch",
+        ),
+        (
+            "{mean: mos_centi}",
+            r#"target: ">= 4.0", credit: {bands: [{below: 3%, rate: 5%}]}"#,
+            "measure-target-mismatch",
+        ),
+        (
+            "{mean: mos_centi}",
+            r#"target: ">= 4.0", credit: {bands: [{below: 0, rate: 5%}]}"#,
+            "bad-value",
+        ),
+        (
+            "{mean: mos_centi}",
+            r#"target: ">= 4.0", credit: {bands: [{below: 3.5, rate: 9%}, {below: 3, rate: 5%}]}"#,
+            "band-order",
+        ),
+    ] {
+        let found = errors(&duration(measure, rest), None);
+        if found.len() != 1 || !found[0].ends_with(&format!(" {expected}")) {
+            missed.push(format!("{measure} {rest}: {found:?}, not {expected}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    // The cure shows how it is written.
+    let text = duration("{mean: mos_centi}", r#"target: ">= 80%""#);
+    let rejected = Agreement::load(&[("a.yaml", &text)]).expect_err("wrong").to_string();
+    assert!(rejected.contains("this measure is a score: write a target such as \">= 4.0\""));
+}
+
+/// A ratio is of what a probe does.
+#[test]
+fn a_ratio_needs_a_probe_that_makes_its_calls() {
+    let ratio = |ratio: &str, probe: &str| {
+        let target = if ratio == "ser" { ">= 90%" } else { "<= 5%" };
+        let measure = format!("{{ratio: {ratio}}}");
+        let text = duration(&measure, &format!(r#"target: "{target}", credit: {{flat: 5%}}"#));
+        errors(
+            &text.replace("probe: call, measure", &format!("probe: {probe}, measure")),
+            Some(&plan()),
+        )
+    };
+    for (name, probe, expected) in [
+        ("ser", "call", vec![]),
+        ("isa", "call", vec![]),
+        ("ira", "register", vec![]),
+        ("ser", "slow", vec!["32:3 ratio-mismatch"]),
+        ("ser", "ask", vec!["32:3 ratio-mismatch"]),
+        ("ser", "register", vec!["32:3 ratio-mismatch"]),
+        ("ira", "call", vec!["32:3 ratio-mismatch"]),
+    ] {
+        assert_eq!(ratio(name, probe), expected, "{name} of {probe}");
+    }
 }
 
 /// The sample whose second objective is of a duration, with that line of its target and credit.
@@ -208,7 +350,7 @@ fn duration(measure: &str, rest: &str) -> String {
 #[test]
 fn durations_are_read() {
     let ns = |agreement: &Agreement| -> Vec<u64> {
-        agreement.thresholds().into_iter().map(|threshold| threshold.at_most_ns).collect()
+        agreement.thresholds().into_iter().map(|threshold| threshold.at_most).collect()
     };
     let percentile = "{percentile: 95%, phase: time_to_answer}";
     for (measure, rest, thresholds) in [
@@ -277,6 +419,7 @@ fn a_measure_that_cannot_be_read_is_reported_alone() {
             "{percentile: 95, phase: total}",
             r#"target: "<= 3s", credit: {bands: [{above: 3s, rate: 5%}]}"#,
         ),
+        ("{ratio: asr}", r#"target: "<= 5%", credit: {bands: [{above: 5%, rate: 5%}]}"#),
         ("speed", r#"target: ">= 99%", credit: {bands: [{below: 99%, rate: 5%}]}"#),
     ] {
         assert_eq!(errors(&duration(measure, rest), None).len(), 1, "{measure}");
@@ -299,6 +442,27 @@ fn unwise_promises_of_durations_are_warnings() {
         let measure = format!("{{percentile: {q}, phase: total}}");
         let text = duration(&measure, &format!(r#"target: "<= 3s", credit: {{flat: 5%}}{keys}"#));
         assert_eq!(warnings(&text, Some(&plan())), expected, "{q} {keys}");
+    }
+    for (measure, rest, expected) in [
+        (
+            "{ratio: isa}",
+            r#"target: "<= 1%", credit: {bands: [{above: 100%, rate: 5%}]}"#,
+            vec!["credit-cannot-occur"],
+        ),
+        ("{ratio: isa}", r#"target: "<= 0.001%", credit: {flat: 5%}"#, vec!["unprovable"]),
+        ("{ratio: isa}", r#"target: "<= 1%", credit: {flat: 5%}"#, vec![]),
+        (
+            "{mean: mos_centi}",
+            r#"target: ">= 4.0", credit: {flat: 5%}"#,
+            vec!["mean-without-success"],
+        ),
+        (
+            "{percentile: 95%, phase: loss_ppm}",
+            r#"target: "<= 1%", credit: {bands: [{above: 100%, rate: 5%}]}"#,
+            vec!["credit-cannot-occur"],
+        ),
+    ] {
+        assert_eq!(warnings(&duration(measure, rest), Some(&plan())), expected, "{measure} {rest}");
     }
     let query = duration("{mean: query}", r#"target: "<= 3s""#);
     assert_eq!(errors(&query, Some(&plan())), ["32:3 unknown-phase"]);

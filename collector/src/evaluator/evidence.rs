@@ -3,6 +3,7 @@
 use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
+use probefleet_proto::extras::ValueUnit;
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
@@ -110,24 +111,32 @@ fn content(head: &report::Head, labels: &Labels, cell: &Cell) -> [u8; 16] {
         }
     }
     let [failed, invalid, missed] = &outcomes;
-    let phases = cell.series.iter().map(|series| {
-        let (sum_ns, at_most) = (series.sum_ns.into(), series.at_most.clone());
-        (series.phase.as_str(), Samples::Counted(&series.histogram, sum_ns, at_most))
-    });
+    let counters = cell.counters.iter().cloned().collect();
     let content = Content {
         labels,
         width_s: head.window_s,
         interval_s: cell.interval_s,
         ok: cell.ok,
         outcomes: [failed, invalid, missed],
-        tallies: [&codes, &BTreeMap::new()],
+        tallies: [&codes, &counters],
         flags: &[],
-        phases: phases.collect(),
+        phases: samples(&cell.series),
+        values: samples(&cell.values),
     };
     content.digest()
 }
 
-/// The latencies of a cell: from the exact counter of a threshold, else from the histogram.
+/// Samples by name, as they are hashed.
+fn samples(all: &[report::Series]) -> BTreeMap<&str, Samples<'_>> {
+    all.iter()
+        .map(|series| {
+            let (sum, at_most) = (series.sum_ns.into(), series.at_most.clone());
+            (series.phase.as_str(), Samples::Counted(&series.histogram, sum, at_most))
+        })
+        .collect()
+}
+
+/// The latencies and values of a cell: from the exact counter of a threshold, else from the histogram.
 struct Latencies<'a>(&'a Cell);
 
 impl Phases for Latencies<'_> {
@@ -150,11 +159,19 @@ impl Phases for Latencies<'_> {
         let series = self.series(phase)?;
         Some(Total { samples: series.histogram.count(), sum_ns: series.sum_ns.into() })
     }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.0.counter(name)
+    }
 }
 
 impl Latencies<'_> {
     fn series(&self, phase: &str) -> Option<&report::Series> {
-        self.0.series.iter().find(|series| series.phase == phase)
+        let all = match ValueUnit::of_name(phase) {
+            None => &self.0.series,
+            Some(_) => &self.0.values,
+        };
+        all.iter().find(|series| series.phase == phase)
     }
 }
 
@@ -183,6 +200,8 @@ mod tests {
             ok: 3,
             others: vec![],
             series: vec![series],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let latencies = Latencies(&cell);
         assert_eq!(latencies.at_most("total", 1_000_000), Some(Within::exactly(2)));
@@ -201,6 +220,8 @@ mod tests {
             ok: 1,
             others: vec![],
             series: vec![],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let head = report::Head { window_start_s: 60, window_s: 60, ..report::Head::default() };
         let straggler =
@@ -218,11 +239,30 @@ mod tests {
         for text in [
             include_str!("../../tests/fixtures/evaluate/agreement.yaml"),
             include_str!("../../tests/fixtures/evaluate/response.yaml"),
+            VOICE,
         ] {
             let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
             say_the_same(&agreement);
         }
     }
+
+    const VOICE: &str = r#"
+agreement: voice
+version: 1
+kind: sla
+level: service
+title: Voice
+parties: {provider: {name: P}, customer: {name: C}}
+time_zone: Europe/Berlin
+currency: EUR
+term: {from: 2026-01-01, until: 2029-01-01}
+period: day
+services: {s: {}}
+objectives:
+  ser: {service: s, probe: login, measure: {ratio: ser}, target: ">= 50%", unknown: {coverage: 0%}, window: {width: 15m}}
+  mos: {service: s, probe: login, measure: {within: 4.0, phase: mos_centi}, target: ">= 50%", unknown: {coverage: 0%}, window: {width: 15m}}
+  loss: {service: s, probe: login, measure: {mean: loss_ppm}, target: "<= 1%", unknown: {coverage: 0%}, window: {width: 15m}}
+"#;
 
     fn say_the_same(agreement: &Agreement) {
         let mut series = Series::new("total", &[2_000_000_000]);
@@ -235,7 +275,7 @@ mod tests {
             count: 1,
         };
         let histogram = STANDARD.encode(series.histogram.to_hdr_v2());
-        let cell = Cell {
+        let mut cell = Cell {
             probe: "login".to_owned(),
             spec: [0xab; 16],
             interval_s: 180,
@@ -247,7 +287,21 @@ mod tests {
                 other(OtherKind::Missed, "overrun", ""),
             ],
             series: vec![series],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
+        for (name, count) in [("call_attempts", 4), ("established", 2), ("retransmissions", 9)] {
+            cell.add_counter(name, count);
+        }
+        for (mos_centi, loss_ppm) in [(438, 1_000), (399, 50_000)] {
+            cell.record_value("mos_centi", mos_centi, &[399]);
+            cell.record_value("loss_ppm", loss_ppm, &[]);
+        }
+        let encoded = |value: &Series| STANDARD.encode(value.histogram.to_hdr_v2());
+        let values = serde_json::json!({
+            "mos_centi": {"histogram": encoded(&cell.values[0]), "sum": 837, "at_most": {"399": 1}},
+            "loss_ppm": {"histogram": encoded(&cell.values[1]), "sum": 51_000},
+        });
         let start_s = 1_774_000_800;
         let head =
             report::Head { window_start_s: start_s, window_s: 900, ..report::Head::default() };
@@ -263,7 +317,8 @@ mod tests {
             "probe": "login", "spec": "ab".repeat(16),
             "start": "2026-03-20T10:00:00Z", "width_s": 900, "interval_s": 180, "scheduled": 5,
             "ok": 2, "failed": {"status": 2}, "missed": {"overrun": 1},
-            "codes": {"500": 1, "503": 1},
+            "codes": {"500": 1, "503": 1}, "values": values,
+            "counters": {"retransmissions": 9, "established": 2, "call_attempts": 4},
             "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
                 "at_most_ns": {"2000000000": 1}}},
         });

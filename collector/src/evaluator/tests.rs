@@ -65,6 +65,8 @@ impl Stream {
             ok: 1,
             others: vec![],
             series: vec![],
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         let head = report::Head { window_start_s, window_s: 60, ..report::Head::default() };
         let payload = report::encode(&head, &[cell]).remove(0);

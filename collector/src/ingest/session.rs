@@ -8,10 +8,10 @@ use crate::store::{Batch, Head, Held, NewRecord, Opened, StreamId};
 use probefleet_proto::label::{LABELS_MAX, Labels, label_text};
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
-use probefleet_proto::report::{self, Report};
+use probefleet_proto::report::{self, Report, ReportError};
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1::{self, nack::Code};
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 use uuid::Uuid;
 
 /// The protocol that is spoken here.
@@ -325,7 +325,12 @@ impl Tip<'_> {
             return self.claim(Claim { seq_to: record.seq_to, hash }, committed_seq);
         }
         self.check_chain(&record, committed_seq)?;
-        let payload = Payload::read(&record).map_err(poison)?;
+        let payload = Payload::read(&record).map_err(|unread| match unread {
+            Unread::Newer(why) => {
+                Refusal::new(Code::Version, format!("record {} has {why}", wire.seq))
+            }
+            Unread::Poison(why) => poison(why),
+        })?;
         self.push(record, hash, payload);
         Ok(())
     }
@@ -377,12 +382,35 @@ struct Payload {
     report: Option<report::Head>,
 }
 
+/// Why a payload was not read.
+enum Unread {
+    /// A later collector reads it: the agent keeps it until then.
+    Newer(String),
+    /// Nobody ever will.
+    Poison(String),
+}
+
+impl From<ReportError> for Unread {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Version(_) => Self::Newer(error.to_string()),
+            error => Self::Poison(error.to_string()),
+        }
+    }
+}
+
+impl From<DecodeError> for Unread {
+    fn from(error: DecodeError) -> Self {
+        Self::Poison(error.to_string())
+    }
+}
+
 impl Payload {
-    fn read(record: &Record) -> Result<Self, String> {
+    fn read(record: &Record) -> Result<Self, Unread> {
         let payload = record.payload.as_slice();
         let read = match record.kind {
             Kind::Report => {
-                let head = Report::decode(payload).map_err(|error| error.to_string())?.head;
+                let head = Report::decode(payload)?.head;
                 Self {
                     window_s: head.window_s,
                     window_start_s: head.window_start_s,
@@ -390,16 +418,16 @@ impl Payload {
                 }
             }
             Kind::Gap => {
-                let gap = v1::Gap::decode(payload).map_err(|error| error.to_string())?;
+                let gap = v1::Gap::decode(payload)?;
                 Self { window_s: 0, window_start_s: gap.from_s, report: None }
             }
             Kind::Event => {
-                let event = v1::Event::decode(payload).map_err(|error| error.to_string())?;
+                let event = v1::Event::decode(payload)?;
                 Self { window_s: 0, window_start_s: event.wall_time_ns / NS_PER_S, report: None }
             }
         };
         if read.window_start_s > NUMBER_MAX {
-            return Err("its window lies beyond the calendar".to_owned());
+            return Err(Unread::Poison("its window lies beyond the calendar".to_owned()));
         }
         Ok(read)
     }

@@ -288,7 +288,8 @@ impl ObjectiveView {
         let dash = || "–".to_owned();
         let mut promised = agreement.objectives().iter();
         let promised = promised.find(|objective| objective.name.as_str() == judged.name);
-        let value = judged.value.as_ref().map_or_else(dash, value_text);
+        let value = judged.value.as_ref();
+        let value = value.map_or_else(dash, |value| value_text(judged.measure.unit(), value));
         let course = picture.and_then(|picture| picture.course.as_ref());
         let outages = picture.iter().flat_map(|picture| picture.outages.iter().rev());
         let outages = outages.map(|seen| OutageView::new(seen, agreement));

@@ -135,6 +135,8 @@ struct Objectives {
     target: Figures,
     value_seconds: Figures,
     target_seconds: Figures,
+    value_score: Figures,
+    target_score: Figures,
     budget_seconds: Figures,
     budget_attempts: Figures,
     coverage: Figures,
@@ -175,20 +177,23 @@ impl Objectives {
         let set = |family: &Figures, value: f64| {
             family.get_or_create(&labels).set(value);
         };
-        match &judged.value {
-            Some(Measured::Share(share)) => set(&self.value, ratio(&share.share)),
-            Some(Measured::Percentile(it)) => {
-                if let Some(value_ns) = it.value_ns {
-                    set(&self.value_seconds, seconds(&number::whole(value_ns)));
-                }
-            }
-            Some(Measured::Mean(mean)) => set(&self.value_seconds, seconds(&mean.mean_ns)),
-            None => {}
+        let unit = judged.measure.unit();
+        let [value, target] = match unit {
+            Unit::Share | Unit::Ppm => [&self.value, &self.target],
+            Unit::Duration => [&self.value_seconds, &self.target_seconds],
+            Unit::Centi => [&self.value_score, &self.target_score],
+        };
+        let in_one = |figure: &Exact| ratio(&(figure / number::whole(unit.in_one())));
+        let measured = match &judged.value {
+            Some(Measured::Share(share)) => Some(share.share.clone()),
+            Some(Measured::Percentile(it)) => it.value.map(number::whole),
+            Some(Measured::Mean(mean)) => Some(mean.mean.clone()),
+            None => None,
+        };
+        if let Some(measured) = measured {
+            set(value, in_one(&measured));
         }
-        match judged.measure.unit() {
-            Unit::Share => set(&self.target, ratio(&judged.limit)),
-            Unit::Duration => set(&self.target_seconds, seconds(&judged.limit)),
-        }
+        set(target, in_one(&judged.limit));
         if let Some(coverage) = &judged.coverage {
             set(&self.coverage, ratio(coverage));
         }
@@ -242,6 +247,16 @@ impl Objectives {
             self.target_seconds,
         );
         figures(
+            "probefleet_objective_value_score",
+            "What was measured, where it is a score such as a MOS",
+            self.value_score,
+        );
+        figures(
+            "probefleet_objective_target_score",
+            "What was promised, where it is a score such as a MOS",
+            self.target_score,
+        );
+        figures(
             "probefleet_objective_budget_left_seconds",
             "Time that may still be down; negative: overdrawn",
             self.budget_seconds,
@@ -277,11 +292,6 @@ impl Objectives {
 /// The nearest float of an exact share, for a scraper; verdicts never see it.
 fn ratio(share: &Exact) -> f64 {
     fixed(share, SHARE_PLACES).parse().unwrap_or(f64::NAN)
-}
-
-/// An exact number of ns in seconds.
-fn seconds(ns: &Exact) -> f64 {
-    ratio(&(ns / number::whole(NS_PER_S)))
 }
 
 fn money(amount: &Money, currency: &Currency) -> f64 {

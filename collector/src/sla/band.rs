@@ -7,7 +7,7 @@
 use super::measure::Observation;
 use super::outlook::{self, Outlook};
 use super::verdict::{Distance, Measured, NextBand, Status};
-use crate::contract::model::{CreditForm, Measure, Objective, Operator, Unit};
+use crate::contract::model::{CreditForm, Good, Measure, Objective, Operator, Unit};
 use crate::contract::number::{self, Exact};
 
 /// What a judgement costs.
@@ -43,7 +43,7 @@ type Threshold<'a> = (Operator, &'a Exact);
 #[derive(Clone, Debug)]
 struct Margin {
     passed: bool,
-    /// How much more must go wrong until it is passed, in s, attempts or ns.
+    /// How much more must go wrong until it is passed, in s, attempts or the unit of a mean.
     away: Exact,
     /// As much can still go wrong.
     in_reach: bool,
@@ -91,8 +91,12 @@ impl Figures<'_> {
     fn margin(&self, number: usize, (operator, limit): Threshold<'_>) -> Option<Margin> {
         let Some(outlook) = self.outlook else {
             let Some(Measured::Mean(mean)) = self.measured else { return None };
-            let away = (limit - &mean.mean_ns).max(number::whole(0));
-            let passed = operator.holds(&mean.mean_ns, limit);
+            let away = match self.objective.measure.scale().good {
+                Good::Low => limit - &mean.mean,
+                Good::High => &mean.mean - limit,
+            };
+            let away = away.max(number::whole(0));
+            let passed = operator.holds(&mean.mean, limit);
             return Some(Margin { passed, away, in_reach: true });
         };
         let (promise, bad, open) = match &self.objective.measure {
@@ -100,11 +104,15 @@ impl Figures<'_> {
                 let good = self.seen.counted.reach(number);
                 let bad = self.seen.counted.all.saturating_sub(good.possible);
                 let more = outlook.all - self.seen.counted.all;
-                ((Operator::AtLeast, share), bad, more + good.possible - good.certain)
+                ((Operator::AtLeast, share.clone()), bad, more + good.possible - good.certain)
             }
-            _ => ((operator.negated(), limit), outlook.bad_so_far, outlook.open),
+            measure => {
+                let kept = (operator.negated(), limit);
+                let promise = outlook::of_good_ones(measure.scale().good, kept);
+                (promise, outlook.bad_so_far, outlook.open)
+            }
         };
-        let left = outlook::allowed(promise, outlook.all) - number::whole(bad);
+        let left = outlook::allowed(&promise, outlook.all) - number::whole(bad);
         let away = (left + number::whole(1)).max(number::whole(0));
         let (passed, in_reach) = (away == number::whole(0), away <= number::whole(open));
         (outlook.all > 0).then_some(Margin { passed, away, in_reach })
@@ -119,7 +127,7 @@ impl Figures<'_> {
         let away = |step: &Step<'_>| step.margin.as_ref().map(|margin| margin.away.clone());
         let nearest = steps.iter().find(ahead)?;
         let distance = away(nearest)?;
-        // What is bad is the same for every share, but for each duration another.
+        // What is bad is the same for every share, but for each threshold of samples another.
         let by_count = self.objective.measure.unit() == Unit::Share;
         let together = |step: &&Step<'_>| {
             step.threshold == nearest.threshold || (by_count && away(step) == away(nearest))
@@ -132,10 +140,11 @@ impl Figures<'_> {
             threshold: (operator, limit.clone()),
             away: match self.objective.measure {
                 Measure::Availability => Distance::Seconds(whole),
-                Measure::Mean { .. } => Distance::Duration(distance),
-                Measure::Success | Measure::Within { .. } | Measure::Percentile { .. } => {
-                    Distance::Attempts(whole)
-                }
+                Measure::Mean { .. } => Distance::Value(distance),
+                Measure::Success
+                | Measure::Within { .. }
+                | Measure::Percentile { .. }
+                | Measure::Ratio(_) => Distance::Attempts(whole),
             },
         })
     }

@@ -15,7 +15,7 @@ pub use series::{Added, Cell, Within};
 pub(super) use series::{Held, Series};
 
 use crate::contract::Agreement;
-use crate::contract::model::{Measure, Objective};
+use crate::contract::model::{Good, Measure, Objective, Scale};
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::{Labels, Selector};
 use series::Kept;
@@ -52,7 +52,8 @@ pub struct Counts {
     pub missed: u32,
 }
 
-/// The samples of a cell; `None` when it has no such phase.
+/// The samples and counters of a cell; `None` when it has no such phase. A value goes by its name like a phase; its figures
+/// are in its own unit instead of ns.
 pub trait Phases {
     /// How many of the phase's samples are at most `threshold_ns`. A histogram bucket that straddles it leaves the two
     /// apart.
@@ -63,6 +64,9 @@ pub trait Phases {
 
     /// Number and exact sum of the phase's samples.
     fn total(&self, phase: &str) -> Option<Total>;
+
+    /// What a counter has counted: zero where the cell has no such counter.
+    fn counter(&self, name: &str) -> u64;
 }
 
 /// A cell as it is read.
@@ -154,7 +158,7 @@ impl Windows {
         let thresholds = agreement.thresholds();
         for threshold in &thresholds {
             if let Some(of_probe) = wanted.get_mut(threshold.probe.as_str()) {
-                of_probe.thresholds.push((threshold.phase.clone(), threshold.at_most_ns));
+                of_probe.thresholds.push((threshold.phase.clone(), threshold.at_most));
             }
         }
         let mut probes: Vec<Wanted> = wanted.into_values().collect();
@@ -242,20 +246,20 @@ impl Windows {
 
     /// Where the figures of an objective stand, for each of its probes.
     pub(super) fn places(&self, objective: &Objective) -> Vec<Places> {
-        let limits_ns = objective.thresholds_ns();
+        let limits = objective.thresholds();
         let column = column_of(objective);
         let of_probe = |name: &str| {
             let index = self.probe_index.get(name).and_then(|index| usize::try_from(*index).ok());
             let wanted = index.and_then(|index| self.probes.get(index))?;
-            let threshold = |limit_ns: &u64| {
-                let known = |(phase, ns): &(String, u64)| {
-                    Some(phase.as_str()) == objective.measure.phase() && ns == limit_ns
+            let threshold = |limit: &u64| {
+                let known = |(phase, at_most): &(String, u64)| {
+                    Some(phase.as_str()) == objective.measure.phase() && at_most == limit
                 };
                 wanted.thresholds.iter().position(known)
             };
             let number = wanted.columns.iter().position(|known| Some(known) == column.as_ref());
             let column = column.as_ref().map(|(_, keep)| *keep).zip(number);
-            Some(Places { thresholds: limits_ns.iter().map(threshold).collect(), column })
+            Some(Places { thresholds: limits.iter().map(threshold).collect(), column })
         };
         objective.probes.iter().map(|name| of_probe(name.as_str()).unwrap_or_default()).collect()
     }
@@ -337,6 +341,7 @@ fn column_of(objective: &Objective) -> Option<(String, Keep)> {
     match &objective.measure {
         Measure::Percentile { phase, .. } => Some((phase.clone(), Keep::Buckets)),
         Measure::Mean { phase } => Some((phase.clone(), Keep::Total)),
+        Measure::Ratio(ratio) => Some((String::new(), Keep::Ratio(*ratio))),
         Measure::Availability | Measure::Success | Measure::Within { .. } => None,
     }
 }
@@ -344,18 +349,30 @@ fn column_of(objective: &Objective) -> Option<(String, Keep)> {
 // === impl Wanted ===
 
 impl Wanted {
-    /// What a cell has within each threshold: never more than its ok attempts, whatever its sender claims.
+    /// What a cell has on the good side of each threshold: never more than its ok attempts, whatever its sender claims.
     fn within(&self, observed: &Observed<'_>) -> Vec<Within> {
         let most = observed.counts.ok;
-        let of_threshold = |(phase, at_most_ns): &(String, u64)| {
-            let within = observed.phases.at_most(phase, *at_most_ns).unwrap_or_default();
+        let of_threshold = |(phase, at_most): &(String, u64)| {
+            let low = observed.phases.at_most(phase, *at_most).unwrap_or_default();
+            let within = match Scale::of_samples(phase).good {
+                Good::Low => low,
+                Good::High => {
+                    // Of the samples themselves: an ok attempt without one is not good.
+                    let all = observed.phases.total(phase).unwrap_or_default().samples;
+                    let all = u32::try_from(all).unwrap_or(u32::MAX);
+                    Within {
+                        certain: all.saturating_sub(low.possible),
+                        possible: all.saturating_sub(low.certain),
+                    }
+                }
+            };
             Within { certain: within.certain.min(most), possible: within.possible.min(most) }
         };
         self.thresholds.iter().map(of_threshold).collect()
     }
 
     fn samples(&self, observed: &Observed<'_>) -> Vec<Vec<u8>> {
-        self.columns.iter().map(|(phase, keep)| keep.encode(observed.phases, phase)).collect()
+        self.columns.iter().map(|(phase, keep)| keep.encode(observed, phase)).collect()
     }
 }
 

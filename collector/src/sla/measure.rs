@@ -2,7 +2,8 @@
 //!
 //! A percentile is that of all counted attempts of all windows, agents and probes together: samples are merged, never
 //! percentiles averaged. Whether it keeps its target is counted, not read from the merged histogram: `<= T` holds when at
-//! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1).
+//! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1). Where high is
+//! good, as of a MOS, `>= T` holds when at least ⌈q·n⌉ attempts are at least T: ranks count from the good end.
 
 use super::evidence::{Places, Pool};
 use super::outage::{self, Grid, Outages, Run, State};
@@ -12,9 +13,10 @@ use super::uncertainty::rank_interval;
 use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
-use crate::contract::model::{During, Failures, Measure, Objective, UnknownAs};
+use crate::contract::model::{During, Failures, Good, Measure, Objective, UnknownAs};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
+use probefleet_proto::histogram::{bucket_bounds_ns, bucket_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The time that matters to one objective.
@@ -239,6 +241,15 @@ impl Counted {
     }
 
     fn count(&mut self, objective: &Objective, fresh: &Fresh<'_>, places: Option<&Places>) {
+        if matches!(objective.measure, Measure::Ratio(_)) {
+            let mut counted = Pool::default();
+            if let Some((keep, column)) = places.and_then(|places| places.column) {
+                fresh.cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
+            }
+            self.all += counted.all;
+            self.add(0, Reach { certain: counted.good, possible: counted.good });
+            return;
+        }
         let Attempts { ok, failed, .. } = fresh.attempts;
         let compared =
             matches!(objective.measure, Measure::Within { .. } | Measure::Percentile { .. });
@@ -267,6 +278,20 @@ impl Counted {
         if let Some(reach) = self.good.get_mut(threshold) {
             reach.certain += more.certain;
             reach.possible += more.possible;
+        }
+    }
+
+    /// The sample of that rank from the good end, as the bad end of its histogram bucket.
+    fn value_at(&self, good: Good, rank: u64) -> Option<u64> {
+        let buckets = &self.samples.buckets;
+        match good {
+            Good::Low => buckets.value_at_rank_ns(rank),
+            Good::High => {
+                let from_below =
+                    (buckets.count() + 1).checked_sub(rank).filter(|rank| *rank > 0)?;
+                let highest = buckets.value_at_rank_ns(from_below)?;
+                Some(bucket_bounds_ns(bucket_of(highest).0).0)
+            }
         }
     }
 
@@ -319,16 +344,23 @@ impl Observation {
                     good_most: good.possible,
                     all: counted.all,
                     needed,
-                    value_ns: counted.samples.buckets.value_at_rank_ns(needed),
+                    value: counted.value_at(objective.measure.scale().good, needed),
                     rank_interval: rank_interval(share, counted.all),
                 }))
             }
             Measure::Percentile { .. } => None,
             Measure::Mean { .. } => {
                 let total = counted.samples.total;
-                let mean_ns = number::ratio(total.sum_ns, total.samples)?;
-                let (sum_ns, samples) = (total.sum_ns, total.samples);
-                Some(Measured::Mean(Mean { sum_ns, samples, mean_ns }))
+                let mean = number::ratio(total.sum_ns, total.samples)?;
+                let (sum, samples) = (total.sum_ns, total.samples);
+                Some(Measured::Mean(Mean { sum, samples, mean }))
+            }
+            Measure::Ratio(ratio) => {
+                let counted_ones = match ratio.good() {
+                    Good::High => good.certain,
+                    Good::Low => counted.all.saturating_sub(good.certain),
+                };
+                Share::new(counted_ones, counted_ones, counted.all).map(Measured::Share)
             }
         }
     }

@@ -6,7 +6,7 @@
 use super::measure::Observation;
 use super::span::Spans;
 use super::verdict::{Budget, Measured};
-use crate::contract::model::{Measure, Objective, Operator, UnknownAs};
+use crate::contract::model::{Good, Measure, Objective, Operator, UnknownAs};
 use crate::contract::number::{self, Exact};
 
 /// Share of the budget whose use makes an objective at risk: three quarters.
@@ -36,18 +36,29 @@ struct End {
 
 /// The least share of all that must be good, and whether it suffices; for a percentile it is the percentile itself.
 /// `None` for a mean, of which nothing is certain while anything may come.
-pub(super) fn promise(objective: &Objective) -> Option<(Operator, &Exact)> {
+pub(super) fn promise(objective: &Objective) -> Option<(Operator, Exact)> {
     match &objective.measure {
-        Measure::Availability | Measure::Success | Measure::Within { .. } => {
-            Some((objective.target.operator, &objective.target.limit))
+        Measure::Availability | Measure::Success | Measure::Within { .. } | Measure::Ratio(_) => {
+            Some(of_good_ones(
+                objective.measure.scale().good,
+                (objective.target.operator, &objective.target.limit),
+            ))
         }
-        Measure::Percentile { share, .. } => Some((Operator::AtLeast, share)),
+        Measure::Percentile { share, .. } => Some((Operator::AtLeast, share.clone())),
         Measure::Mean { .. } => None,
     }
 }
 
+/// What is promised of a share, as a promise of the good ones: at most 1 % ineffective are at least 99 % others.
+pub(super) fn of_good_ones(good: Good, (operator, limit): (Operator, &Exact)) -> (Operator, Exact) {
+    match good {
+        Good::High => (operator, limit.clone()),
+        Good::Low => (operator.mirrored(), number::whole(1) - limit),
+    }
+}
+
 /// How many of so many may be bad where a share of them must be good, exactly; −1 where not even none may be.
-pub(super) fn allowed((operator, limit): (Operator, &Exact), all: u64) -> Exact {
+pub(super) fn allowed((operator, limit): &(Operator, Exact), all: u64) -> Exact {
     let budget = (number::whole(1) - limit) * number::whole(all);
     match operator {
         Operator::Above => budget.ceil() - number::whole(1),
@@ -71,7 +82,13 @@ impl Outlook {
             (Measure::Availability, Some(_)) => {
                 Some(Self::of_time(seen, objective.unknown.counts_as))
             }
-            (Measure::Success | Measure::Within { .. } | Measure::Percentile { .. }, to_come) => {
+            (
+                Measure::Success
+                | Measure::Within { .. }
+                | Measure::Percentile { .. }
+                | Measure::Ratio(_),
+                to_come,
+            ) => {
                 let more = to_come.map_or(0, |to_come| seen.attempts_to_come(to_come));
                 Some(Self::of_attempts(seen, more))
             }
@@ -123,17 +140,17 @@ impl Outlook {
     }
 
     /// True when no end keeps the promise.
-    pub(super) fn is_broken(&self, promise: (Operator, &Exact)) -> bool {
+    pub(super) fn is_broken(&self, promise: &(Operator, Exact)) -> bool {
         self.best.all > 0 && !self.best.keeps(promise)
     }
 
     /// True when every end keeps the promise.
-    pub(super) fn is_kept(&self, promise: (Operator, &Exact)) -> bool {
+    pub(super) fn is_kept(&self, promise: &(Operator, Exact)) -> bool {
         self.worst.all > 0 && self.worst.keeps(promise)
     }
 
     /// Three quarters of what may be bad in the whole period are.
-    pub(super) fn is_mostly_used(&self, (_, limit): (Operator, &Exact)) -> bool {
+    pub(super) fn is_mostly_used(&self, (_, limit): &(Operator, Exact)) -> bool {
         let budget = (number::whole(1) - limit) * number::whole(self.all);
         let (used, whole) = AT_RISK;
         let line = &budget * number::whole(used) / number::whole(whole);
@@ -143,7 +160,7 @@ impl Outlook {
     /// What may still go wrong; `None` when there is nothing that could.
     pub(super) fn left(&self, objective: &Objective) -> Option<Budget> {
         let promise = promise(objective).filter(|_| self.all > 0)?;
-        let left = allowed(promise, self.all) - number::whole(self.bad_so_far);
+        let left = allowed(&promise, self.all) - number::whole(self.bad_so_far);
         let left = i64::try_from(left.to_integer()).ok()?;
         Some(if objective.measure.is_of_time() {
             Budget::Seconds(left)
@@ -156,7 +173,7 @@ impl Outlook {
 // === impl End ===
 
 impl End {
-    fn keeps(self, promise: (Operator, &Exact)) -> bool {
+    fn keeps(self, promise: &(Operator, Exact)) -> bool {
         number::whole(self.bad) <= allowed(promise, self.all)
     }
 }

@@ -90,13 +90,13 @@ fn live(
     }
     let mut mostly_used = false;
     if let Some((outlook, promise)) = outlook.zip(outlook::promise(objective)) {
-        if outlook.is_broken(promise) {
+        if outlook.is_broken(&promise) {
             return Status::BreachCertain;
         }
-        if outlook.is_kept(promise) {
+        if outlook.is_kept(&promise) {
             return Status::MetCertain;
         }
-        mostly_used = outlook.is_mostly_used(promise);
+        mostly_used = outlook.is_mostly_used(&promise);
     }
     let misses = measured.is_some_and(|measured| !measured.meets(&objective.target).1);
     if misses || mostly_used { Status::AtRisk } else { Status::OnTrack }

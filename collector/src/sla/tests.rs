@@ -1,6 +1,7 @@
 //! Worked verdicts. A timeline is text, one character a minute (or another width) from a start:
 //! `U` ok, `D` failed, `I` invalid, `M` missed, `F` failed but flagged, any other character no cell.
 
+mod calls;
 mod credits;
 mod evidence;
 mod live;
@@ -9,7 +10,7 @@ mod projected;
 mod response;
 mod vantages;
 
-use super::verdict::ObjectiveVerdict;
+use super::verdict::{Measured, ObjectiveVerdict};
 use super::*;
 use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
@@ -94,6 +95,10 @@ impl Phases for Samples {
         let sum_ns = u128::from(self.ns) * u128::from(self.count);
         (phase == "total").then_some(Total { samples: self.count.into(), sum_ns })
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 impl Bench {
@@ -172,7 +177,10 @@ impl Bench {
 }
 
 fn value(verdict: &ObjectiveVerdict) -> String {
-    verdict.value.as_ref().map_or("none".to_owned(), value_text)
+    verdict
+        .value
+        .as_ref()
+        .map_or("none".to_owned(), |value| value_text(verdict.measure.unit(), value))
 }
 
 fn exact(verdict: &ObjectiveVerdict) -> String {
@@ -180,7 +188,7 @@ fn exact(verdict: &ObjectiveVerdict) -> String {
         None => "none".to_owned(),
         Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
         Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
-        Some(Measured::Mean(it)) => format!("{}/{}", it.sum_ns, it.samples),
+        Some(Measured::Mean(it)) => format!("{}/{}", it.sum, it.samples),
     }
 }
 

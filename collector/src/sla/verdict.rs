@@ -2,7 +2,7 @@
 
 use super::evidence::Counts;
 use super::states::States;
-use crate::contract::model::{Measure, Operator, Target};
+use crate::contract::model::{Good, Measure, Operator, Target};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -127,7 +127,7 @@ pub struct ObjectiveVerdict {
     pub target: String,
     /// Of what.
     pub measure: Measure,
-    /// The limit of that promise: a share, or ns where the measure is a duration.
+    /// The limit of that promise, in the unit of the measure.
     pub limit: Exact,
     /// What was measured, where there is a value.
     pub value: Option<Measured>,
@@ -167,9 +167,9 @@ pub struct ObjectiveVerdict {
 pub enum Measured {
     /// A share of seconds or attempts.
     Share(Share),
-    /// A percentile of durations.
+    /// A percentile of samples.
     Percentile(Percentile),
-    /// A mean duration.
+    /// A mean of samples.
     Mean(Mean),
 }
 
@@ -181,19 +181,20 @@ impl Measured {
         match self {
             Self::Share(share) => (target.met_by(&share.share), target.met_by(&share.share_most())),
             Self::Percentile(it) => (it.good >= it.needed, it.good_most >= it.needed),
-            Self::Mean(mean) => (target.met_by(&mean.mean_ns), target.met_by(&mean.mean_ns)),
+            Self::Mean(mean) => (target.met_by(&mean.mean), target.met_by(&mean.mean)),
         }
     }
 
     /// Orders the values of one measure, the worst first.
     #[must_use]
-    pub(super) fn goodness(&self) -> (bool, Exact) {
-        match self {
-            Self::Share(share) => (true, share.share.clone()),
-            Self::Percentile(Percentile { value_ns: None, .. }) => (false, number::whole(0)),
-            Self::Percentile(Percentile { value_ns: Some(ns), .. }) => (true, -number::whole(*ns)),
-            Self::Mean(mean) => (true, -mean.mean_ns.clone()),
-        }
+    pub(super) fn goodness(&self, good: Good) -> (bool, Exact) {
+        let value = match self {
+            Self::Share(share) => share.share.clone(),
+            Self::Percentile(Percentile { value: None, .. }) => return (false, number::whole(0)),
+            Self::Percentile(Percentile { value: Some(value), .. }) => number::whole(*value),
+            Self::Mean(mean) => mean.mean.clone(),
+        };
+        (true, if good == Good::High { value } else { -value })
     }
 }
 
@@ -208,10 +209,10 @@ pub struct Percentile {
     pub all: u64,
     /// How many must be on the good side: ⌈q·n⌉.
     pub needed: u64,
-    /// The value for people: the highest ns of the histogram bucket of that rank. `None`: the rank lies beyond the ok
-    /// attempts, so that it is a timeout.
-    pub value_ns: Option<u64>,
-    /// The ranks that bracket the true percentile at 95 % confidence, each `None` where too few attempts have no such end;
+    /// The value for people, in the unit of the measure: the bad end of the histogram bucket of that rank from the good
+    /// end. `None`: the rank lies beyond the ok attempts, so that it is a failure.
+    pub value: Option<u64>,
+    /// The ranks that bracket the true percentile at 95 % confidence, from the good end, each `None` where too few attempts have no such end;
     /// none at all for more attempts than can be bracketed.
     pub rank_interval: Option<[Option<u64>; 2]>,
 }
@@ -219,18 +220,18 @@ pub struct Percentile {
 /// A mean: the unreduced fraction that was compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mean {
-    /// Exact sum of the samples, in ns.
-    pub sum_ns: u128,
+    /// Exact sum of the samples, in the unit of the measure.
+    pub sum: u128,
     /// How many; not zero.
     pub samples: u64,
-    /// `sum_ns / samples`.
-    pub mean_ns: Exact,
+    /// `sum / samples`.
+    pub mean: Exact,
 }
 
 /// A share: the unreduced fraction that was compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Good seconds or attempts, certainly.
+    /// Good seconds or attempts, certainly; for a ratio whose good end is low, those that it counts.
     pub numerator: u64,
     /// Good ones, possibly: more than `numerator` only where a histogram bucket straddles the threshold.
     pub numerator_most: u64,
@@ -342,7 +343,7 @@ pub struct CreditLine {
 pub struct NextBand {
     /// The share of the base that it costs from there on.
     pub rate: Exact,
-    /// The value from which on it does: a share, or ns where the measure is a duration.
+    /// The value from which on it does, in the unit of the measure.
     pub threshold: (Operator, Exact),
     /// How far away it is.
     pub away: Distance,
@@ -355,8 +356,8 @@ pub enum Distance {
     Seconds(u64),
     /// Bad attempts: failed, or on the bad side of the threshold.
     Attempts(u64),
-    /// Ns by which a mean must grow.
-    Duration(Exact),
+    /// By how much a mean must get worse, in the unit of the measure.
+    Value(Exact),
 }
 
 /// The credits of a period together.

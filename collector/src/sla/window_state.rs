@@ -9,7 +9,7 @@ use super::evidence::{Cell, Held, Series};
 use super::outage::{Grid, Run, State};
 use super::verdict::Attempts;
 use super::{JudgeError, Windows};
-use crate::contract::model::{Objective, Operator, Vantages};
+use crate::contract::model::{Measure, Objective, Operator, Vantages};
 use crate::contract::number::{self, Exact};
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
@@ -33,7 +33,7 @@ pub(super) struct Fresh<'a> {
     pub(super) index: i64,
     /// Attempts of believed cells.
     pub(super) attempts: Attempts,
-    /// The believed cells, where the objective is of a phase.
+    /// The believed cells, where the objective is of their samples or counters.
     pub(super) cells: Vec<Held<'a>>,
     /// Cells that a flag or a conflict spoiled.
     pub(super) flagged: u64,
@@ -137,8 +137,8 @@ struct Cursor<'a> {
     feeds: Vec<([u8; 16], Feed<'a>)>,
     next: Option<Fresh<'a>>,
     outcome: Outcome,
-    /// The objective is of a phase, so that the cells themselves matter.
-    of_phase: bool,
+    /// The objective is of samples or counters, so that the cells themselves matter.
+    of_cells: bool,
     view: &'a View<'a>,
 }
 
@@ -199,7 +199,7 @@ impl View<'_> {
 // === impl Fresh ===
 
 impl<'a> Fresh<'a> {
-    fn add(&mut self, held: Held<'a>, of_phase: bool) {
+    fn add(&mut self, held: Held<'a>, of_cells: bool) {
         let cell = held.cell;
         self.labels = cell.labels;
         self.interval_s = self.interval_s.max(cell.interval_s);
@@ -212,7 +212,7 @@ impl<'a> Fresh<'a> {
             return;
         }
         self.attempts.add(cell.counts);
-        if of_phase {
+        if of_cells {
             self.cells.push(held);
         }
     }
@@ -236,8 +236,9 @@ impl<'a> Cursor<'a> {
         view: &'a View<'a>,
     ) -> Result<Self, JudgeError> {
         let outcome = Outcome { until: i64::MIN, ..Outcome::default() };
-        let of_phase = view.objective.measure.phase().is_some();
-        let mut cursor = Self { source, feeds, next: None, outcome, of_phase, view };
+        let measure = &view.objective.measure;
+        let of_cells = measure.phase().is_some() || matches!(measure, Measure::Ratio(_));
+        let mut cursor = Self { source, feeds, next: None, outcome, of_cells, view };
         cursor.next = cursor.read()?;
         Ok(cursor)
     }
@@ -285,7 +286,7 @@ impl<'a> Cursor<'a> {
                 {
                     return Err(self.view.width_error(self.source, cell));
                 }
-                fresh.add(held, self.of_phase);
+                fresh.add(held, self.of_cells);
             }
         }
         Ok(Some(fresh))

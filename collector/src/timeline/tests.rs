@@ -41,6 +41,10 @@ impl Phases for NoPhases {
     fn total(&self, _phase: &str) -> Option<Total> {
         None
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 struct Fixture {
@@ -68,6 +72,8 @@ impl Fixture {
             ok: u32::try_from(took_ms.len()).expect("few"),
             others: vec![],
             series: ["total", "wait"].map(|phase| Series::new(phase, &[])).into(),
+            counters: Vec::new(),
+            values: Vec::new(),
         };
         for (series, share) in cell.series.iter_mut().zip([1, 2]) {
             took_ms.iter().for_each(|ms| series.record(ms * 1_000_000 / share));

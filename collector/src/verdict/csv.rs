@@ -1,9 +1,10 @@
 //! A verdict for spreadsheets: a header, then one objective a line (RFC 4180). Every figure is a number or text that no
-//! spreadsheet takes for a formula; percentages are exact decimals without the sign. A value is in `value_percent` or in
-//! `value_seconds`, as its measure is; a percentile beyond the ok attempts is `timeout`. `credit` is what is due for a
+//! spreadsheet takes for a formula; percentages are exact decimals without the sign. A value is in `value_percent`,
+//! `value_seconds` or `value_score`, as its measure is; a percentile beyond the ok attempts is `timeout` or `failed`. `credit` is what is due for a
 //! closed period, `credit_projected` what is projected for an open one.
 
-use crate::contract::number::{self, fixed, percent_short, percent_text};
+use crate::contract::model::Unit;
+use crate::contract::number::{self, Exact, fixed, percent_short, percent_text};
 use crate::sla::verdict::{Budget, Distance, Measured, ObjectiveVerdict, Verdict};
 use probefleet_proto::units::NS_PER_S;
 
@@ -11,7 +12,7 @@ use probefleet_proto::units::NS_PER_S;
 const SECONDS_PLACES: u32 = 9;
 
 /// How many columns there are.
-const COLUMNS_NUMBER: usize = 25;
+const COLUMNS_NUMBER: usize = 26;
 /// The columns. New ones are only ever added at the end.
 const COLUMNS: [&str; COLUMNS_NUMBER] = [
     "agreement",
@@ -39,6 +40,7 @@ const COLUMNS: [&str; COLUMNS_NUMBER] = [
     "credit_projected",
     "next_band_rate_percent",
     "next_band_away",
+    "value_score",
 ];
 
 /// The text of a verdict.
@@ -54,8 +56,8 @@ pub fn render(verdict: &Verdict) -> String {
 fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_NUMBER] {
     let percent = |share| percent_text(share).trim_end_matches('%').to_owned();
     let (seconds, attempts) = (&objective.seconds, &objective.attempts);
-    let currency = &verdict.credits.currency;
-    let [value_percent, value_seconds, needed] = value(objective);
+    let (currency, unit) = (&verdict.credits.currency, objective.measure.unit());
+    let [value_percent, value_seconds, value_score, needed] = value(objective);
     let amount = objective.credit.as_ref().map(|line| currency.text(&line.amount));
     let amount = amount.unwrap_or_default();
     let (due, projected) =
@@ -87,34 +89,46 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_N
         needed,
         projected,
         next_rate.unwrap_or_default(),
-        next.map(|next| away(&next.away)).unwrap_or_default(),
+        next.map(|next| away(unit, &next.away)).unwrap_or_default(),
+        value_score,
     ]
 }
 
-/// The value as a percentage or in seconds, and how many attempts a percentile asks for.
-fn value(objective: &ObjectiveVerdict) -> [String; 3] {
-    let nothing = String::new;
-    let seconds = |ns: number::Exact| fixed(&(ns / number::whole(NS_PER_S)), SECONDS_PLACES);
-    match &objective.value {
-        None => [nothing(), nothing(), nothing()],
+/// The value as a percentage, in seconds or as a score, and how many attempts a percentile asks for.
+fn value(objective: &ObjectiveVerdict) -> [String; 4] {
+    let unit = objective.measure.unit();
+    let sample = |value: Option<Exact>| match value {
+        None => super::beyond(unit).to_owned(),
+        Some(value) if unit == Unit::Duration => {
+            fixed(&(value / number::whole(NS_PER_S)), SECONDS_PLACES)
+        }
+        Some(value) => unit.text(&value).trim_end_matches('%').to_owned(),
+    };
+    let (value, needed) = match &objective.value {
+        None => (String::new(), String::new()),
         Some(Measured::Share(share)) => {
-            let percent = percent_text(&share.share).trim_end_matches('%').to_owned();
-            [percent, nothing(), nothing()]
+            (percent_text(&share.share).trim_end_matches('%').to_owned(), String::new())
         }
         Some(Measured::Percentile(it)) => {
-            let value_ns = it.value_ns.map(number::whole);
-            let value = value_ns.map_or("timeout".to_owned(), seconds);
-            [nothing(), value, it.needed.to_string()]
+            (sample(it.value.map(number::whole)), it.needed.to_string())
         }
-        Some(Measured::Mean(mean)) => [nothing(), seconds(mean.mean_ns.clone()), nothing()],
-    }
+        Some(Measured::Mean(mean)) => (sample(Some(mean.mean.clone())), String::new()),
+    };
+    let mut columns = [const { String::new() }; 4];
+    let place = match unit {
+        Unit::Share | Unit::Ppm => 0,
+        Unit::Duration => 1,
+        Unit::Centi => 2,
+    };
+    (columns[place], columns[3]) = (value, needed);
+    columns
 }
 
-fn away(away: &Distance) -> String {
+fn away(unit: Unit, away: &Distance) -> String {
     match away {
         Distance::Seconds(seconds) => format!("{seconds} s"),
         Distance::Attempts(attempts) => format!("{attempts} attempts"),
-        Distance::Duration(ns) => super::ns_text(ns),
+        Distance::Value(away) => unit.text(away),
     }
 }
 

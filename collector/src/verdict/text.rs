@@ -1,7 +1,8 @@
 //! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
 
-use super::{ns_text, threshold_text, value_text};
-use crate::contract::number::{self, percent_short, percent_text};
+use super::{threshold_text, value_text};
+use crate::contract::model::{Good, Measure, Scale, Unit};
+use crate::contract::number::{self, Exact, percent_short, percent_text};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
     Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Status, Verdict,
@@ -195,12 +196,16 @@ impl Page<'_> {
 
 fn measured(objective: &ObjectiveVerdict) -> String {
     let Some(measured) = &objective.value else { return "nothing".to_owned() };
-    let value = value_text(measured);
+    let value = value_text(objective.measure.unit(), measured);
     let of =
         objective.agent.as_ref().map_or(String::new(), |agent| format!(", by {agent}, the worst"));
     match measured {
         Measured::Share(share) => {
-            let unit = if objective.outages.is_some() { "seconds up" } else { "attempts good" };
+            let unit = match &objective.measure {
+                Measure::Availability => "seconds up",
+                Measure::Ratio(ratio) => ratio.counted(),
+                _ => "attempts good",
+            };
             let most = match share.numerator_most > share.numerator {
                 true => format!(", at most {}", percent_text(&share.share_most())),
                 false => String::new(),
@@ -224,25 +229,46 @@ fn measured(objective: &ObjectiveVerdict) -> String {
 /// By how much a value misses its target.
 fn missed(objective: &ObjectiveVerdict) -> Option<String> {
     let misses = matches!(objective.status, Status::Breached | Status::BreachCertain);
+    let Scale { unit, good } = objective.measure.scale();
+    let beyond = |value: &Exact| {
+        let beyond = match good {
+            Good::High => &objective.limit - value,
+            Good::Low => value - &objective.limit,
+        };
+        beyond.max(number::whole(0))
+    };
     let missed = match objective.value.as_ref().filter(|_| misses)? {
         Measured::Share(share) => {
-            let short = (&objective.limit - &share.share_most()).max(number::whole(0));
-            format!("{} percentage points", percent_text(&short).trim_end_matches('%'))
+            let points = percent_text(&beyond(&share.share_most()));
+            format!("{} percentage points", points.trim_end_matches('%'))
         }
         Measured::Percentile(it) => counted(it.needed.saturating_sub(it.good_most), "attempt"),
-        Measured::Mean(mean) => ns_text(&(&mean.mean_ns - &objective.limit).max(number::whole(0))),
+        Measured::Mean(mean) => difference_text(unit, &beyond(&mean.mean)),
     };
     Some(missed)
 }
 
+/// How far two figures lie apart: a percentage lies so many points from another.
+fn difference_text(unit: Unit, difference: &Exact) -> String {
+    let text = unit.text(difference);
+    match text.strip_suffix('%') {
+        Some(points) => format!("{points} percentage points"),
+        None => text,
+    }
+}
+
 /// What costs more, and how far away it is: `25% when < 99.8%: 1h 4m 48s more Down time`.
 pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> String {
-    let threshold = threshold_text(objective.measure.unit(), &next.threshold);
+    let Scale { unit, good } = objective.measure.scale();
+    let threshold = threshold_text(unit, &next.threshold);
     let away = match &next.away {
         Distance::Seconds(seconds) => format!("{} more Down time", span_text(*seconds)),
         Distance::Attempts(1) => "1 more bad attempt".to_owned(),
         Distance::Attempts(attempts) => format!("{attempts} more bad attempts"),
-        Distance::Duration(ns) => format!("{} more", ns_text(ns)),
+        Distance::Value(away) => {
+            let direction = if good == Good::High { "less" } else { "more" };
+            format!("{} {direction}", difference_text(unit, away))
+        }
     };
     format!("{} when {threshold}: {away}", percent_short(&next.rate))
 }

@@ -22,12 +22,14 @@ pub struct Content<'a> {
     pub ok: u32,
     /// Failed attempts by class, invalid and missed ones by reason.
     pub outcomes: [&'a BTreeMap<String, u32>; 3],
-    /// Wire codes, and counts that are not outcomes.
+    /// Wire codes, and counters.
     pub tallies: [&'a BTreeMap<String, u64>; 2],
     /// Why it is not to be trusted, sorted, each once.
     pub flags: &'a [&'a str],
     /// Samples by phase.
     pub phases: BTreeMap<&'a str, Samples<'a>>,
+    /// Samples by value, in its own unit.
+    pub values: BTreeMap<&'a str, Samples<'a>>,
 }
 
 /// The samples of a phase.
@@ -70,6 +72,14 @@ impl Content<'_> {
         for (phase, samples) in &self.phases {
             hash.text(phase);
             hash.samples(samples);
+        }
+        // What has none is hashed as it was before there were any.
+        if !self.values.is_empty() {
+            hash.number(self.values.len() as u128);
+            for (value, samples) in &self.values {
+                hash.text(value);
+                hash.samples(samples);
+            }
         }
         let digest: [u8; 32] = hash.0.finalize().into();
         std::array::from_fn(|index| digest[index])

@@ -92,6 +92,36 @@ fn lines_that_contradict_themselves_are_refused_with_their_place() {
         let error = read_text(&format!("{}\n{}", line(r#""ok":1"#), line(keys))).expect_err(keys);
         assert!(error.starts_with("w.jsonl:2: bad-value: ") && error.contains(expected), "{error}");
     }
+    let many = |of: &str| {
+        let all: Vec<String> = (0..33).map(|number| of.replace('#', &number.to_string())).collect();
+        all.join(",")
+    };
+    for (keys, expected) in [
+        (r#""ok":1,"counters":{"Forked":1}"#.to_owned(), "counter `Forked`: write a-z"),
+        (
+            r#""ok":0,"invalid":{"shutdown":1},"counters":{"forked":1}"#.to_owned(),
+            "no attempt was ok or failed",
+        ),
+        (r#""ok":1,"counters":{"forked":-1}"#.to_owned(), "invalid value"),
+        (format!(r#""ok":1,"counters":{{{}}}"#, many(r#""c#":1"#)), "more than 32 counters"),
+        (
+            r#""ok":1,"values":{"mos":{"n":[1]}}"#.to_owned(),
+            "value `mos`: the name ends with its unit",
+        ),
+        (
+            r#""ok":1,"values":{"mos_centi":{"n":[1,2]}}"#.to_owned(),
+            "value `mos_centi`: 2 samples of 1 attempts",
+        ),
+        (r#""ok":1,"values":{"mos_centi":{"ns":[1]}}"#.to_owned(), "unknown field `ns`"),
+        (
+            r#""ok":1,"values":{"mos_centi":{}}"#.to_owned(),
+            "write either n, or histogram with sum and at_most",
+        ),
+        (format!(r#""ok":1,"values":{{{}}}"#, many(r#""v#_ppm":{"n":[]}"#)), "more than 8 values"),
+    ] {
+        let error = read_text(&line(&keys)).expect_err(&keys);
+        assert!(error.starts_with("w.jsonl:1: bad-value: ") && error.contains(expected), "{error}");
+    }
     for (from, to, expected) in [
         ("T00:00:00Z", "T00:00:30Z", "no multiple of width_s"),
         ("T00:00:00Z", "", "RFC 3339"),
@@ -175,6 +205,26 @@ fn an_ok_attempt_without_a_sample_is_worse_than_any_threshold() {
     assert_eq!(counted(&line(r#""ok":3"#)), (0, 0));
 }
 
+/// Counters and values are content too, in any order, and each in its own place.
+#[test]
+fn counters_and_values_are_compared() {
+    let a = line(
+        r#""ok":2,"counters":{"call_attempts":2,"forked":1},"values":{"loss_ppm":{"n":[7,5]},"mos_centi":{"n":[438]}}"#,
+    );
+    let same = line(
+        r#""ok":2,"values":{"mos_centi":{"n":[438]},"loss_ppm":{"n":[5,7]}},"counters":{"forked":1,"call_attempts":2}"#,
+    );
+    let counter = a.replace("\"forked\":1", "\"forked\":2");
+    let value = a.replace("438", "437");
+    let name = a.replace("loss_ppm", "lost_ppm");
+    for (other, duplicates, conflicts) in
+        [(&same, 1, 0), (&counter, 0, 1), (&value, 0, 1), (&name, 0, 1)]
+    {
+        let tally = read_text(&format!("{a}\n{other}")).expect("valid");
+        assert_eq!((tally.duplicates, tally.conflicts), (duplicates, conflicts), "{other}");
+    }
+}
+
 mod anything {
     use super::*;
     use proptest::prelude::*;
@@ -182,8 +232,8 @@ mod anything {
     proptest! {
         /// A line is read or refused, whatever was done to it.
         #[test]
-        fn is_read_or_refused(cut in 0_usize..250, length in 0_usize..20, text in "[-a-z0-9.:,{}\\[\\]\"eE+]{0,12}") {
-            let mut changed = line(r#""ok":2,"failed":{"tls":1},"flags":["clock"],"phases":{"total":{"ns":[1,2]}}"#);
+        fn is_read_or_refused(cut in 0_usize..300, length in 0_usize..20, text in "[-a-z0-9.:,{}\\[\\]\"eE+]{0,12}") {
+            let mut changed = line(r#""ok":2,"failed":{"tls":1},"flags":["clock"],"phases":{"total":{"ns":[1,2]}},"counters":{"forked":1},"values":{"loss_ppm":{"n":[1,2]}}"#);
             let start = cut.min(changed.len());
             let end = (start + length).min(changed.len());
             changed.replace_range(start..end, &text);

@@ -401,6 +401,8 @@ fn cell(failed: bool) -> Cell {
         ok: u32::from(!failed),
         others: Vec::new(),
         series: Vec::new(),
+        counters: Vec::new(),
+        values: Vec::new(),
     };
     if failed {
         cell.add_other(OtherKind::Failed, "timeout", "wait", 1);

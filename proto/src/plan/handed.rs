@@ -5,7 +5,7 @@
 //!  "version":1,"window_s":60}
 //! ```
 //! `at_most_ns` lists, by phase, the thresholds that agreements use: the agent counts them exactly, because a histogram
-//! bucket may straddle one.
+//! bucket may straddle one. By the name of a value ([`crate::extras`]) they are in the value's own unit.
 
 use super::{Plan, Schedule, canonical_json, check_probes, kind_block};
 use crate::label::Labels;
@@ -21,7 +21,7 @@ const VERSION: u64 = 1;
 /// Most thresholds a phase of a probe may have: each is a counter in every window.
 pub const THRESHOLDS_MAX: usize = 64;
 
-/// Thresholds in ns by phase, ascending.
+/// Thresholds by phase, in ns, and by value, in its own unit; ascending.
 pub type Thresholds = BTreeMap<String, Vec<u64>>;
 
 /// What one agent runs.

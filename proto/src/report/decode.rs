@@ -1,9 +1,11 @@
 //! From a payload to cells that can be trusted to be consistent.
 
+use super::columns::Columns;
 use super::{
-    CODES_MAX, Cell, Head, LABEL_MAX_BYTES, Other, OtherKind, Report, ReportError, SERIES_MAX,
-    Series,
+    CODES_MAX, Cell, EXTRAS_VERSION, Head, LABEL_MAX_BYTES, Other, OtherKind, Report, ReportError,
+    SERIES_MAX, Series,
 };
+use crate::extras::{COUNTERS_MAX, VALUES_MAX, is_name, is_value_name};
 use crate::histogram::{Histogram, INDEX_MAX, bucket_bounds_ns, bucket_of};
 use crate::name::Name;
 use crate::plan::{SpecHash, THRESHOLDS_MAX};
@@ -29,7 +31,14 @@ impl Report {
         }
         let names = wire.names;
         let mut cells = cells(&wire.cells.unwrap_or_default(), &names)?;
-        add_series(&mut cells, &wire.series.unwrap_or_default(), &names)?;
+        samples(&mut cells, &wire.series.unwrap_or_default().into(), &names, Place::Series)?;
+        if let Some(extras) = wire.extras {
+            if extras.version != EXTRAS_VERSION {
+                return Err(ReportError::Version(extras.version));
+            }
+            add_counters(&mut cells, &extras.counters.unwrap_or_default(), &names)?;
+            samples(&mut cells, &extras.values.unwrap_or_default().into(), &names, Place::Values)?;
+        }
         check_cells(&cells)?;
         let head = Head {
             window_start_s: start_s,
@@ -62,6 +71,8 @@ fn cells(columns: &v1::Cells, names: &[String]) -> Result<Vec<Cell>, ReportError
             ok: columns.ok[index],
             others: Vec::new(),
             series: Vec::new(),
+            counters: Vec::new(),
+            values: Vec::new(),
         });
     }
     add_others(&mut cells, columns, names)?;
@@ -96,72 +107,129 @@ fn add_others(
     Ok(())
 }
 
-fn add_series(
+/// Counters ascend within a cell, which has started attempts that were not spoiled.
+fn add_counters(
     cells: &mut [Cell],
-    columns: &v1::Series,
+    columns: &v1::Counters,
     names: &[String],
 ) -> Result<(), ReportError> {
     let number = columns.cell.len();
-    same_length("phase", columns.phase.len(), number)?;
-    same_length("sum_ns", columns.sum_ns.len(), number)?;
-    same_length("max_ns", columns.max_ns.len(), number)?;
+    same_length("counters.name", columns.name.len(), number)?;
+    same_length("counters.count", columns.count.len(), number)?;
+    for (index, cell) in columns.cell.iter().enumerate() {
+        let cell = at(cells, *cell, "counters.cell")?;
+        let counter = name(names, columns.name[index], "counters.name")?;
+        let judged = u64::from(cell.ok) + cell.count(OtherKind::Failed);
+        let why = match (columns.count[index], cell.counters.last()) {
+            _ if !is_name(counter) => Some("is no name of a counter"),
+            (0, _) => Some("counts nothing"),
+            _ if judged == 0 => Some("counts where no attempt was ok or failed"),
+            (_, Some((before, _))) if before.as_str() >= counter => {
+                Some("stands twice or out of order")
+            }
+            _ if cell.counters.len() >= COUNTERS_MAX => Some("is one too many"),
+            (count, _) => {
+                cell.counters.push((counter.to_owned(), count));
+                None
+            }
+        };
+        if let Some(why) = why {
+            let (probe, counter) = (cell.probe.clone(), counter.to_owned());
+            return Err(ReportError::Counter { probe, counter, why });
+        }
+    }
+    Ok(())
+}
+
+/// Where samples belong.
+#[derive(Clone, Copy)]
+enum Place {
+    Series,
+    Values,
+}
+
+impl Place {
+    /// What a cell has of them, how many there may be, and of how many attempts.
+    fn of(self, cell: &mut Cell) -> (&mut Vec<Series>, usize, u32) {
+        match self {
+            Self::Series => (&mut cell.series, SERIES_MAX, cell.scheduled),
+            Self::Values => (&mut cell.values, VALUES_MAX, cell.ok),
+        }
+    }
+}
+
+fn samples(
+    cells: &mut [Cell],
+    columns: &Columns,
+    names: &[String],
+    place: Place,
+) -> Result<(), ReportError> {
+    let number = columns.cell.len();
+    same_length("phase", columns.name.len(), number)?;
+    same_length("sum_ns", columns.sum.len(), number)?;
+    same_length("max_ns", columns.max.len(), number)?;
     same_length("clamped", columns.clamped.len(), number)?;
     let thresholds = thresholds(columns, number)?;
     let mut rest = columns.histograms.as_slice();
     for (index, at_most) in thresholds.into_iter().enumerate() {
         let cell = at(cells, columns.cell[index], "cell")?;
-        let phase = name(names, columns.phase[index], "phase")?;
-        let contradiction = |why: String| ReportError::Series {
-            probe: cell.probe.clone(),
+        let phase = name(names, columns.name[index], "phase")?;
+        if matches!(place, Place::Values) && !is_value_name(phase) {
+            return Err(ReportError::Name("values.name"));
+        }
+        let contradiction = |probe: &str, why: String| ReportError::Series {
+            probe: probe.to_owned(),
             phase: phase.to_owned(),
             why,
         };
-        if cell.series.iter().any(|series| series.phase == phase) || cell.series.len() >= SERIES_MAX
-        {
-            return Err(ReportError::Twice(phase.to_owned()));
-        }
-        let histogram =
-            Histogram::decode_first(&mut rest).map_err(|error| contradiction(error.to_string()))?;
+        let histogram = Histogram::decode_first(&mut rest)
+            .map_err(|error| contradiction(&cell.probe, error.to_string()))?;
         let series = Series {
             phase: phase.to_owned(),
-            sum_ns: columns.sum_ns[index],
-            max_ns: columns.max_ns[index],
+            sum_ns: columns.sum[index],
+            max_ns: columns.max[index],
             clamped: columns.clamped[index],
             histogram,
             at_most,
         };
-        check_series(&series, cell.scheduled).map_err(|why| contradiction(why.to_owned()))?;
-        cell.series.push(series);
+        let (known, most, attempts) = place.of(cell);
+        if known.len() >= most || known.iter().any(|series| series.phase == phase) {
+            return Err(ReportError::Twice(phase.to_owned()));
+        }
+        match check_series(&series, attempts) {
+            Ok(()) => known.push(series),
+            Err(why) => return Err(contradiction(&cell.probe, why.to_owned())),
+        }
     }
     same_length("histograms", rest.len(), 0)
 }
 
 /// The exact counters of each series, ascending by threshold.
-fn thresholds(columns: &v1::Series, series: usize) -> Result<Vec<Vec<(u64, u32)>>, ReportError> {
-    let number = columns.threshold_series.len();
-    same_length("threshold_ns", columns.threshold_ns.len(), number)?;
+fn thresholds(columns: &Columns, series: usize) -> Result<Vec<Vec<(u64, u32)>>, ReportError> {
+    let number = columns.threshold_of.len();
+    same_length("threshold_ns", columns.threshold.len(), number)?;
     same_length("at_most", columns.at_most.len(), number)?;
     let mut by_series = vec![Vec::new(); series];
-    for (index, of) in columns.threshold_series.iter().enumerate() {
+    for (index, of) in columns.threshold_of.iter().enumerate() {
         let list: &mut Vec<(u64, u32)> = at(&mut by_series, *of, "threshold_series")?;
-        let threshold_ns = columns.threshold_ns[index];
-        if list.last().is_some_and(|(before, _)| *before >= threshold_ns)
+        let threshold = columns.threshold[index];
+        if list.last().is_some_and(|(before, _)| *before >= threshold)
             || list.len() >= THRESHOLDS_MAX
         {
             return Err(ReportError::Column("threshold_ns"));
         }
-        list.push((threshold_ns, columns.at_most[index]));
+        list.push((threshold, columns.at_most[index]));
     }
     Ok(by_series)
 }
 
 /// What a series says of itself must be possible.
-fn check_series(series: &Series, scheduled: u32) -> Result<(), &'static str> {
+fn check_series(series: &Series, attempts: u32) -> Result<(), &'static str> {
     let count = series.histogram.count();
     let Some((last, last_count)) = series.histogram.buckets().last() else {
         return Err("has no sample");
     };
-    if count > u64::from(scheduled) {
+    if count > u64::from(attempts) {
         return Err("has more samples than there were attempts");
     }
     let (last_bucket, max_clamped) = bucket_of(series.max_ns);

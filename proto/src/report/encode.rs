@@ -1,6 +1,7 @@
 //! From cells to payloads.
 
-use super::{Cell, Head, Series};
+use super::columns::Columns;
+use super::{Cell, EXTRAS_VERSION, Head, Series};
 use crate::record::PAYLOAD_MAX_BYTES;
 use crate::v1;
 use prost::Message as _;
@@ -44,7 +45,11 @@ fn size_bound(cell: &Cell) -> usize {
     let others: usize =
         cell.others.iter().map(|o| 7 * NUMBER_MAX_BYTES + o.name.len() + o.code.len()).sum();
     let series: usize = cell.series.iter().map(series_bound).sum();
-    5 * NUMBER_MAX_BYTES + cell.probe.len() + cell.spec.len() + others + series
+    let values: usize = cell.values.iter().map(series_bound).sum();
+    let counters: usize =
+        cell.counters.iter().map(|(name, _)| 4 * NUMBER_MAX_BYTES + name.len()).sum();
+    let own = 5 * NUMBER_MAX_BYTES + cell.probe.len() + cell.spec.len();
+    own + others + series + values + counters
 }
 
 fn series_bound(series: &Series) -> usize {
@@ -57,7 +62,8 @@ fn series_bound(series: &Series) -> usize {
 
 fn to_wire(head: Head, cells: &[Cell]) -> v1::Report {
     let mut names = Names::default();
-    let (mut columns, mut series) = (v1::Cells::default(), v1::Series::default());
+    let (mut columns, mut series) = (v1::Cells::default(), Columns::default());
+    let (mut counters, mut values) = (v1::Counters::default(), Columns::default());
     for (index, cell) in (0_u32..).zip(cells) {
         columns.probe.push(names.index(&cell.probe));
         columns.spec_hash.extend(cell.spec);
@@ -71,10 +77,21 @@ fn to_wire(head: Head, cells: &[Cell]) -> v1::Report {
             columns.other_code.push(names.index(&other.code));
             columns.other_count.push(other.count);
         }
-        cell.series
-            .iter()
-            .for_each(|one| push_series(&mut series, index, names.index(&one.phase), one));
+        for (all, of_cell) in [(&mut series, &cell.series), (&mut values, &cell.values)] {
+            of_cell.iter().for_each(|one| all.push(index, names.index(&one.phase), one));
+        }
+        for (name, count) in &cell.counters {
+            counters.cell.push(index);
+            counters.name.push(names.index(name));
+            counters.count.push(*count);
+        }
     }
+    let any = !(counters.cell.is_empty() && values.cell.is_empty());
+    let extras = any.then(|| v1::Extras {
+        version: EXTRAS_VERSION,
+        counters: Some(counters),
+        values: Some(values.into()),
+    });
     v1::Report {
         window_start_s: head.window_start_s,
         window_s: head.window_s,
@@ -82,23 +99,9 @@ fn to_wire(head: Head, cells: &[Cell]) -> v1::Report {
         health: Some(head.health),
         names: names.list,
         cells: Some(columns),
-        series: Some(series),
+        series: Some(series.into()),
         stragglers_follow: head.stragglers_follow,
-    }
-}
-
-fn push_series(columns: &mut v1::Series, cell: u32, phase: u32, series: &Series) {
-    let index = u32::try_from(columns.cell.len()).unwrap_or(u32::MAX);
-    columns.cell.push(cell);
-    columns.phase.push(phase);
-    columns.sum_ns.push(series.sum_ns);
-    columns.max_ns.push(series.max_ns);
-    columns.clamped.push(series.clamped);
-    series.histogram.encode(&mut columns.histograms);
-    for (threshold_ns, at_most) in &series.at_most {
-        columns.threshold_series.push(index);
-        columns.threshold_ns.push(*threshold_ns);
-        columns.at_most.push(*at_most);
+        extras,
     }
 }
 

@@ -20,6 +20,8 @@ fn cell(probe: &str, latencies_ns: &[u64], failed: u32) -> Cell {
         ok,
         others: Vec::new(),
         series: if latencies_ns.is_empty() { Vec::new() } else { vec![total] },
+        counters: Vec::new(),
+        values: Vec::new(),
     };
     (0..failed).for_each(|_| cell.add_other(OtherKind::Failed, "status", "503", 1));
     cell
@@ -41,6 +43,136 @@ fn a_report_reads_what_it_wrote() {
     assert_eq!((report.head, report.cells), (head(), cells.to_vec()));
     assert_eq!(cells[0].series[0].at_most, [(1_000, 2), (2_000_000, 3)]);
     assert_eq!(cells[0].series[0].clamped, 1);
+}
+
+/// A cell of calls: each counted, and with a MOS and a loss where it was ok.
+fn calls(probe: &str, mos_centi: &[u64], failed: u32) -> Cell {
+    let mut cell = cell(probe, mos_centi, failed);
+    let ok = mos_centi.len() as u64;
+    for (name, count) in [
+        ("established", ok),
+        ("call_attempts", ok + u64::from(failed)),
+        ("redirected", 0),
+        ("No Name", 7),
+    ] {
+        cell.add_counter(name, count);
+    }
+    for mos_centi in mos_centi {
+        cell.record_value("mos_centi", *mos_centi, &[399]);
+        cell.record_value("loss_ppm", mos_centi * 1_001, &[]);
+        cell.record_value("hops", 3, &[]);
+    }
+    cell
+}
+
+#[test]
+fn counters_and_values_are_read_as_they_were_written() {
+    let cells = [cell("home", &[5], 0), calls("call", &[438, 399, 400], 2), calls("echo", &[], 1)];
+    let payloads = encode(&head(), &cells);
+    assert_eq!(Report::decode(&payloads[0]).expect("valid").cells, cells);
+    let call = &cells[1];
+    assert_eq!(call.counters, [("call_attempts".to_owned(), 5), ("established".to_owned(), 3)]);
+    assert_eq!((call.counter("established"), call.counter("redirected")), (3, 0));
+    let names: Vec<&str> = call.values.iter().map(|value| value.phase.as_str()).collect();
+    assert_eq!(names, ["mos_centi", "loss_ppm"], "without a unit it is no value");
+    assert_eq!((&call.values[0].at_most[..], call.values[0].sum_ns), (&[(399, 1)][..], 1_237));
+    let plain = encode(&head(), &cells[..1]);
+    assert_eq!(v1::Report::decode(plain[0].as_slice()).expect("valid").extras, None);
+}
+
+#[test]
+fn counters_and_values_of_a_cell_are_bounded() {
+    let mut cell = calls("call", &[400], 0);
+    for number in 0..100 {
+        cell.add_counter(&format!("counter_{number:02}"), 1);
+        cell.record_value(&format!("value_{number}_ppm"), 1, &[]);
+    }
+    assert_eq!((cell.counters.len(), cell.values.len()), (COUNTERS_MAX, VALUES_MAX));
+    cell.add_counter("call_attempts", u64::MAX);
+    cell.record_value("mos_centi", 410, &[]);
+    assert_eq!((cell.counter("call_attempts"), cell.values[0].max_ns), (u64::MAX, 410));
+    cell.values[0] = Series::new("mos_centi", &[]);
+    cell.values[0].record(400);
+    assert_eq!(decoded(&[cell.clone()]), [cell]);
+}
+
+#[test]
+fn payloads_of_calls_are_none_too_large() {
+    let mos_centi: Vec<u64> = (0..300).map(|number| 100 + number).collect();
+    let cells: Vec<Cell> = (0..150)
+        .map(|number| {
+            let mut cell = calls(&format!("call-{number}"), &mos_centi, 1);
+            (0..20).for_each(|n| cell.add_counter(&format!("counter_{number}_{n}"), u64::MAX - n));
+            cell
+        })
+        .collect();
+    let payloads = encode(&head(), &cells);
+    assert!(payloads.len() > 1);
+    assert!(payloads.iter().all(|payload| payload.len() <= PAYLOAD_MAX_BYTES));
+    assert_eq!(decoded(&cells), cells);
+}
+
+#[test]
+fn contradictory_counters_and_values_are_refused() {
+    let good = encode(&head(), &[calls("call", &[438, 399, 400], 1)]).remove(0);
+    let wire = v1::Report::decode(good.as_slice()).expect("valid");
+    let broken = |change: fn(&mut v1::Report)| {
+        let mut wire = wire.clone();
+        change(&mut wire);
+        Report::decode(&wire.encode_to_vec()).expect_err("broken")
+    };
+    fn extras(report: &mut v1::Report) -> &mut v1::Extras {
+        report.extras.as_mut().expect("has some")
+    }
+    fn counters(report: &mut v1::Report) -> &mut v1::Counters {
+        extras(report).counters.as_mut().expect("has some")
+    }
+    fn values(report: &mut v1::Report) -> &mut v1::Values {
+        extras(report).values.as_mut().expect("has some")
+    }
+    fn rename(report: &mut v1::Report, from: &str, to: &str) {
+        let name = report.names.iter_mut().find(|name| *name == from).expect("is there");
+        to.clone_into(name);
+    }
+    for (change, expected) in [
+        ((|r| counters(r).count[0] = 0) as fn(&mut v1::Report), "counts nothing"),
+        (|r| counters(r).count.clear(), "column `counters.count`"),
+        (|r| counters(r).name[1] = counters(r).name[0], "stands twice or out of order"),
+        (|r| counters(r).name.swap(0, 1), "stands twice or out of order"),
+        (|r| counters(r).name[0] = 99, "`counters.name` points nowhere"),
+        (|r| counters(r).cell[0] = 1, "`counters.cell` points nowhere"),
+        (|r| rename(r, "call_attempts", "call-attempts"), "no name of a counter"),
+        (
+            |r| {
+                let cells = r.cells.as_mut().expect("has cells");
+                (cells.ok[0], cells.other_kind[0], cells.other_count[0]) = (0, 2, 4);
+                r.series = None;
+            },
+            "counts where no attempt was ok or failed",
+        ),
+        (|r| rename(r, "mos_centi", "mos"), "`values.name` is no name"),
+        (|r| values(r).name[1] = values(r).name[0], "stands twice"),
+        (|r| values(r).max[0] = 439, "maximum in another bucket"),
+        (|r| values(r).sum[0] += 1, "sum that its histogram cannot have"),
+        (|r| values(r).at_most[0] = 2, "counter that its histogram cannot have"),
+        (|r| values(r).histograms.push(0), "column `histograms`"),
+        (
+            |r| {
+                let cells = r.cells.as_mut().expect("has cells");
+                (cells.ok[0], cells.other_count[0]) = (2, 2);
+            },
+            "more samples than there were attempts",
+        ),
+    ] {
+        let message = broken(change).to_string();
+        assert!(message.contains(expected), "{message} should say: {expected}");
+    }
+    for version in [0, 2] {
+        let mut later = wire.clone();
+        extras(&mut later).version = version;
+        let refused = Report::decode(&later.encode_to_vec());
+        assert_eq!(refused, Err(ReportError::Version(version)), "never passed over");
+    }
 }
 
 #[test]
@@ -137,8 +269,22 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_byte_never_panics(at in 0..200_usize, value in any::<u8>()) {
-        let mut bytes = encode(&head(), &[cell("home", &[5, 7, 1_000_000], 1)]).remove(0);
+    fn any_counters_and_values_survive(
+        counts in proptest::collection::btree_map("[a-z][a-z0-9_]{0,62}", 1..u64::MAX, 0..COUNTERS_MAX),
+        values in proptest::collection::vec(("[a-z_]{0,8}_(ppm|centi)", 0..2_000_000_u64), 0..40),
+    ) {
+        let mut cell = cell("call", &[7; 40], 1);
+        counts.iter().for_each(|(name, count)| cell.add_counter(name, *count));
+        values.iter().for_each(|(name, value)| cell.record_value(name, *value, &[40_000]));
+        for (name, count) in &counts {
+            prop_assert_eq!(cell.counter(name), *count);
+        }
+        prop_assert_eq!(decoded(&[cell.clone()]), [cell]);
+    }
+
+    #[test]
+    fn a_flipped_byte_never_panics(at in 0..400_usize, value in any::<u8>()) {
+        let mut bytes = encode(&head(), &[calls("call", &[5, 7, 1_000_000], 1)]).remove(0);
         if let Some(byte) = bytes.get_mut(at) {
             *byte = value;
         }

@@ -66,5 +66,7 @@ fn cell(number: usize, state: &mut u64) -> Cell {
         ok: SAMPLES,
         others: Vec::new(),
         series: series.collect(),
+        counters: Vec::new(),
+        values: Vec::new(),
     }
 }

@@ -187,14 +187,16 @@ impl Hosts {
         hosts
     }
 
-    /// The address of a name that fits.
-    pub(super) fn find(&self, host: &str, family: Family) -> Option<IpAddr> {
-        let addresses = self.addresses.get(host.trim_end_matches('.'))?;
-        let mut fitting = addresses.iter().copied().filter(|address| family.has(*address));
+    /// The addresses of a name that fit, of one family.
+    pub(super) fn find(&self, host: &str, family: Family) -> Vec<IpAddr> {
+        let Some(all) = self.addresses.get(host.trim_end_matches('.')) else { return Vec::new() };
+        let of = |wanted: Family| {
+            all.iter().copied().filter(move |address| wanted.has(*address)).collect()
+        };
         // As over the network: IPv4 before IPv6.
         match family {
-            Family::Any => addresses.iter().copied().find(IpAddr::is_ipv4).or(fitting.next()),
-            Family::V4 | Family::V6 => fitting.next(),
+            Family::Any if all.iter().any(IpAddr::is_ipv4) => of(Family::V4),
+            family => of(family),
         }
     }
 }
@@ -234,16 +236,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("hosts");
         let mut watched = Watched::new(&path, Hosts::parse);
-        assert_eq!(watched.current().find("portal", Family::Any), None);
-        std::fs::write(&path, "::1 portal\n10.0.0.1 Portal. # office\nnonsense x\n")
+        assert_eq!(watched.current().find("portal", Family::Any), Vec::<IpAddr>::new());
+        std::fs::write(&path, "::1 portal\n10.0.0.1 Portal. # office\n10.0.0.2 portal\nx y\n")
             .expect("written");
         let found = |watched: &mut Watched<Hosts>, family| {
-            watched.current().find("portal", family).map(|address| address.to_string())
+            let all = watched.current().find("portal", family);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(found(&mut watched, Family::Any).as_deref(), Some("10.0.0.1"));
-        assert_eq!(found(&mut watched, Family::V6).as_deref(), Some("::1"));
+        assert_eq!(found(&mut watched, Family::Any), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(found(&mut watched, Family::V6), ["::1"]);
         std::fs::write(&path, "10.0.0.22 portal\n").expect("written");
-        assert_eq!(found(&mut watched, Family::V4).as_deref(), Some("10.0.0.22"));
-        assert_eq!(found(&mut watched, Family::V6), None);
+        assert_eq!(found(&mut watched, Family::V4), ["10.0.0.22"]);
+        assert!(found(&mut watched, Family::V6).is_empty());
     }
 }

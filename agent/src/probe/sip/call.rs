@@ -1,29 +1,38 @@
-//! `call`: INVITE, ACK, hold, BYE, and whatever a peer makes of it (RFC 3261 §13–15, RFC 6026). Pure.
+//! `call` and `ring`: INVITE, ACK, hold, BYE, or INVITE and CANCEL, and whatever a peer makes of it (RFC 3261 §13–15, RFC
+//! 6026, RFC 3262). Pure.
 //!
-//! The call concludes where its outcome is certain: refused, or ended again after it was held. A call that is still
-//! ringing at the deadline concludes there, is cancelled, and stays to acknowledge what comes of that. Every accepted
-//! call is acknowledged and ended, those of a fork, and those that crossed our CANCEL, at once.
+//! One attempt may take several INVITEs: with credentials, redirected, at the next server of a name. Its delays run from
+//! the first of them (RFC 6076 §5.3). It concludes where its outcome is certain: refused, or ended again after it was set
+//! up. A call that is still ringing at the deadline concludes there, is cancelled, and stays to acknowledge what comes of
+//! that. Every accepted call is acknowledged and ended, those of a fork, and those that crossed our CANCEL, at once.
 
 mod dialog;
+mod early;
+mod invite;
+mod onward;
 mod outgoing;
+mod redirects;
 mod requests;
+mod responses;
+mod tally;
 mod times;
 
 use super::INVITE;
-use super::caller::{ALLOW, Caller, Line};
-use super::message::{Message, StartLine, cseq, parameter};
-use super::scenario::{Conclusion, Datagram, Outbox, Scenario, Stamp, Way, words};
-use super::sdp::{CONTENT_TYPE, MediaPlace, audio};
-use super::spec::Codes;
-use super::transaction::{
-    AnsweredRequests, Fired, Heard, InviteFired, InviteHeard, InviteTransaction,
-};
-use super::uri::Uri;
+use super::caller::{AskPlan, Caller};
+use super::digest::Authorizer;
+use super::message::{Message, StartLine};
+use super::scenario::{Conclusion, Datagram, Established, Outbox, Scenario, Stamp, Way, words};
+use super::sdp::MediaPlace;
+use super::transaction::{AnsweredRequests, Fired, InviteFired};
 use crate::probe::failure::Failure;
-use dialog::{Dialog, INVITE_SEQUENCE};
+use dialog::Dialog;
+use early::Early;
+use invite::{Aim, Invite};
 use outgoing::Request;
 use probefleet_proto::name::FailureClass;
+use redirects::Redirects;
 use std::time::Duration;
+use tally::{TIMED_OUT, Tally};
 use times::Times;
 use tokio::time::Instant;
 
@@ -31,12 +40,25 @@ use tokio::time::Instant;
 const DIALOGS_MAX: usize = 16;
 /// What is left of an attempt when its BYE leaves, so that a lost one can be sent again once.
 pub(crate) const TEARDOWN: Duration = Duration::from_secs(1);
+/// Number of the first INVITE.
+const INVITE_SEQUENCE: u32 = 1;
+
+/// What a call is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallKind {
+    /// To be answered, held and ended.
+    Answer,
+    /// To ring, and to be cancelled then.
+    Ring,
+}
 
 /// How a call is made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct CallPlan {
-    /// Statuses that are as expected.
-    pub(crate) expected: Codes,
+    /// Whom to ask.
+    pub(crate) ask: AskPlan,
+    /// What for.
+    pub(crate) kind: CallKind,
     /// How long it is held.
     pub(crate) hold: Duration,
     /// When it must have ended.
@@ -50,18 +72,27 @@ pub(crate) struct CallPlan {
 pub(crate) struct Call {
     caller: Caller,
     plan: CallPlan,
-    uri: Uri,
-    branch: String,
-    invite: Vec<u8>,
-    transaction: InviteTransaction,
+    authorizer: Option<Authorizer>,
+    /// Tells our description of the session from others.
+    session: u64,
+    /// What the next INVITE asks.
+    aim: Aim,
+    redirects: Redirects,
+    /// At least one; the last is the one under way.
+    invites: Vec<Invite>,
+    early: Vec<Early>,
     cancel: Option<Request>,
-    /// The ACK of a refusal, for its repetitions.
-    refusal_ack: Vec<u8>,
+    /// When no final response is expected any more.
+    give_up_at: Option<Instant>,
     /// The first is the call; others are a fork's.
     dialogs: Vec<Dialog>,
+    /// What the call comes to once it has ended, should it be set up.
+    verdict: Result<u16, Failure>,
     hold_until: Option<Instant>,
+    established: Option<Established>,
     answered: AnsweredRequests,
     times: Times,
+    tally: Tally,
     /// Nobody waits any more: what comes is only ended in due form.
     abandoned: bool,
     conclusion: Option<Conclusion>,
@@ -70,200 +101,71 @@ pub(crate) struct Call {
 
 impl Call {
     /// Calls.
-    pub(crate) fn new(mut caller: Caller, plan: CallPlan, now: Instant) -> Self {
-        let branch = caller.identifiers.branch();
+    pub(crate) fn new(caller: Caller, mut plan: CallPlan, now: Instant) -> Self {
+        let mut caller = caller.by(&plan.ask);
         let session = caller.identifiers.number();
         let uri = caller.target.as_request_uri();
-        let line = Line { method: "INVITE", uri: &uri, branch: &branch, sequence: INVITE_SEQUENCE };
-        let invite = caller
-            .request(&line, caller.to())
-            .header("Contact", caller.contact())
-            .header("Allow", ALLOW)
-            .header("Accept", CONTENT_TYPE)
-            .body(CONTENT_TYPE, plan.media.offer(session).as_bytes());
-        let mut outbox = Outbox::default();
-        outbox.push(Way::Target(0), invite.clone(), Some(Stamp::Request));
-        Self {
+        let redirects = Redirects::new(&uri);
+        let path = plan.ask.targets.path(0);
+        let (sequence, min_se_s) = (INVITE_SEQUENCE, None);
+        let mut call = Self {
+            authorizer: plan.ask.credentials.take().map(Authorizer::new),
             caller,
             plan,
-            uri,
-            branch,
-            invite,
-            transaction: InviteTransaction::new(now),
+            session,
+            aim: Aim { uri, path, datagrams_only: false, sequence, min_se_s },
+            redirects,
+            invites: Vec::new(),
+            early: Vec::new(),
             cancel: None,
-            refusal_ack: Vec::new(),
+            give_up_at: None,
             dialogs: Vec::new(),
+            verdict: Err(Failure::timeout(INVITE)),
             hold_until: None,
+            established: None,
             answered: AnsweredRequests::default(),
             times: Times::default(),
+            tally: Tally::default(),
             abandoned: false,
             conclusion: None,
-            outbox,
-        }
+            outbox: Outbox::default(),
+        };
+        call.invite(now);
+        call
     }
 
     /// Only the first counts.
     fn conclude(&mut self, result: Result<u16, Failure>, at: Instant) {
         if self.conclusion.is_none() {
             let phases = self.times.phases(result.as_ref().ok().copied());
-            self.conclusion = Some(Conclusion { result, at, phases, counters: Vec::new() });
+            let counters = self.tally.counters(self.outbox.retransmits);
+            self.conclusion = Some(Conclusion { result, at, phases, counters });
         }
-    }
-
-    /// A request within this attempt's INVITE: its ACK or its CANCEL (RFC 3261 §9.1, §17.1.1.3).
-    fn within_invite(&self, method: &'static str, to: &[u8]) -> Vec<u8> {
-        let sequence = INVITE_SEQUENCE;
-        let line = Line { method, uri: &self.uri, branch: &self.branch, sequence };
-        self.caller.request(&line, to).empty()
-    }
-
-    fn cancel(&mut self, now: Instant) {
-        let bytes = self.within_invite("CANCEL", self.caller.to().as_bytes());
-        self.cancel = Some(Request::new("CANCEL", self.branch.clone(), bytes.clone(), now));
-        self.outbox.push(Way::Target(0), bytes, None);
     }
 
     fn hang_up_dialog(&mut self, index: usize, now: Instant) {
         let Some(dialog) = self.dialogs.get_mut(index).filter(|dialog| dialog.is_up()) else {
             return;
         };
-        let (way, bye) = (dialog.way.clone(), dialog.hang_up(&mut self.caller, now));
-        self.outbox.push(way, bye, (index == 0).then_some(Stamp::Bye));
+        let bye = dialog.hang_up(&mut self.caller, self.authorizer.as_mut(), now);
+        let stamp = (index == 0).then_some(Stamp::Bye);
+        self.outbox.push(&bye.path, bye.bytes.clone(), stamp);
+        if index == 0 {
+            (self.hold_until, self.established) = (None, None);
+        }
     }
 
     /// The call was set up, and what has become of its BYE is certain.
     fn torn_down(&mut self, well: bool, at: Instant) {
-        let Some(status) = self.dialogs.first().map(|dialog| dialog.status) else { return };
-        if self.conclusion.is_none() && !well {
-            self.outbox.note("teardown_failed", 1);
-        }
-        self.conclude(Ok(status), at);
-    }
-}
-
-// === responses ===
-
-impl Call {
-    fn response(&mut self, status: u16, message: &Message<'_>, at: Instant) {
-        let Some((branch, method)) = self.transaction_of(message) else {
-            return self.outbox.discard();
-        };
-        if branch == self.branch.as_bytes() && method == b"INVITE" {
-            return self.invite_response(status, message, at);
-        }
-        if let Some(cancel) = self.cancel.as_mut().filter(|one| one.is_answered_by(branch, method))
-        {
-            cancel.transaction.receive(status, at);
+        if self.dialogs.is_empty() || self.conclusion.is_some() {
             return;
         }
-        let ended = self.dialogs.iter_mut().enumerate().find_map(|(index, dialog)| {
-            let bye = dialog.bye.as_mut().filter(|bye| bye.is_answered_by(branch, method))?;
-            Some((index, bye.transaction.receive(status, at)))
-        });
-        match ended {
-            Some((0, Heard::Final)) => self.bye_response(status, at),
-            Some(_) => {}
-            None => self.outbox.discard(),
+        self.tally.completed = well;
+        self.tally.teardown_failed = !well;
+        if !well {
+            self.outbox.note("teardown_failed", 1);
         }
-    }
-
-    /// Branch and method of a response, if it is one to this side (RFC 3261 §8.1.3.3, §18.1.2).
-    fn transaction_of<'a>(&self, message: &'a Message<'_>) -> Option<(&'a [u8], &'a [u8])> {
-        let via = message.only_via()?;
-        let (_, method) = cseq(message.first("CSeq")?)?;
-        let ours = self.caller.is_local(via.sent_by)
-            && self.caller.is_call_id(message.first("Call-ID"))
-            && self.caller.is_tag(message.tag("From"));
-        via.branch().filter(|_| ours).map(|branch| (branch, method))
-    }
-
-    fn invite_response(&mut self, status: u16, message: &Message<'_>, at: Instant) {
-        match self.transaction.receive(status, at) {
-            InviteHeard::Nothing => {}
-            InviteHeard::Provisional => {
-                self.times.provisional(status, at);
-                // Before a provisional response a CANCEL might overtake its INVITE (§9.1).
-                if self.abandoned && self.cancel.is_none() {
-                    self.cancel(at);
-                }
-            }
-            InviteHeard::Accepted => self.accepted(status, message, at),
-            InviteHeard::Refused => self.refused(status, message, at),
-            InviteHeard::RefusedAgain => {
-                self.outbox.push(Way::Target(0), self.refusal_ack.clone(), None);
-            }
-        }
-    }
-
-    fn refused(&mut self, status: u16, message: &Message<'_>, at: Instant) {
-        self.times.refused(status, at);
-        self.refusal_ack = self.within_invite("ACK", message.first("To").unwrap_or_default());
-        self.outbox.push(Way::Target(0), self.refusal_ack.clone(), None);
-        self.note_public_address(message);
-        let result =
-            if self.plan.expected.has(status) { Ok(status) } else { Err(unexpected(message)) };
-        self.conclude(result, at);
-    }
-
-    /// Every 2xx is acknowledged, and again when it comes again (RFC 3261 §13.2.2.4).
-    fn accepted(&mut self, status: u16, message: &Message<'_>, at: Instant) {
-        let tag = message.tag("To").unwrap_or_default();
-        let known = self.dialogs.iter().find(|dialog| dialog.remote_tag == tag);
-        if let Some(dialog) = known {
-            return self.outbox.push(dialog.way.clone(), dialog.ack(), None);
-        }
-        if self.dialogs.len() == DIALOGS_MAX {
-            return self.outbox.discard();
-        }
-        let index = self.dialogs.len();
-        let dialog = Dialog::new(&mut self.caller, message, status, index == 0);
-        self.outbox.push(dialog.way.clone(), dialog.ack(), None);
-        self.dialogs.push(dialog);
-        if index > 0 || self.abandoned {
-            return self.hang_up_dialog(index, at);
-        }
-        self.times.accepted(at);
-        self.note_public_address(message);
-        self.note_media(message);
-        if self.plan.expected.has(status) {
-            let latest = self.plan.deadline.checked_sub(TEARDOWN).unwrap_or(at).max(at);
-            self.hold_until = Some((at + self.plan.hold).min(latest));
-        } else {
-            self.conclude(Err(unexpected(message)), at);
-            self.hang_up_dialog(index, at);
-        }
-    }
-
-    fn bye_response(&mut self, status: u16, at: Instant) {
-        let well = (200..300).contains(&status);
-        self.times.disconnected(well, at);
-        self.torn_down(well, at);
-    }
-
-    fn note_media(&mut self, message: &Message<'_>) {
-        let audio = audio(message.body).map(|audio| {
-            format!("{} at {} port {}", audio.codec, audio.place.address, audio.place.port)
-        });
-        self.outbox.note("media", audio.unwrap_or_else(|| "none".to_owned()));
-    }
-
-    /// Where the other side saw us, if that is elsewhere than where we are (RFC 3581 §4).
-    fn note_public_address(&mut self, message: &Message<'_>) {
-        let Some(via) = message.only_via() else { return };
-        let text = |name| {
-            let value = parameter(via.parameters, name).flatten()?;
-            Some(String::from_utf8_lossy(value).into_owned())
-        };
-        if let (Some(host), Some(port)) = (text("received"), text("rport")) {
-            let seen = if host.contains(':') && !host.starts_with('[') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            };
-            if !self.caller.is_local(seen.as_bytes()) {
-                self.outbox.note("seen_as", seen);
-            }
-        }
+        self.conclude(self.verdict.clone(), at);
     }
 }
 
@@ -275,15 +177,38 @@ fn unexpected(response: &Message<'_>) -> Failure {
 // === time ===
 
 impl Call {
-    fn fire_invite(&mut self, now: Instant) {
-        match self.transaction.fire(now) {
-            InviteFired::Nothing => {}
-            InviteFired::Resend => self.outbox.push_again(Way::Target(0), self.invite.clone()),
-            // For a client this is as if 408 had come (RFC 3261 §8.1.3.1).
-            InviteFired::TimedOut => {
-                let why = "no answer in 32 s (timer B)";
-                self.conclude(Err(Failure::failed(FailureClass::Timeout, INVITE, why)), now);
+    fn fire_invites(&mut self, now: Instant) {
+        let last = self.invites.len() - 1;
+        let mut timed_out = false;
+        for (index, invite) in self.invites.iter_mut().enumerate() {
+            match invite.transaction.fire(now) {
+                InviteFired::Nothing => {}
+                InviteFired::Resend => {
+                    self.outbox.push_again(&invite.sent_by, invite.bytes.clone());
+                }
+                InviteFired::TimedOut => timed_out |= index == last,
             }
+        }
+        if timed_out {
+            self.timed_out(now);
+        }
+    }
+
+    /// Sends CANCEL and PRACKs again, and gives up a call that neither ends nor rings on after its CANCEL (§9.1).
+    fn fire_simple(&mut self, now: Instant) {
+        let pracks = self.early.iter_mut().filter_map(|early| early.prack.as_mut());
+        for request in pracks.chain(&mut self.cancel) {
+            if request.transaction.fire(now) == Fired::Resend {
+                self.outbox.push_again(&request.path, request.bytes.clone());
+            }
+        }
+        if self.give_up_at.take_if(|until| *until <= now).is_some()
+            && self.current().transaction.is_pending()
+        {
+            self.transaction().abandon();
+            self.tally.last = Some(TIMED_OUT);
+            let why = "no final response in 32 s after CANCEL";
+            self.conclude(Err(Failure::failed(FailureClass::Timeout, INVITE, why)), now);
         }
     }
 
@@ -293,7 +218,7 @@ impl Call {
             let Some(bye) = &mut dialog.bye else { continue };
             match bye.transaction.fire(now) {
                 Fired::Nothing => {}
-                Fired::Resend => self.outbox.push_again(dialog.way.clone(), bye.bytes.clone()),
+                Fired::Resend => self.outbox.push_again(&bye.path, bye.bytes.clone()),
                 Fired::TimedOut => timed_out |= index == 0,
             }
         }
@@ -317,10 +242,11 @@ impl Scenario for Call {
     }
 
     fn unreachable(&mut self, failure: Failure, at: Instant) {
-        if self.transaction.is_pending() {
-            self.transaction.abandon();
-            self.conclude(Err(failure), at);
+        if self.current().transaction.is_pending() {
+            self.invite_unreachable(failure, at);
         }
+        let pracks = self.early.iter_mut().filter_map(|early| early.prack.as_mut());
+        pracks.for_each(|prack| prack.transaction.abandon());
         let mut ended = false;
         for (index, dialog) in self.dialogs.iter_mut().enumerate() {
             if let Some(bye) = dialog.bye.as_mut().filter(|bye| bye.transaction.is_pending()) {
@@ -334,12 +260,8 @@ impl Scenario for Call {
     }
 
     fn fire(&mut self, now: Instant) {
-        self.fire_invite(now);
-        if let Some(cancel) = &mut self.cancel
-            && cancel.transaction.fire(now) == Fired::Resend
-        {
-            self.outbox.push_again(Way::Target(0), cancel.bytes.clone());
-        }
+        self.fire_invites(now);
+        self.fire_simple(now);
         self.fire_byes(now);
         if self.hold_until.take_if(|until| *until <= now).is_some() {
             self.hang_up_dialog(0, now);
@@ -347,9 +269,12 @@ impl Scenario for Call {
     }
 
     fn next_timer(&self) -> Option<Instant> {
+        let pracks = self.early.iter().filter_map(|early| early.prack.as_ref());
         let byes = self.dialogs.iter().filter_map(|dialog| dialog.bye.as_ref());
-        let others = byes.chain(&self.cancel).filter_map(|one| one.transaction.next_timer());
-        self.transaction.next_timer().into_iter().chain(others).chain(self.hold_until).min()
+        let others = pracks.chain(byes).chain(&self.cancel);
+        let others = others.filter_map(|one| one.transaction.next_timer());
+        let invites = self.invites.iter().filter_map(|invite| invite.transaction.next_timer());
+        invites.chain(others).chain(self.hold_until).chain(self.give_up_at).min()
     }
 
     fn hang_up(&mut self, now: Instant) {
@@ -358,14 +283,15 @@ impl Scenario for Call {
         }
         self.abandoned = true;
         self.hold_until = None;
-        if self.transaction.is_proceeding() {
+        if self.current().transaction.is_proceeding() && self.cancel.is_none() {
             self.cancel(now);
         }
-        self.transaction.stop_sending(now);
+        self.transaction().stop_sending(now);
         for index in 0..self.dialogs.len() {
             self.hang_up_dialog(index, now);
         }
         if self.dialogs.is_empty() {
+            self.tally.last.get_or_insert(TIMED_OUT);
             self.conclude(Err(Failure::timeout(INVITE)), now);
         } else {
             self.torn_down(false, now);
@@ -381,13 +307,17 @@ impl Scenario for Call {
     }
 
     fn is_over(&self) -> bool {
-        let acknowledges = self.dialogs.is_empty() && !self.transaction.is_terminated();
+        let acknowledges = self.dialogs.is_empty() && !self.current().transaction.is_terminated();
         self.conclusion.is_some() && !acknowledges && !self.may_be_up()
     }
 
     fn may_be_up(&self) -> bool {
         let calls = self.dialogs.iter().any(|dialog| dialog.is_up() || dialog.is_ending());
-        self.transaction.is_pending() || calls
+        self.current().transaction.is_pending() || calls
+    }
+
+    fn media(&self) -> Option<&Established> {
+        self.established.as_ref()
     }
 }
 

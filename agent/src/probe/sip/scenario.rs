@@ -1,7 +1,8 @@
 //! What an attempt does, as a machine without clock or socket: time, datagrams and seeds are passed in, messages and the
 //! conclusion are taken out. Pure.
 
-use super::message::{Message, NotSip, StartLine};
+use super::message::{Message, NotSip, StartLine, Via};
+use super::sdp::Audio;
 use super::transport::Transport;
 use super::uri::Hop;
 use crate::probe::failure::Failure;
@@ -35,6 +36,20 @@ pub(crate) trait Scenario: Send + std::fmt::Debug {
     fn is_over(&self) -> bool;
     /// Whether the other side may take a call for established.
     fn may_be_up(&self) -> bool;
+    /// The call that is up, from its answer until somebody hangs up.
+    #[cfg_attr(not(test), expect(dead_code, reason = "asked by whoever sends audio"))]
+    fn media(&self) -> Option<&Established> {
+        None
+    }
+}
+
+/// A call that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Established {
+    /// When its answer was there.
+    pub(crate) answered_at: Instant,
+    /// Where the other side expects audio, and how; `None` where it said nothing that is understood.
+    pub(crate) audio: Option<Audio>,
 }
 
 /// A datagram, as it came.
@@ -71,6 +86,39 @@ pub(crate) enum Way {
     Back,
 }
 
+/// Where requests go, and what carries them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    /// Where to.
+    pub(crate) way: Way,
+    /// What their `Via` says.
+    pub(crate) transport: Transport,
+}
+
+/// The servers that the name of who is asked leads to, best first (RFC 3263).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// What carries a request to each.
+    pub(crate) transports: Vec<Transport>,
+    /// Whether the next is asked when one cannot be had (RFC 3263 §4.3).
+    pub(crate) failover: bool,
+}
+
+impl Targets {
+    /// The way to one of them.
+    pub(crate) fn path(&self, index: usize) -> Path {
+        let transport = self.transports.get(index).copied().unwrap_or(Transport::Udp);
+        Path { way: Way::Target(index), transport }
+    }
+
+    /// The way to the one behind it, if that may be asked.
+    pub(crate) fn next(&self, path: &Path) -> Option<Path> {
+        let Way::Target(index) = path.way else { return None };
+        let next = index + 1;
+        (self.failover && next < self.transports.len()).then(|| self.path(next))
+    }
+}
+
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outgoing {
@@ -97,6 +145,9 @@ pub(crate) struct Conclusion {
     pub(crate) counters: Vec<(&'static str, u64)>,
 }
 
+/// The counter of requests that were sent again.
+pub(crate) const RETRANSMISSIONS: &str = "retransmissions";
+
 /// Messages to be sent, and what was counted on the way.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
@@ -111,14 +162,23 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Sends a message.
-    pub(crate) fn push(&mut self, way: Way, bytes: Vec<u8>, stamp: Option<Stamp>) {
-        self.queue.push_back(Outgoing { way, transport: Transport::Udp, bytes, stamp });
+    pub(crate) fn push(&mut self, path: &Path, bytes: Vec<u8>, stamp: Option<Stamp>) {
+        let Path { way, transport } = path.clone();
+        self.queue.push_back(Outgoing { way, transport, bytes, stamp });
     }
 
     /// Sends a request again.
-    pub(crate) fn push_again(&mut self, way: Way, bytes: Vec<u8>) {
+    pub(crate) fn push_again(&mut self, path: &Path, bytes: Vec<u8>) {
         self.retransmits = self.retransmits.saturating_add(1);
-        self.push(way, bytes, None);
+        self.push(path, bytes, None);
+    }
+
+    /// Answers a request, by what carried it.
+    pub(crate) fn push_back(&mut self, request: &Message<'_>, response: Vec<u8>) {
+        let via = request.values("Via").next().and_then(Via::parse);
+        let named = via.and_then(|via| Transport::parse(std::str::from_utf8(via.transport).ok()?));
+        let path = Path { way: Way::Back, transport: named.unwrap_or(Transport::Udp) };
+        self.push(&path, response, None);
     }
 
     /// Whether nothing is to be sent.

@@ -1,4 +1,4 @@
-//! Times of RFC 3261 (table 4) over UDP. Pure: how long, never when.
+//! Times of RFC 3261 (table 4), of datagrams; of a stream, A, D, E and K are nothing. Pure: how long, never when.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Transactions: when a request is sent again, when it is over, which response is whose (RFC 3261 §17.1, RFC 6026). Pure.
 //!
-//! The two client machines are the RFC's figures 5 (as RFC 6026 §8.4 has it) and 6, over UDP. Each says when its next
+//! The two client machines are the RFC's figures 5 (as RFC 6026 §8.4 has it) and 6, over datagrams and streams. Each says when its next
 //! timer fires; whoever owns it asks [`fire`](InviteTransaction::fire) then, and tells it what was received.
 
 mod invite;

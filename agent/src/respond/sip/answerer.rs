@@ -4,14 +4,17 @@
 //! are looked at, few calls may wait for their ACK, and requests are small.
 
 use super::behaviour::{Behaviour, reason};
-use super::call::{Call, Due, Stage};
+use super::call::{Call, Due, Leg, Stage};
 use super::counts::Counts;
+use super::echo::Party;
+use super::registrar::{self, Registrar};
 use crate::probe::sip::identity::Identifiers;
 use crate::probe::sip::message::{Builder, Message, StartLine, Via, cseq, parameter, reply};
 use crate::probe::sip::rate::Rate;
-use crate::probe::sip::sdp::{CONTENT_TYPE, MediaPlace};
+use crate::probe::sip::sdp::{CONTENT_TYPE, MediaPlace, audio};
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +31,7 @@ const CALLS_MAX: usize = 2_000;
 /// Most calls that are remembered, over or not: some KiB each.
 const REMEMBERED_MAX: usize = 4_096;
 /// What can be asked here.
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
 /// How the responder names itself.
 const SERVER: &str = concat!("probefleet-responder/", env!("CARGO_PKG_VERSION"));
 
@@ -41,8 +44,19 @@ pub(super) struct Asked<'a> {
     pub(super) source: &'a Hop,
     /// Where it came in: address and port, as a URI has them.
     pub(super) local: &'a str,
-    /// Where audio may come.
+    /// Where audio may come, should this be a call.
     pub(super) media: &'a MediaPlace,
+    /// Which line that is.
+    pub(super) line: usize,
+}
+
+/// What a line is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A call is up.
+    Open { line: usize, call: u64, party: Party },
+    /// A call is over.
+    Close { line: usize, call: u64 },
 }
 
 /// An answer to be sent.
@@ -67,6 +81,10 @@ pub(super) struct Answerer {
     pending: usize,
     over: usize,
     outgoing: VecDeque<Outgoing>,
+    /// At most two for each call, until they are taken.
+    changes: VecDeque<Change>,
+    legs: u64,
+    registrar: Registrar,
     counts: Arc<Counts>,
 }
 
@@ -94,6 +112,9 @@ impl Answerer {
             pending: 0,
             over: 0,
             outgoing: VecDeque::new(),
+            changes: VecDeque::new(),
+            legs: 0,
+            registrar: Registrar::default(),
             counts: Arc::default(),
         }
     }
@@ -106,6 +127,11 @@ impl Answerer {
     /// The next answer to be sent.
     pub(super) fn pop(&mut self) -> Option<Outgoing> {
         self.outgoing.pop_front()
+    }
+
+    /// What the next line is to be told.
+    pub(super) fn changed(&mut self) -> Option<Change> {
+        self.changes.pop_front()
     }
 
     /// When the next timer fires.
@@ -132,6 +158,7 @@ impl Answerer {
             b"ACK" => self.ack(request),
             b"BYE" => self.bye(request),
             b"CANCEL" => self.cancel(request),
+            b"REGISTER" => self.register(request),
             _ => self.reply(request, 405, "Method Not Allowed"),
         }
     }
@@ -142,6 +169,24 @@ impl Answerer {
             Behaviour::Silent => {}
             Behaviour::Refuse(status) => self.reply(request, status, reason(status)),
             Behaviour::Answer { .. } => self.reply(request, 200, "OK"),
+        }
+    }
+
+    fn register(&mut self, request: &Request<'_>) {
+        let user = registrar::user(request.message).unwrap_or_default();
+        match Behaviour::of(&user, self.ring) {
+            Behaviour::Silent => return,
+            Behaviour::Refuse(status) => return self.reply(request, status, reason(status)),
+            Behaviour::Answer { .. } => {}
+        }
+        match self.registrar.register(request.message, request.asked.at) {
+            Err((status, words)) => self.reply(request, status, words),
+            Ok(contacts) => {
+                self.counts.registered.add();
+                let tag = self.tag(request);
+                let Some(builder) = request.reply((200, "OK"), &tag) else { return };
+                self.push(request.to.clone(), builder.headers("Contact", contacts).empty());
+            }
         }
     }
 
@@ -203,7 +248,7 @@ impl Answerer {
 
     fn call(&self, request: &Request<'_>, answer: Vec<u8>, stage: Stage) -> Call {
         let (via, to) = (request.via.to_vec(), request.to.clone());
-        Call { via, tag: self.tag(request), to, answer, stage }
+        Call { via, tag: self.tag(request), to, answer, stage, leg: None }
     }
 
     fn refuse(&mut self, request: &Request<'_>, status: u16) -> Option<Call> {
@@ -234,8 +279,26 @@ impl Answerer {
         let cancelled = request.reply((487, "Request Terminated"), &tag)?.empty();
         self.push(request.to.clone(), trying);
         self.push(request.to.clone(), ringing.clone());
-        let answer_at = request.asked.at + ring;
-        Some(self.call(request, ringing, Stage::Ringing { answer_at, accepted, cancelled }))
+        let stage = Stage::Ringing { answer_at: request.asked.at + ring, accepted, cancelled };
+        let leg = Some(self.leg(request));
+        Some(Call { leg, ..self.call(request, ringing, stage) })
+    }
+
+    /// The audio that was agreed: the caller's description stands in its INVITE, if anywhere.
+    fn leg(&mut self, request: &Request<'_>) -> Leg {
+        self.legs += 1;
+        let audio = audio(request.message.body);
+        let place = audio.as_ref().and_then(|audio| {
+            let address: IpAddr = audio.place.address.parse().ok()?;
+            Some(SocketAddr::new(address.to_canonical(), audio.place.port))
+        });
+        let party = Party {
+            place,
+            signalling: request.asked.source.host.parse().ok(),
+            listens: audio.is_none_or(|audio| audio.direction.listens()),
+            seed: self.identifiers.number(),
+        };
+        Leg { line: request.asked.line, call: self.legs, party, open: false }
     }
 
     fn ack(&mut self, request: &Request<'_>) {
@@ -317,13 +380,35 @@ impl Answerer {
             if due == Due::Accept {
                 self.counts.answered.add();
             }
-            if due != Due::Forget {
-                self.remember(key, call);
+            match due {
+                Due::Forget => self.close(&mut call),
+                _ => self.remember(key, call),
             }
         }
     }
 
-    fn remember(&mut self, key: Key, call: Call) {
+    /// Tells the line of a call that is up, or no longer is.
+    fn tell_line(&mut self, call: &mut Call) {
+        match &mut call.leg {
+            Some(leg) if call.stage.is_heard() && !leg.open => {
+                leg.open = true;
+                let (line, call, party) = (leg.line, leg.call, leg.party.clone());
+                self.changes.push_back(Change::Open { line, call, party });
+            }
+            _ if !call.stage.is_heard() => self.close(call),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, call: &mut Call) {
+        if let Some(leg) = call.leg.as_mut().filter(|leg| leg.open) {
+            leg.open = false;
+            self.changes.push_back(Change::Close { line: leg.line, call: leg.call });
+        }
+    }
+
+    fn remember(&mut self, key: Key, mut call: Call) {
+        self.tell_line(&mut call);
         self.pending += usize::from(call.stage.is_pending());
         self.over += usize::from(call.stage.is_over());
         self.timers.insert((call.stage.next_timer(), key.clone()), ());

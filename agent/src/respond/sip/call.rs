@@ -1,5 +1,6 @@
 //! One call, as the one who is called has it (RFC 3261 §13.3, §17.2.1). Pure.
 
+use super::echo::Party;
 use crate::probe::sip::timers::{T1, T4, TRANSACTION, doubled_to_t2};
 use crate::probe::sip::uri::Hop;
 use std::time::Duration;
@@ -21,6 +22,20 @@ pub(super) struct Call {
     pub(super) answer: Vec<u8>,
     /// How far it is.
     pub(super) stage: Stage,
+    /// Its audio, if it has any.
+    pub(super) leg: Option<Leg>,
+}
+
+/// The audio of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    /// Which line it was promised.
+    pub(super) line: usize,
+    /// Which call it is, among those of all lines.
+    pub(super) call: u64,
+    pub(super) party: Party,
+    /// The line has been told.
+    pub(super) open: bool,
 }
 
 /// How far a call is.
@@ -94,6 +109,11 @@ impl Stage {
     /// Whether an answer is still to come or to be acknowledged.
     pub(super) fn is_pending(&self) -> bool {
         matches!(self, Self::Ringing { .. } | Self::Unacknowledged { .. })
+    }
+
+    /// Whether the caller is heard: from the 200 on, for its audio may come before its ACK.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self, Self::Unacknowledged { accepted: true, .. } | Self::Up { .. })
     }
 
     /// Whether it is over.

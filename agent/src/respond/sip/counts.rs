@@ -18,6 +18,14 @@ pub(crate) struct Counts {
     pub(super) ended: Count,
     /// Calls that were cancelled before they were answered.
     pub(super) cancelled: Count,
+    /// REGISTERs that were accepted, each time they came.
+    pub(super) registered: Count,
+    /// Packets of audio that were sent back.
+    pub(super) echoed: Count,
+    /// Packets at a port for audio that were not: of no caller, after the call, too many, or no audio.
+    pub(super) unheard: Count,
+    /// Reports (RTCP) that were answered with one.
+    pub(super) reports: Count,
     /// Datagrams that were no request, or too many at once.
     pub(super) discarded: Count,
 }
@@ -46,6 +54,12 @@ impl Counts {
             "acknowledged": self.acknowledged.get(),
             "ended": self.ended.get(),
             "cancelled": self.cancelled.get(),
+            "registered": self.registered.get(),
+            "media": {
+                "echoed": self.echoed.get(),
+                "unheard": self.unheard.get(),
+                "reports": self.reports.get(),
+            },
             "discarded": self.discarded.get(),
         })
     }

@@ -1,6 +1,8 @@
 //! What is measured, and what is promised of it.
 
-use crate::contract::number::{Exact, percent_short};
+use super::Ratio;
+use crate::contract::number::{self, Exact, fixed, percent_short};
+use probefleet_proto::extras::ValueUnit;
 use probefleet_proto::units::duration_text;
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,35 +14,114 @@ pub enum Measure {
     Availability,
     /// The share of attempts that are ok.
     Success,
-    /// The share of attempts with a phase of at most a threshold.
+    /// The share of attempts whose phase or value is at least as good as a threshold.
     Within {
-        /// The phase's name.
+        /// The name of the phase or value.
         phase: String,
-        /// The threshold, in ns.
-        at_most_ns: u64,
+        /// The threshold, in the unit of its [`Scale`].
+        limit: u64,
     },
-    /// The duration that a share of the attempts does not exceed, by nearest rank (RFC 2330 §11.3).
+    /// What a share of the attempts is at least as good as, by nearest rank (RFC 2330 §11.3): the duration or loss that it
+    /// does not exceed, the score that it does not fall below.
     Percentile {
         /// The share, above zero: 0.95 for the 95th percentile.
         share: Exact,
-        /// The phase's name.
+        /// The name of the phase or value.
         phase: String,
     },
-    /// The mean duration of a phase over the ok attempts that have it.
+    /// The mean of a phase or value over the ok attempts that have it.
     Mean {
-        /// The phase's name.
+        /// The name of the phase or value.
         phase: String,
     },
+    /// How many calls or registrations ended in one way, by the counters of cells.
+    Ratio(Ratio),
 }
 
-/// What the value of a measure is, and with it targets and credit bands.
+/// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A share, written as a percentage; good when it is high.
+    /// A share of 1, written as a percentage.
     Share,
-    /// A duration, in ns; good when it is low.
+    /// A duration, in ns.
     Duration,
+    /// Parts per million, written as a percentage.
+    Ppm,
+    /// Hundredths, written as a decimal with two places.
+    Centi,
 }
+
+/// Which end of a scale is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Good {
+    /// The more the better.
+    High,
+    /// The less the better.
+    Low,
+}
+
+/// What the value of a measure is, and with it its target and credit bands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// What it counts.
+    pub unit: Unit,
+    /// Which end is good.
+    pub good: Good,
+}
+
+impl Scale {
+    /// That of the samples of a phase or value, by its name.
+    #[must_use]
+    pub fn of_samples(name: &str) -> Self {
+        match ValueUnit::of_name(name) {
+            None => Self { unit: Unit::Duration, good: Good::Low },
+            Some(ValueUnit::Ppm) => Self { unit: Unit::Ppm, good: Good::Low },
+            Some(ValueUnit::Centi) => Self { unit: Unit::Centi, good: Good::High },
+        }
+    }
+}
+
+impl Unit {
+    /// A figure as short text: `99.95%`, `2.871s`, `0.08%`, `4.38`. A duration is rounded to the nanosecond, a percentage
+    /// to six places and a decimal to four, half away from zero; only for display.
+    #[must_use]
+    pub fn text(self, figure: &Exact) -> String {
+        match self {
+            Self::Share => percent_short(figure),
+            Self::Duration => {
+                duration_text(u64::try_from(figure.round().to_integer()).unwrap_or(u64::MAX))
+            }
+            Self::Ppm => percent_short(&(figure / number::whole(PPM))),
+            Self::Centi => {
+                let text = fixed(&(figure / number::whole(CENTI)), CENTI_PLACES_MAX);
+                let point = text.find('.').unwrap_or(text.len());
+                let least = (point + 1 + CENTI_PLACES).min(text.len());
+                let (kept, rest) = text.split_at(least);
+                format!("{kept}{}", rest.trim_end_matches('0'))
+            }
+        }
+    }
+
+    /// How many of it make 1 of what is written: a percentage as a share, a decimal.
+    #[must_use]
+    pub fn in_one(self) -> u64 {
+        match self {
+            Self::Share => 1,
+            Self::Duration => probefleet_proto::units::NS_PER_S,
+            Self::Ppm => PPM,
+            Self::Centi => CENTI,
+        }
+    }
+}
+
+/// Parts per million.
+const PPM: u64 = 1_000_000;
+/// Hundredths.
+const CENTI: u64 = 100;
+/// Places of a decimal of hundredths, at least.
+const CENTI_PLACES: usize = 2;
+/// And at most: those of a mean.
+const CENTI_PLACES_MAX: u32 = 4;
 
 impl Measure {
     /// True when it is an amount of time, not of attempts.
@@ -51,18 +132,27 @@ impl Measure {
 
     /// What its value is.
     #[must_use]
-    pub fn unit(&self) -> Unit {
+    pub fn scale(&self) -> Scale {
         match self {
-            Self::Availability | Self::Success | Self::Within { .. } => Unit::Share,
-            Self::Percentile { .. } | Self::Mean { .. } => Unit::Duration,
+            Self::Availability | Self::Success | Self::Within { .. } => {
+                Scale { unit: Unit::Share, good: Good::High }
+            }
+            Self::Percentile { phase, .. } | Self::Mean { phase } => Scale::of_samples(phase),
+            Self::Ratio(ratio) => Scale { unit: Unit::Share, good: ratio.good() },
         }
     }
 
-    /// The phase whose samples it is of.
+    /// What its value counts.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        self.scale().unit
+    }
+
+    /// The phase or value whose samples it is of.
     #[must_use]
     pub fn phase(&self) -> Option<&str> {
         match self {
-            Self::Availability | Self::Success => None,
+            Self::Availability | Self::Success | Self::Ratio(_) => None,
             Self::Within { phase, .. } | Self::Percentile { phase, .. } | Self::Mean { phase } => {
                 Some(phase)
             }
@@ -76,13 +166,17 @@ impl fmt::Display for Measure {
         match self {
             Self::Availability => f.write_str("of the time up"),
             Self::Success => f.write_str("of attempts ok"),
-            Self::Within { phase, at_most_ns } => {
-                write!(f, "of attempts with {phase} at most {}", duration_text(*at_most_ns))
+            Self::Within { phase, limit } => {
+                let Scale { unit, good } = Scale::of_samples(phase);
+                let side = if good == Good::High { "at least" } else { "at most" };
+                write!(f, "of attempts with {phase} {side} {}", unit.text(&number::whole(*limit)))
             }
-            Self::Percentile { share, phase } => {
-                write!(f, "as the {} percentile of {phase}", percent_short(share))
-            }
+            Self::Percentile { share, phase } => match Scale::of_samples(phase).good {
+                Good::Low => write!(f, "as the {} percentile of {phase}", percent_short(share)),
+                Good::High => write!(f, "as {phase} of {} of attempts", percent_short(share)),
+            },
             Self::Mean { phase } => write!(f, "as the mean of {phase}"),
+            Self::Ratio(ratio) => ratio.fmt(f),
         }
     }
 }
@@ -122,6 +216,26 @@ impl Operator {
         }
     }
 
+    /// Which end is good where this is promised.
+    #[must_use]
+    pub fn good(self) -> Good {
+        match self {
+            Self::AtLeast | Self::Above => Good::High,
+            Self::AtMost | Self::Below => Good::Low,
+        }
+    }
+
+    /// The comparison of 1 − a share with 1 − the limit.
+    #[must_use]
+    pub fn mirrored(self) -> Self {
+        match self {
+            Self::AtLeast => Self::AtMost,
+            Self::Above => Self::Below,
+            Self::AtMost => Self::AtLeast,
+            Self::Below => Self::Above,
+        }
+    }
+
     /// The sign in an agreement.
     #[must_use]
     pub fn sign(self) -> &'static str {
@@ -141,7 +255,7 @@ pub struct Target {
     pub text: String,
     /// The comparison.
     pub operator: Operator,
-    /// The limit: a share, or ns where the measure is a duration.
+    /// The limit, in the unit of the measure: a share of 1, ns, ppm or hundredths.
     pub limit: Exact,
 }
 

@@ -1,8 +1,8 @@
-//! What a breach is worth: a flat share, or bands on the value, which are shares or durations as the measure is.
+//! What a breach is worth: a flat share, or bands on the value, which are written as the measure's target is.
 
 use super::refuse;
-use super::scalar::{share, share_above_zero};
-use crate::contract::model::{Band, CreditForm, Operator, Unit};
+use super::scalar::{Written, figure, share, share_above_zero};
+use crate::contract::model::{Band, CreditForm, Good, Operator, Scale, Unit};
 use crate::contract::number::{self, Exact};
 use probefleet_proto::yaml::{Map, Node, Problems, Value, list};
 
@@ -19,10 +19,10 @@ const NOT_YET: &[(&str, &str)] = &[
     ("precision", "leave it out: the value is exact"),
 ];
 
-/// Reads a credit; `unit` is that of the measure, `None` for one that could not be read.
+/// Reads a credit; `scale` is that of the measure, `None` for one that could not be read.
 pub(super) fn credit(
     node: &Node,
-    unit: Option<Unit>,
+    scale: Option<Scale>,
     problems: &mut Problems,
 ) -> Option<CreditForm> {
     let mut map = Map::open(node, "a credit", problems)?;
@@ -40,7 +40,7 @@ pub(super) fn credit(
     let flat = map.optional("flat", None, problems, |node, p| {
         share_above_zero(node, p).map(|rate| Some(CreditForm::Flat(rate)))
     });
-    let bands = map.optional("bands", None, problems, |node, p| bands(node, unit, p).map(Some));
+    let bands = map.optional("bands", None, problems, |node, p| bands(node, scale, p).map(Some));
     map.finish(problems);
     match (flat?, bands?) {
         (Some(form), None) | (None, Some(form)) => Some(form),
@@ -53,8 +53,8 @@ pub(super) fn credit(
 }
 
 /// Reads a band table, mildest first.
-fn bands(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<CreditForm> {
-    let mut bands = list(node, problems, |node, problems| band(node, unit, problems))?;
+fn bands(node: &Node, scale: Option<Scale>, problems: &mut Problems) -> Option<CreditForm> {
+    let mut bands = list(node, problems, |node, problems| band(node, scale, problems))?;
     if bands.is_empty() {
         return problems.report(node.at, "bad-value", "no band", "write {below: 99.9%, rate: 10%}");
     }
@@ -85,23 +85,29 @@ fn bands(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Cre
 }
 
 /// The keys that a band of a measure may begin with, the strict one first.
-fn keys_of(unit: Unit) -> [(&'static str, Operator); 2] {
-    match unit {
-        Unit::Share => [("below", Operator::Below), ("at_most", Operator::AtMost)],
-        Unit::Duration => [("above", Operator::Above), ("at_least", Operator::AtLeast)],
+fn keys_of(good: Good) -> [(&'static str, Operator); 2] {
+    match good {
+        Good::High => [("below", Operator::Below), ("at_most", Operator::AtMost)],
+        Good::Low => [("above", Operator::Above), ("at_least", Operator::AtLeast)],
     }
 }
 
-fn band(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Band> {
+/// The scale of a measure that could not be read, as its band is written.
+fn scale_as_written(map: &mut Map<'_>) -> Scale {
+    let keys = |good| keys_of(good).map(|(key, _)| key);
+    let low = keys(Good::Low).iter().any(|key| map.get(key).is_some());
+    let good = if low { Good::Low } else { Good::High };
+    let value = keys(good).iter().find_map(|key| map.get(key));
+    let share = value.is_none_or(|node| number::percentage(text_of(node)).is_ok());
+    Scale { unit: if share { Unit::Share } else { Unit::Duration }, good }
+}
+
+fn band(node: &Node, scale: Option<Scale>, problems: &mut Problems) -> Option<Band> {
     let mut map = Map::open(node, "a band", problems)?;
-    let unit = unit.unwrap_or_else(|| {
-        let durations = keys_of(Unit::Duration).map(|(key, _)| key);
-        let found = map.keys().any(|(key, _)| durations.contains(&key));
-        if found { Unit::Duration } else { Unit::Share }
-    });
-    let (other, direction, sample) = match unit {
-        Unit::Share => (Unit::Duration, "high: write below or at_most", "below: 99.9%"),
-        Unit::Duration => (Unit::Share, "low: write above or at_least", "above: 3s"),
+    let scale = scale.unwrap_or_else(|| scale_as_written(&mut map));
+    let (other, direction) = match scale.good {
+        Good::High => (Good::Low, "high: write below or at_most"),
+        Good::Low => (Good::High, "low: write above or at_least"),
     };
     for (key, _) in keys_of(other) {
         if let Some(node) = map.get(key) {
@@ -110,9 +116,9 @@ fn band(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Band
             return None;
         }
     }
-    let [strict, equal] = keys_of(unit).map(|(key, operator)| {
+    let [strict, equal] = keys_of(scale.good).map(|(key, operator)| {
         map.optional(key, None, problems, |node, p| {
-            threshold(node, unit, operator, p).map(|threshold| Some((operator, threshold)))
+            threshold(node, scale, operator, p).map(|threshold| Some((operator, threshold)))
         })
     });
     let rate = map.required("rate", problems, share_above_zero);
@@ -120,41 +126,64 @@ fn band(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Band
     let (operator, threshold) = match (strict?, equal?) {
         (Some(begin), None) | (None, Some(begin)) => begin,
         (Some(_), Some(_)) => {
-            let [(strict, _), (equal, _)] = keys_of(unit);
+            let [(strict, _), (equal, _)] = keys_of(scale.good);
             let message = format!("`{strict}` and `{equal}` stand together");
             return problems.report(node.at, "bad-value", message, "keep one of them");
         }
         (None, None) => {
-            let cure = format!("add `{sample}`");
+            let cure = format!("add `{}`", sample(scale));
             return problems.report(node.at, "missing-key", "the band has no beginning", cure);
         }
     };
     Some(Band { operator, threshold, rate: rate? })
 }
 
+/// How a band of such a measure may begin.
+fn sample(scale: Scale) -> &'static str {
+    match (scale.unit, scale.good) {
+        (Unit::Share | Unit::Ppm, Good::High) => "below: 99.9%",
+        (Unit::Share | Unit::Ppm, Good::Low) => "above: 1%",
+        (Unit::Duration, _) => "above: 3s",
+        (Unit::Centi, _) => "below: 3.5",
+    }
+}
+
 /// The value that a band begins at.
 fn threshold(
     node: &Node,
-    unit: Unit,
+    scale: Scale,
     operator: Operator,
     problems: &mut Problems,
 ) -> Option<Exact> {
-    let percentage = match &node.value {
-        Value::Scalar { text, .. } => number::percentage(text).is_ok(),
-        Value::Sequence(_) | Value::Mapping(_) => false,
+    if scale.unit == Unit::Share {
+        return share(node, problems);
+    }
+    let Value::Scalar { text, .. } = &node.value else {
+        return problems.report(node.at, "bad-value", node.describe(), "write a single value");
     };
-    match unit {
-        Unit::Share => share(node, problems),
-        Unit::Duration if percentage => {
-            let cure = "this measure is a duration: write a band such as `above: 3s`";
-            problems.report(node.at, "measure-target-mismatch", node.describe(), cure)
+    let sample = match scale.unit {
+        Unit::Duration => "a band such as `above: 3s`",
+        Unit::Centi => "a band such as `below: 3.5`",
+        Unit::Share | Unit::Ppm => "a band such as `above: 1%`",
+    };
+    let threshold = figure(node, text, Written { unit: scale.unit, sample }, problems)?;
+    let cure = match operator {
+        Operator::AtLeast if scale.unit == Unit::Duration => {
+            "every duration is at least that: write `flat`, or a longer one"
         }
-        Unit::Duration => match (node.duration_ns(problems)?, operator) {
-            (0, Operator::AtLeast) => {
-                let cure = "every duration is at least that: write `flat`, or a longer one";
-                problems.report(node.at, "bad-value", node.describe(), cure)
-            }
-            (threshold_ns, _) => Some(number::whole(threshold_ns)),
-        },
+        Operator::AtLeast => "everything is at least that: write `flat`, or more",
+        Operator::Below => "nothing is below that: write more than 0",
+        Operator::Above | Operator::AtMost => return Some(threshold),
+    };
+    if threshold == number::whole(0) {
+        return problems.report(node.at, "bad-value", node.describe(), cure);
+    }
+    Some(threshold)
+}
+
+fn text_of(node: &Node) -> &str {
+    match &node.value {
+        Value::Scalar { text, .. } => text,
+        Value::Sequence(_) | Value::Mapping(_) => "",
     }
 }

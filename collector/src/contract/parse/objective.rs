@@ -1,13 +1,13 @@
 //! Objectives: what is promised, how it is measured, and what counts.
 
 use super::credit::credit;
-use super::scalar::{bad_share, count, period, share, share_above_zero, target};
+use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
 use super::{Placed, not_yet, refuse};
 use crate::contract::lint;
 use crate::contract::model::{
-    During, Failures, Measure, Objective, Operator, OutageRule, Terms, UnknownAs, UnknownRule,
-    Vantages, WindowRule,
+    During, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale, Terms, Unit,
+    UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
@@ -70,8 +70,8 @@ fn objective(
     let agents = map.optional("agents", Selector::default(), problems, Selector::decode);
     let measure = map.required("measure", problems, measure);
     // A measure that could not be read was reported; its target and credit are then taken as they are written.
-    let unit = measure.as_ref().map(Measure::unit);
-    let target = map.required("target", problems, |node, p| target(node, unit, p));
+    let scale = measure.as_ref().map(Measure::scale);
+    let target = map.required("target", problems, |node, p| target(node, scale, p));
     let default_period = terms.map_or(PeriodKind::Month, |terms| terms.period);
     let period = map.optional("period", default_period, problems, period);
     let window = map.optional("window", window_default(), problems, window);
@@ -86,7 +86,7 @@ fn objective(
     let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
         node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
     });
-    let credit = map.optional("credit", None, problems, |node, p| credit(node, unit, p).map(Some));
+    let credit = map.optional("credit", None, problems, |node, p| credit(node, scale, p).map(Some));
     map.finish(problems);
     let (probes_at, probes) = probes?;
     let objective = Objective {
@@ -163,16 +163,15 @@ fn measure(node: &Node, problems: &mut Problems) -> Option<Measure> {
             "availability" => Ok(Measure::Availability),
             "success" => Ok(Measure::Success),
             _ => Err("write availability, success, {within: 2s, phase: total}, \
-                 {percentile: 95%, phase: total} or {mean: total}"),
+                 {percentile: 95%, phase: total}, {mean: total} or {ratio: ser}"),
         }),
         _ => measure_with_keys(node, problems),
     }
 }
 
 fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
-    const LATER: [(&str, &str); 3] = [
+    const LATER: [(&str, &str); 2] = [
         ("mean_success", "use `success`"),
-        ("ratio", "use `success`"),
         ("good_days", "use {within: T, phase: P} with `period: day`"),
     ];
     let mut map = Map::open(node, "a measure", problems)?;
@@ -182,22 +181,53 @@ fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
             return None;
         }
     }
-    let measure = if map.get("mean").is_some() {
+    let measure = if map.get("ratio").is_some() {
+        let ratio = map.required("ratio", problems, |node, p| node.choice(p, Ratio::WORDS));
+        ratio.map(Measure::Ratio)
+    } else if map.get("mean").is_some() {
         map.required("mean", problems, phase).map(|phase| Measure::Mean { phase })
     } else if map.get("percentile").is_some() {
         let share = map.required("percentile", problems, share_above_zero);
         let phase = map.required("phase", problems, phase);
         share.zip(phase).map(|(share, phase)| Measure::Percentile { share, phase })
     } else {
-        let at_most_ns = map.required("within", problems, Node::duration_ns);
         let phase = map.required("phase", problems, phase);
-        at_most_ns.zip(phase).map(|(at_most_ns, phase)| Measure::Within { phase, at_most_ns })
+        let scale = phase.as_deref().map(Scale::of_samples);
+        let limit = map.required("within", problems, |node, p| within(node, scale, p));
+        limit.zip(phase).map(|(limit, phase)| Measure::Within { phase, limit })
     };
     map.finish(problems);
     measure
 }
 
-/// A phase whose samples ok attempts have.
+/// The threshold of a `within`; `scale` is `None` for a phase that could not be read.
+fn within(node: &Node, scale: Option<Scale>, problems: &mut Problems) -> Option<u64> {
+    let Some(Scale { unit, good }) = scale else { return Some(0) };
+    if unit == Unit::Duration {
+        return node.duration_ns(problems);
+    }
+    let Value::Scalar { text, .. } = &node.value else {
+        return problems.report(node.at, "bad-value", node.describe(), "write a single value");
+    };
+    let sample = if unit == Unit::Centi { "a score such as 4.0" } else { "one such as \"1%\"" };
+    let limit = figure(node, text, Written { unit, sample }, problems)?;
+    let whole = limit.is_integer().then(|| u64::try_from(limit.to_integer()).ok()).flatten();
+    match whole {
+        None => problems.report(
+            node.at,
+            "bad-value",
+            node.describe(),
+            "samples are whole parts per million: write at most four places",
+        ),
+        Some(0) if good == Good::High => {
+            let cure = "everything is at least that: write more than 0";
+            problems.report(node.at, "bad-value", node.describe(), cure)
+        }
+        limit => limit,
+    }
+}
+
+/// A phase or value whose samples ok attempts have.
 fn phase(node: &Node, problems: &mut Problems) -> Option<String> {
     scalar(node, problems, "unknown-phase", |text| {
         lint::known_phase(text).then(|| text.to_owned()).ok_or_else(lint::phases_text)

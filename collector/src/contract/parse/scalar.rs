@@ -1,11 +1,14 @@
 //! Single values: percentages, targets, dates and counts.
 
-use crate::contract::model::{Operator, Target, Unit};
+use crate::contract::model::{Good, Operator, Scale, Target, Unit};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::{PeriodKind, instant_s, start_of_date};
 use jiff::tz::TimeZone;
 use probefleet_proto::units::parse_duration_ns;
 use probefleet_proto::yaml::{Node, Problems, Value, scalar};
+
+/// Highest score that anything is compared with: a MOS ends at 5, an R factor at 100.
+const SCORE_MAX: u64 = 1_000;
 
 /// A percentage of at most 100 %, as a share.
 pub(super) fn share(node: &Node, problems: &mut Problems) -> Option<Exact> {
@@ -46,78 +49,102 @@ pub(super) fn flag(node: &Node, problems: &mut Problems) -> Option<bool> {
     node.choice(problems, &[("true", true), ("false", false)])
 }
 
-/// The promise of a measure; `None` for one that could not be read, whose target may be of either unit.
-pub(super) fn target(node: &Node, unit: Option<Unit>, problems: &mut Problems) -> Option<Target> {
+/// The promise of a measure; `None` for one that could not be read, whose target is taken as it is written.
+pub(super) fn target(node: &Node, scale: Option<Scale>, problems: &mut Problems) -> Option<Target> {
     let (text, operator, value) = comparison(node, problems)?;
-    let written = if value.ends_with('%') { Unit::Share } else { Unit::Duration };
-    match unit.unwrap_or(written) {
-        Unit::Share => share_target(node, (text, operator, value), problems),
-        Unit::Duration => duration_target(node, (text, operator, value), problems),
+    let Scale { unit, good } = scale.unwrap_or(Scale {
+        unit: if value.ends_with('%') { Unit::Share } else { Unit::Duration },
+        good: operator.good(),
+    });
+    let sample = match (unit, good) {
+        (Unit::Share, Good::High) => "a target such as \">= 99.95%\"",
+        (Unit::Share | Unit::Ppm, _) => "a target such as \"<= 0.1%\"",
+        (Unit::Duration, _) => "a target such as \"<= 3s\"",
+        (Unit::Centi, _) => "a target such as \">= 4.0\"",
+    };
+    let limit = figure(node, value, Written { unit, sample }, problems)?;
+    let (one, zero) = (number::whole(unit.in_one()), number::whole(0));
+    let never = match (operator, unit) {
+        _ if operator.good() != good => {
+            let cure = match good {
+                Good::High => "this measure is good when it is high: write >= or >",
+                Good::Low => "this measure is good when it is low: write <= or <",
+            };
+            return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);
+        }
+        (Operator::Above, Unit::Share) if limit == one => {
+            "nothing is above 100%: write \">= 100%\""
+        }
+        (Operator::Below, Unit::Duration) if limit == zero => {
+            "nothing takes less than no time: write a longer duration"
+        }
+        (Operator::Below, _) if limit == zero => "nothing is below 0%: write \"<= 0%\"",
+        (Operator::AtLeast, Unit::Centi) if limit == zero => {
+            "everything is at least that: write more than 0"
+        }
+        _ => return Some(Target { text: text.to_owned(), operator, limit }),
+    };
+    problems.report(node.at, "bad-value", node.describe(), never)
+}
+
+/// How a figure is written, with a sample for who wrote it otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    pub(super) unit: Unit,
+    pub(super) sample: &'static str,
+}
+
+/// A figure in the unit of its scale.
+pub(super) fn figure(
+    node: &Node,
+    value: &str,
+    written: Written,
+    problems: &mut Problems,
+) -> Option<Exact> {
+    let Written { unit, sample } = written;
+    let percentage = number::percentage(value).is_ok();
+    let duration = parse_duration_ns(value).is_ok();
+    let (mismatch, what) = match unit {
+        Unit::Share | Unit::Ppm => {
+            (duration || number::decimal(value).is_ok(), "this measure is a percentage")
+        }
+        Unit::Duration => (percentage, "this measure is a duration"),
+        Unit::Centi => (percentage || duration, "this measure is a score"),
+    };
+    if mismatch {
+        let cure = format!("{what}: write {sample}");
+        return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);
+    }
+    let read = match unit {
+        Unit::Share | Unit::Ppm => number::percentage(value).map_err(|error| error.to_string()),
+        Unit::Centi => score(value),
+        Unit::Duration => {
+            let limit_ns = parse_duration_ns(value).map_err(|error| error.to_string());
+            return match limit_ns {
+                Ok(limit_ns) => Some(number::whole(limit_ns)),
+                Err(why) => problems.report(node.at, "bad-duration", node.describe(), why),
+            };
+        }
+    };
+    match read {
+        Ok(share) if matches!(unit, Unit::Share | Unit::Ppm) && share > number::whole(1) => {
+            problems.report(node.at, "percent-over-100", node.describe(), "at most 100%")
+        }
+        Ok(figure) => Some(figure * number::whole(unit.in_one())),
+        Err(why) => problems.report(node.at, "bad-value", node.describe(), why),
     }
 }
 
-/// The promise of a measure that is a duration and good when low.
-fn duration_target(
-    node: &Node,
-    (text, operator, value): (&str, Operator, &str),
-    problems: &mut Problems,
-) -> Option<Target> {
-    if number::percentage(value).is_ok() {
-        let cure = "this measure is a duration: write a target such as \"<= 3s\"";
-        return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);
+/// A decimal of whole hundredths.
+fn score(value: &str) -> Result<Exact, String> {
+    let score = number::decimal(value).map_err(|error| error.to_string())?;
+    if !(&score * number::whole(Unit::Centi.in_one())).is_integer() {
+        return Err("write at most two places, such as 4.05".to_owned());
     }
-    let limit_ns = match parse_duration_ns(value) {
-        Ok(limit_ns) => limit_ns,
-        Err(error) => {
-            return problems.report(node.at, "bad-duration", node.describe(), error.to_string());
-        }
-    };
-    match operator {
-        Operator::AtLeast | Operator::Above => {
-            let cure = "this measure is good when it is low: write <= or <";
-            problems.report(node.at, "measure-target-mismatch", node.describe(), cure)
-        }
-        Operator::Below if limit_ns == 0 => {
-            let cure = "nothing takes less than no time: write a longer duration";
-            problems.report(node.at, "bad-value", node.describe(), cure)
-        }
-        operator => {
-            Some(Target { text: text.to_owned(), operator, limit: number::whole(limit_ns) })
-        }
+    if score > number::whole(SCORE_MAX) {
+        return Err(format!("write at most {SCORE_MAX}"));
     }
-}
-
-/// The promise of a measure that is a percentage and good when high.
-fn share_target(
-    node: &Node,
-    (text, operator, value): (&str, Operator, &str),
-    problems: &mut Problems,
-) -> Option<Target> {
-    if parse_duration_ns(value).is_ok() || number::decimal(value).is_ok() {
-        let cure = "this measure is a percentage: write a target such as \">= 99.95%\"";
-        return problems.report(node.at, "measure-target-mismatch", node.describe(), cure);
-    }
-    let limit = match number::percentage(value) {
-        Ok(limit) => limit,
-        Err(error) => {
-            return problems.report(node.at, "bad-value", node.describe(), error.to_string());
-        }
-    };
-    let one = number::whole(1);
-    if limit > one {
-        return problems.report(node.at, "percent-over-100", node.describe(), "at most 100%");
-    }
-    match operator {
-        Operator::AtMost | Operator::Below => {
-            let cure = "this measure is good when it is high: write >= or >";
-            problems.report(node.at, "measure-target-mismatch", node.describe(), cure)
-        }
-        Operator::Above if limit == one => {
-            let cure = "nothing is above 100%: write \">= 100%\"";
-            problems.report(node.at, "bad-value", node.describe(), cure)
-        }
-        operator => Some(Target { text: text.to_owned(), operator, limit }),
-    }
+    Ok(score)
 }
 
 /// `"> 50%"` or `">= 50%"`: the failed share at which an agent says Down.

@@ -257,6 +257,21 @@ async fn poison_is_refused_and_stops_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_only_a_later_collector_can_read_stays_with_the_agent() {
+    let desk = Desk::new();
+    let mut chain = Chain::new(1, 0);
+    let mut later = v1::Report::decode(empty_report(60, 0).as_slice()).expect("a report");
+    later.extras = Some(v1::Extras { version: 2, ..v1::Extras::default() });
+    chain.push(Kind::Report, 2, later.encode_to_vec());
+    let mut session = desk.session().await;
+    let accepted = desk.send(&mut session, chain.range(1, 2)).await;
+    assert_eq!((accepted.records, code(&accepted)), (1, Some(Code::Version)));
+    let refusal = accepted.refused.expect("refused");
+    assert!(refusal.ends_session(), "the agent comes again, with all that it has");
+    assert!(refusal.text.contains("upgrade the collector"), "{}", refusal.text);
+}
+
+#[tokio::test]
 async fn an_old_session_is_fenced() {
     let (desk, chain) = (Desk::new(), Chain::new(4, 0));
     let mut old = desk.session().await;

@@ -1,7 +1,8 @@
 //! What a cell keeps of its samples beside threshold counts: the buckets for a percentile's value, the exact sum for a
-//! mean. As bytes, one column for each, because most windows hold a handful of samples.
+//! mean, the calls of a ratio. As bytes, one column for each, because most windows hold a handful of samples.
 
-use super::Phases;
+use super::Observed;
+use crate::contract::model::Ratio;
 use probefleet_proto::histogram::Histogram;
 
 /// Bytes of a sum, at most.
@@ -16,6 +17,8 @@ pub(in crate::sla) enum Keep {
     Buckets,
     /// Number and sum of the samples.
     Total,
+    /// The good ones, and all, of a ratio.
+    Ratio(Ratio),
 }
 
 /// The exact sum of some samples.
@@ -23,7 +26,7 @@ pub(in crate::sla) enum Keep {
 pub struct Total {
     /// How many.
     pub samples: u64,
-    /// Their sum, in ns.
+    /// Their sum, in ns; of a value, in its own unit.
     pub sum_ns: u128,
 }
 
@@ -32,6 +35,10 @@ pub struct Total {
 pub(in crate::sla) struct Pool {
     pub(in crate::sla) buckets: Histogram,
     pub(in crate::sla) total: Total,
+    /// Of a ratio: the good ones.
+    pub(in crate::sla) good: u64,
+    /// Of a ratio: all.
+    pub(in crate::sla) all: u64,
 }
 
 /// The bytes of many cells, in the order of the cells.
@@ -45,9 +52,9 @@ pub(super) struct Column {
 // === impl Keep ===
 
 impl Keep {
-    /// What a cell has of a phase, as bytes; empty without samples.
-    pub(super) fn encode(self, phases: &dyn Phases, phase: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
+    /// What a cell has of a phase or ratio, as bytes; empty without samples.
+    pub(super) fn encode(self, observed: &Observed<'_>, phase: &str) -> Vec<u8> {
+        let (mut bytes, phases) = (Vec::new(), observed.phases);
         match self {
             Self::Buckets => {
                 if let Some(histogram) = phases.histogram(phase) {
@@ -60,6 +67,13 @@ impl Keep {
                     let sum = total.sum_ns.to_le_bytes();
                     let used = sum.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                     bytes.extend(&sum[..used]);
+                }
+            }
+            Self::Ratio(ratio) => {
+                let attempts = observed.counts.ok.saturating_add(observed.counts.failed);
+                let (good, all) = ratio.good_of_all(attempts, |name| phases.counter(name));
+                if all > 0 {
+                    bytes.extend([good, all].map(u32::to_le_bytes).as_flattened());
                 }
             }
         }
@@ -81,6 +95,12 @@ impl Pool {
                 sum_ns.iter_mut().zip(sum).for_each(|(byte, written)| *byte = *written);
                 self.total.samples += u64::from_le_bytes(*samples);
                 self.total.sum_ns += u128::from_le_bytes(sum_ns);
+            }
+            Keep::Ratio(_) => {
+                let (counts, _) = bytes.as_chunks();
+                let [good, all] = counts else { return };
+                self.good += u64::from(u32::from_le_bytes(*good));
+                self.all += u64::from(u32::from_le_bytes(*all));
             }
         }
     }

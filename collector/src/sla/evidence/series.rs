@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Cells a chunk: an insertion moves at most half of that, some 15 KiB.
 const CHUNK_CELLS: usize = 512;
 
-/// How many samples of a phase are at most a threshold.
+/// How many samples of a phase are on one side of a threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Within {
     /// Certainly.

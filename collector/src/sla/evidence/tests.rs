@@ -18,6 +18,10 @@ impl Phases for Nothing {
     fn total(&self, _: &str) -> Option<Total> {
         None
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 fn cell(start_s: i64, ok: u32, content: u8) -> Cell {

@@ -309,6 +309,10 @@ fn an_uncounted_threshold_inside_a_bucket() {
         fn total(&self, _: &str) -> Option<Total> {
             None
         }
+
+        fn counter(&self, _: &str) -> u64 {
+            0
+        }
     }
     for (certain, possible, status) in
         [(720, 720, Status::Met), (719, 720, Status::Inconclusive), (700, 719, Status::Breached)]

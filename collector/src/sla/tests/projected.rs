@@ -33,7 +33,7 @@ fn costs(verdict: &ObjectiveVerdict) -> String {
         let away = match &next.away {
             Distance::Seconds(seconds) => format!("{seconds}s"),
             Distance::Attempts(attempts) => attempts.to_string(),
-            Distance::Duration(ns) => crate::verdict::ns_text(ns),
+            Distance::Value(away) => verdict.measure.unit().text(away),
         };
         let threshold = crate::verdict::threshold_text(verdict.measure.unit(), &next.threshold);
         format!("{} {threshold} {away}", number::percent_short(&next.rate))
@@ -107,6 +107,10 @@ fn what_lies_in_a_cut_bucket_is_undecided() {
         }
         fn total(&self, _: &str) -> Option<Total> {
             None
+        }
+
+        fn counter(&self, _: &str) -> u64 {
+            0
         }
     }
     let keys = r#"measure: {percentile: 95%, phase: total}, target: "<= 1ms", period: day"#;

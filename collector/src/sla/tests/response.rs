@@ -45,6 +45,10 @@ impl Phases for Each<'_> {
         let sum_ns = self.ns.iter().copied().map(u128::from).sum();
         (phase == "total").then_some(Total { samples: self.ns.len() as u64, sum_ns })
     }
+
+    fn counter(&self, _: &str) -> u64 {
+        0
+    }
 }
 
 /// An agent's attempts in one window.

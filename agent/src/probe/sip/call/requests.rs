@@ -4,7 +4,7 @@ use super::Call;
 use crate::probe::failure::Failure;
 use crate::probe::sip::caller::ALLOW;
 use crate::probe::sip::message::{Message, reply};
-use crate::probe::sip::scenario::{Datagram, Way};
+use crate::probe::sip::scenario::Datagram;
 use probefleet_proto::name::FailureClass;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ const HUNG_UP: &str = "bye";
 const OK: (u16, &str) = (200, "OK");
 const NOT_ALLOWED: (u16, &str) = (405, "Method Not Allowed");
 const NO_SUCH_CALL: (u16, &str) = (481, "Call/Transaction Does Not Exist");
+const PENDING: (u16, &str) = (491, "Request Pending");
 const NOT_ACCEPTABLE: (u16, &str) = (488, "Not Acceptable Here");
 
 impl Call {
@@ -23,17 +24,21 @@ impl Call {
             return;
         }
         if let Some(response) = self.answered.find(request, datagram.at) {
-            return self.outbox.push(Way::Back, response.to_vec(), None);
+            return self.outbox.push_back(request, response.to_vec());
         }
         let dialog = self.dialog_of(request);
-        let status = dialog.map_or(NO_SUCH_CALL, |_| answer(request));
+        let status = match dialog {
+            Some(_) => answer(request),
+            None if self.is_early(request) => answer_early(request),
+            None => NO_SUCH_CALL,
+        };
         let Some(response) = reply(request, status, datagram.source, None) else {
             return self.outbox.discard();
         };
         let response =
             if status == NOT_ALLOWED { response.header("Allow", ALLOW) } else { response }.empty();
         self.answered.keep(request, response.clone(), datagram.at);
-        self.outbox.push(Way::Back, response, None);
+        self.outbox.push_back(request, response);
         if let Some(index) = dialog.filter(|_| request.method() == Some(b"BYE")) {
             self.ended_by_peer(index, datagram.at);
         }
@@ -41,10 +46,19 @@ impl Call {
 
     /// The call that a request is in: both tags and the Call-ID are its own (RFC 3261 §12).
     fn dialog_of(&self, request: &Message<'_>) -> Option<usize> {
-        let ours = self.caller.is_call_id(request.first("Call-ID"))
-            && self.caller.is_tag(request.tag("To"));
         let from = request.tag("From").unwrap_or_default();
-        self.dialogs.iter().position(|dialog| ours && dialog.remote_tag == from)
+        let ours = self.is_ours(request);
+        self.dialogs.iter().position(|dialog| ours && dialog.remote.tag == from)
+    }
+
+    /// Whether a request is in a call that still rings.
+    fn is_early(&self, request: &Message<'_>) -> bool {
+        let from = request.tag("From").unwrap_or_default();
+        self.is_ours(request) && self.early.iter().any(|early| early.remote.tag == from)
+    }
+
+    fn is_ours(&self, request: &Message<'_>) -> bool {
+        self.caller.is_call_id(request.first("Call-ID")) && self.caller.is_tag(request.tag("To"))
     }
 
     fn ended_by_peer(&mut self, index: usize, at: Instant) {
@@ -52,7 +66,8 @@ impl Call {
         let was_held = dialog.is_up();
         dialog.ended_by_peer = true;
         if index == 0 && was_held {
-            self.hold_until = None;
+            (self.hold_until, self.established) = (None, None);
+            self.tally.completed = true;
             let why = "the other side hung up before the call was to end";
             self.conclude(Err(Failure::failed(FailureClass::Closed, HUNG_UP, why)), at);
         }
@@ -69,5 +84,16 @@ fn answer(request: &Message<'_>) -> (u16, &'static str) {
         // Neither a request to cancel nor a subscription is under way.
         Some(b"CANCEL" | b"NOTIFY" | b"PRACK") => NO_SUCH_CALL,
         _ => NOT_ALLOWED,
+    }
+}
+
+/// The same while the call rings: nobody who is called ends it by BYE (§15), and an offer crosses ours (§14.2, RFC 3311
+/// §5.2).
+fn answer_early(request: &Message<'_>) -> (u16, &'static str) {
+    match request.method() {
+        Some(b"BYE") => NO_SUCH_CALL,
+        Some(b"INVITE") => PENDING,
+        Some(b"UPDATE") if !request.body.is_empty() => PENDING,
+        _ => answer(request),
     }
 }

@@ -1,8 +1,11 @@
 //! Calls on a clock of our own, against a peer of a few lines.
 
+mod again;
+mod early;
 mod ends;
 mod peer;
 mod random;
+mod ring;
 mod within;
 
 use super::*;
@@ -150,10 +153,11 @@ fn what_is_expected_is_ok() {
     desk.answer(ms(30), &Reply::to(&invite, 200).tag("b"));
     desk.sent("ACK");
     let bye = desk.sent("BYE");
-    let failure = desk.conclusion().result.clone().expect_err("not ok");
-    assert_eq!(failure.code.as_deref(), Some("sip:200"));
     assert!(desk.call.may_be_up());
     desk.answer(ms(1), &Reply::to(&bye, 200));
+    let failure = desk.conclusion().result.clone().expect_err("not ok");
+    assert_eq!(failure.code.as_deref(), Some("sip:200"));
+    assert_eq!((desk.count("established"), desk.count("completed")), (1, 1));
     assert!(desk.call.is_over());
 }
 

@@ -28,13 +28,14 @@ impl Times {
         };
     }
 
-    /// 100 says nothing but that the next hop has it; any other tells the caller something (RFC 6076 §4.3.1).
+    /// 100 says nothing but that the next hop has it, 199 that one branch of many has ended (RFC 6228); any other tells
+    /// the caller something (RFC 6076 §4.3.1).
     pub(super) fn provisional(&mut self, status: u16, at: Instant) {
-        if status == 100 {
-            self.trying.get_or_insert(at);
-        } else {
-            self.indicated.get_or_insert(at);
-        }
+        match status {
+            100 => self.trying.get_or_insert(at),
+            199 => return,
+            _ => self.indicated.get_or_insert(at),
+        };
     }
 
     pub(super) fn accepted(&mut self, at: Instant) {

@@ -1,22 +1,10 @@
 //! Messages as they come: tortuous, foreign, broken, random.
 
-use super::*;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use proptest::prelude::*;
-use std::collections::BTreeMap;
+mod torture;
 
-/// The messages of RFC 4475 that matter to somebody who reads responses and requests within calls.
-fn torture() -> BTreeMap<&'static str, Vec<u8>> {
-    let text = include_str!("tests/rfc4475.txt");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (name, encoded) = line.split_once(' ').expect(line);
-            (name, STANDARD.decode(encoded).expect(name))
-        })
-        .collect()
-}
+use super::*;
+use proptest::prelude::*;
+use torture::torture;
 
 fn response(headers: &str) -> Vec<u8> {
     format!("SIP/2.0 200 OK\r\n{headers}\r\n").into_bytes()
@@ -219,31 +207,6 @@ fn a_reply_says_where_it_saw_the_sender() {
 
 // === properties ===
 
-/// Everything that is asked of a message.
-fn use_all(bytes: &[u8]) {
-    let Ok(message) = Message::parse(bytes) else { return };
-    for name in ["Via", "From", "To", "Call-ID", "CSeq", "Contact", "Record-Route"] {
-        for value in message.values(name) {
-            Via::parse(value).map(|via| (via.branch(), via.port()));
-            NameAddr::parse(value).map(|named| {
-                (parameter(named.parameters, "tag"), crate::probe::sip::uri::Uri::parse(named.uri))
-            });
-            cseq(value);
-        }
-        message.tag(if name == "To" { "To" } else { "From" });
-    }
-    message.only_via();
-    crate::probe::sip::sdp::audio(message.body);
-    let source = crate::probe::sip::uri::Hop {
-        host: "::1".to_owned(),
-        port: 1,
-        transport: crate::probe::sip::transport::Transport::Udp,
-    };
-    if let Some(answer) = reply(&message, (200, "OK"), &source, Some("t")) {
-        assert!(Message::parse(&answer.empty()).is_ok(), "what is answered can be read");
-    }
-}
-
 /// A change at a place, which is taken modulo the length.
 #[derive(Clone, Debug)]
 enum Change {
@@ -292,14 +255,14 @@ proptest! {
     fn reading_never_panics(which in any::<prop::sample::Index>(), changes in prop::collection::vec(change(), 0..12)) {
         let torture = torture();
         let bytes: Vec<Vec<u8>> = torture.into_values().collect();
-        use_all(&changed(bytes[which.index(bytes.len())].clone(), &changes));
+        crate::fuzz::message(&changed(bytes[which.index(bytes.len())].clone(), &changes));
     }
 
     /// Nor do bytes at random.
     #[test]
     fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        use_all(&bytes);
-        use_all(&[b"SIP/2.0 200 OK\r\n", bytes.as_slice(), b"\r\n\r\n"].concat());
+        crate::fuzz::message(&bytes);
+        crate::fuzz::message(&[b"SIP/2.0 200 OK\r\n", bytes.as_slice(), b"\r\n\r\n"].concat());
     }
 
     /// What is written is read as it was meant, and written again the same.

@@ -97,7 +97,7 @@ const PROBLEMS: &[(&str, &str)] = &[
         "{uri: 'sip:h', mode: call, hold: 1s, media: {seconds: 2}}",
         "1:34: bad-value: `hold` beside `media`; leave `hold` out: the call is held as long as there is audio",
     ),
-    ("{uri: 'sip:h', mode: call, media: {seconds: 0}}", "1:44: bad-value: `0`; write 1 to 60"),
+    ("{uri: 'sip:h', mode: call, media: {seconds: 0}}", "1:45: bad-value: `0`; write 1 to 60"),
     (
         "{uri: 'sip:h', hold: 1s}",
         "1:22: bad-value: `hold` without a call; write `mode: call`, or leave it out",

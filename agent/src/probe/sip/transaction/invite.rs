@@ -1,6 +1,7 @@
 //! The INVITE client transaction (RFC 3261 §17.1.1, RFC 6026 §7.2).
 
 use crate::probe::sip::timers::{D, T1, TRANSACTION};
+use crate::probe::sip::transport::Transport;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -8,6 +9,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct InviteTransaction {
     state: State,
+    /// Timer D: nothing where the transport loses nothing.
+    kept: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +54,13 @@ pub(crate) enum InviteFired {
 }
 
 impl InviteTransaction {
-    /// The INVITE is sent now.
-    pub(crate) fn new(now: Instant) -> Self {
-        let state = State::Calling { resend_at: now + T1, wait: T1, give_up_at: now + TRANSACTION };
-        Self { state }
+    /// The INVITE is sent now. What a reliable transport carries is not sent again (no timer A), and its refusal does not
+    /// come again (timer D is 0).
+    pub(crate) fn new(transport: Transport, now: Instant) -> Self {
+        let give_up_at = now + TRANSACTION;
+        let (wait, kept) =
+            if transport.is_reliable() { (TRANSACTION, Duration::ZERO) } else { (T1, D) };
+        Self { state: State::Calling { resend_at: now + wait, wait, give_up_at }, kept }
     }
 
     /// A response to it has come.
@@ -69,7 +75,7 @@ impl InviteTransaction {
                 InviteHeard::Accepted
             }
             (State::Calling { .. } | State::Proceeding, _) => {
-                self.state = State::Completed { until: now + D };
+                self.state = State::Completed { until: now + self.kept };
                 InviteHeard::Refused
             }
             (State::Accepted { .. }, 200..300) => InviteHeard::Accepted,

@@ -1,6 +1,7 @@
 //! The client transaction of every other request (RFC 3261 §17.1.2).
 
 use crate::probe::sip::timers::{K, T1, T2, TRANSACTION, doubled_to_t2};
+use crate::probe::sip::transport::Transport;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -8,6 +9,8 @@ use tokio::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct NonInviteTransaction {
     state: State,
+    /// Whether what carries it loses nothing: then there is neither timer E nor timer K.
+    reliable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +49,10 @@ pub(crate) enum Fired {
 
 impl NonInviteTransaction {
     /// The request is sent now.
-    pub(crate) fn new(now: Instant) -> Self {
-        let state = State::Trying { resend_at: now + T1, wait: T1, give_up_at: now + TRANSACTION };
-        Self { state }
+    pub(crate) fn new(transport: Transport, now: Instant) -> Self {
+        let (reliable, give_up_at) = (transport.is_reliable(), now + TRANSACTION);
+        let wait = if reliable { TRANSACTION } else { T1 };
+        Self { state: State::Trying { resend_at: now + wait, wait, give_up_at }, reliable }
     }
 
     /// A response to it has come.
@@ -60,7 +64,7 @@ impl NonInviteTransaction {
             }
             (State::Proceeding { .. }, 100..200) => Heard::Provisional,
             (State::Trying { .. } | State::Proceeding { .. }, _) => {
-                self.state = State::Completed { until: now + K };
+                self.state = State::Completed { until: if self.reliable { now } else { now + K } };
                 Heard::Final
             }
             (State::Completed { .. } | State::Terminated, _) => Heard::Nothing,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::probe::sip::message::Message;
+use crate::probe::sip::transport::Transport;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -54,7 +55,7 @@ fn run_out_other(
 fn an_invite_without_an_answer_is_sent_seven_times_in_32_s() {
     // Timer A doubles from T1, B ends it after 64·T1 (§17.1.1.2).
     let start = Instant::now();
-    let mut invite = InviteTransaction::new(start);
+    let mut invite = InviteTransaction::new(Transport::Udp, start);
     let (resent, gave_up) = run_out_invite(&mut invite, start);
     assert_eq!(resent, [500, 1_500, 3_500, 7_500, 15_500, 31_500]);
     assert_eq!(gave_up, Some(32_000));
@@ -65,7 +66,7 @@ fn an_invite_without_an_answer_is_sent_seven_times_in_32_s() {
 #[test]
 fn a_provisional_response_stops_timers_a_and_b() {
     let start = Instant::now();
-    let mut invite = InviteTransaction::new(start);
+    let mut invite = InviteTransaction::new(Transport::Udp, start);
     assert_eq!(invite.fire(start + ms(499)), InviteFired::Nothing);
     assert_eq!(invite.receive(100, start + ms(499)), InviteHeard::Provisional);
     assert_eq!((invite.next_timer(), invite.is_proceeding()), (None, true));
@@ -78,7 +79,7 @@ fn a_provisional_response_stops_timers_a_and_b() {
 fn an_accepted_invite_hears_every_2xx_until_timer_m() {
     // RFC 6026 §7.2.
     let start = Instant::now();
-    let mut invite = InviteTransaction::new(start);
+    let mut invite = InviteTransaction::new(Transport::Udp, start);
     assert_eq!(invite.receive(200, start + ms(10)), InviteHeard::Accepted);
     assert_eq!(invite.receive(200, start + ms(500)), InviteHeard::Accepted);
     assert_eq!(invite.receive(180, start + ms(500)), InviteHeard::Nothing);
@@ -95,7 +96,7 @@ fn an_accepted_invite_hears_every_2xx_until_timer_m() {
 fn a_refused_invite_acknowledges_again_until_timer_d() {
     for refusal in [302, 404, 503, 603] {
         let start = Instant::now();
-        let mut invite = InviteTransaction::new(start);
+        let mut invite = InviteTransaction::new(Transport::Udp, start);
         invite.receive(180, start);
         assert_eq!(invite.receive(refusal, start + ms(5)), InviteHeard::Refused);
         assert_eq!(invite.receive(refusal, start + ms(505)), InviteHeard::RefusedAgain);
@@ -109,7 +110,7 @@ fn a_refused_invite_acknowledges_again_until_timer_d() {
 #[test]
 fn an_invite_that_nobody_waits_for_is_not_sent_again() {
     let start = Instant::now();
-    let mut invite = InviteTransaction::new(start);
+    let mut invite = InviteTransaction::new(Transport::Udp, start);
     invite.stop_sending(start + ms(400));
     assert_eq!(invite.fire(start + ms(5_000)), InviteFired::Nothing);
     assert_eq!(invite.receive(200, start + ms(5_000)), InviteHeard::Accepted);
@@ -119,7 +120,7 @@ fn an_invite_that_nobody_waits_for_is_not_sent_again() {
 fn another_request_is_sent_again_at_t2_at_most() {
     // Timer E doubles up to T2, F ends it after 64·T1 (§17.1.2.2).
     let start = Instant::now();
-    let mut bye = NonInviteTransaction::new(start);
+    let mut bye = NonInviteTransaction::new(Transport::Udp, start);
     let (resent, gave_up) = run_out_other(&mut bye, start);
     assert_eq!(resent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
     assert_eq!(gave_up, Some(32_000));
@@ -129,7 +130,7 @@ fn another_request_is_sent_again_at_t2_at_most() {
 #[test]
 fn a_provisional_response_slows_timer_e_to_t2() {
     let start = Instant::now();
-    let mut bye = NonInviteTransaction::new(start);
+    let mut bye = NonInviteTransaction::new(Transport::Udp, start);
     assert_eq!(bye.receive(100, start + ms(100)), Heard::Provisional);
     let (resent, gave_up) = run_out_other(&mut bye, start);
     assert_eq!(resent, [500, 4_500, 8_500, 12_500, 16_500, 20_500, 24_500, 28_500]);
@@ -140,11 +141,35 @@ fn a_provisional_response_slows_timer_e_to_t2() {
 fn an_answer_is_heard_once_until_timer_k() {
     for status in [200, 481, 503] {
         let start = Instant::now();
-        let mut bye = NonInviteTransaction::new(start);
+        let mut bye = NonInviteTransaction::new(Transport::Udp, start);
         assert_eq!(bye.receive(status, start + ms(20)), Heard::Final);
         assert_eq!(bye.receive(status, start + ms(30)), Heard::Nothing);
         assert_eq!(bye.next_timer(), Some(start + ms(5_020)));
         assert_eq!(run_out_other(&mut bye, start), (Vec::new(), None));
+    }
+}
+
+#[test]
+fn a_reliable_transport_sends_nothing_again() {
+    // Neither A nor E; D and K are 0; B, F and M stay (§17.1.1.2, §17.1.2.2, RFC 6026 §8.4).
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let start = Instant::now();
+        let mut invite = InviteTransaction::new(transport, start);
+        assert_eq!(run_out_invite(&mut invite, start), (Vec::new(), Some(32_000)));
+        let mut bye = NonInviteTransaction::new(transport, start);
+        assert_eq!(run_out_other(&mut bye, start), (Vec::new(), Some(32_000)));
+        let mut bye = NonInviteTransaction::new(transport, start);
+        assert_eq!(bye.receive(100, start + ms(10)), Heard::Provisional);
+        assert_eq!(bye.next_timer(), Some(start + ms(32_000)));
+        assert_eq!(bye.receive(200, start + ms(20)), Heard::Final);
+        assert_eq!(bye.next_timer(), Some(start + ms(20)));
+        let mut invite = InviteTransaction::new(transport, start);
+        assert_eq!(invite.receive(486, start + ms(20)), InviteHeard::Refused);
+        assert_eq!(invite.fire(start + ms(20)), InviteFired::Nothing);
+        assert!(invite.is_terminated());
+        let mut invite = InviteTransaction::new(transport, start);
+        assert_eq!(invite.receive(200, start), InviteHeard::Accepted);
+        assert_eq!(invite.next_timer(), Some(start + ms(32_000)));
     }
 }
 

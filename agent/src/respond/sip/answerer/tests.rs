@@ -41,6 +41,7 @@ impl Desk {
             source: &source,
             local: "192.0.2.9:5060",
             media: &media,
+            line: 3,
         });
         self.sent()
     }
@@ -70,6 +71,40 @@ impl Desk {
 }
 
 use serde_json::{Value, json};
+
+#[test]
+fn a_line_is_told_of_a_call_from_its_200_to_its_end() {
+    let mut desk = Desk::new();
+    desk.receive(&request("INVITE", "echo", "1", "", OFFER));
+    assert_eq!(desk.answerer.changed(), None, "it rings");
+    let answered = desk.wait(ms(200));
+    let Some(Change::Open { line: 3, call, party }) = desk.answerer.changed() else {
+        panic!("{:?}", desk.answerer)
+    };
+    let at = |text: &str| text.parse().expect("an address");
+    assert_eq!(party.place, Some(at("192.0.2.1:4000")));
+    assert_eq!(party.signalling, Some(at("192.0.2.1:4000").ip()));
+    assert!(party.listens);
+    let tag = tag(&answered[0].1);
+    desk.receive(&request("ACK", "echo", "1", &tag, ""));
+    assert_eq!(desk.answerer.changed(), None, "told once");
+    desk.receive(&request("BYE", "echo", "1", &tag, ""));
+    assert_eq!(desk.answerer.changed(), Some(Change::Close { line: 3, call }));
+    // Nobody acknowledges.
+    desk.receive(&request("INVITE", "ring-0s", "2", "", ""));
+    desk.wait(ms(40_000));
+    let changes: Vec<Change> = std::iter::from_fn(|| desk.answerer.changed()).collect();
+    assert!(
+        matches!(&changes[..], [Change::Open { .. }, Change::Close { call: 2, .. }]),
+        "{changes:?}"
+    );
+    // Cancelled, or refused: there is nothing to hear.
+    desk.receive(&request("INVITE", "echo", "3", "", OFFER));
+    desk.receive(&request("CANCEL", "echo", "3", "", ""));
+    desk.receive(&request("INVITE", "busy", "4", "", OFFER));
+    desk.wait(ms(40_000));
+    assert_eq!(desk.answerer.changed(), None);
+}
 
 fn statuses(sent: &[String]) -> Vec<&str> {
     sent.iter().map(|text| text.get(8..11).expect("a status line")).collect()
@@ -112,7 +147,10 @@ fn a_call_rings_is_answered_and_ended() {
     assert_eq!(statuses(&desk.receive(&bye)), ["200"], "asked again");
     assert_eq!(
         desk.counts(),
-        json!({"options": 0, "calls": 1, "answered": 1, "acknowledged": 1, "ended": 1, "cancelled": 0, "discarded": 0})
+        json!({
+            "options": 0, "calls": 1, "answered": 1, "acknowledged": 1, "ended": 1, "cancelled": 0, "registered": 0,
+            "media": {"echoed": 0, "unheard": 0, "reports": 0}, "discarded": 0
+        })
     );
     desk.wait(ms(32_000));
     assert_eq!(statuses(&desk.receive(&bye)), ["481"], "forgotten after timer J");
@@ -173,7 +211,9 @@ fn other_requests_have_their_answers() {
         ("OPTIONS", "echo", &["200"][..]),
         ("OPTIONS", "over", &["503"]),
         ("OPTIONS", "silent", &[]),
-        ("REGISTER", "echo", &["405"]),
+        ("REGISTER", "echo", &["200"]),
+        ("REGISTER", "status-403", &["403"]),
+        ("REGISTER", "silent", &[]),
         ("MESSAGE", "echo", &["405"]),
         ("FOO", "echo", &["405"]),
         ("BYE", "echo", &["481"]),
@@ -210,7 +250,8 @@ fn answers_go_where_they_should() {
         let source = Hop { host: "192.0.2.1".to_owned(), port: 5_555, transport: Transport::Udp };
         let media = MediaPlace { address: "192.0.2.9".to_owned(), port: 6_000 };
         let (bytes, at) = (text.as_bytes(), desk.now);
-        desk.answerer.receive(&Asked { bytes, at, source: &source, local: "h:1", media: &media });
+        let asked = Asked { bytes, at, source: &source, local: "h:1", media: &media, line: 0 };
+        desk.answerer.receive(&asked);
         let sent = desk.answerer.pop().expect("an answer");
         assert_eq!(sent.to, Hop { host: "192.0.2.1".to_owned(), port, transport: Transport::Udp });
     }
@@ -272,6 +313,7 @@ proptest! {
     fn nothing_is_left_in_the_end(steps in prop::collection::vec((0..7_usize, 0..4_u8, 0..5_usize, 0..2_000_u64), 0..80)) {
         let mut desk = Desk::new();
         let mut tags = vec![String::new(); 4];
+        let mut open = std::collections::BTreeSet::new();
         for (method, call, user, time) in steps {
             let method = ["INVITE", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "FOO"][method];
             let user = ["echo", "busy", "silent", "ring-0s", "ring-1s"][user];
@@ -288,6 +330,14 @@ proptest! {
             let over = desk.answerer.calls.values().filter(|call| call.stage.is_over()).count();
             prop_assert_eq!((desk.answerer.pending, desk.answerer.over), (pending, over));
             prop_assert_eq!(desk.answerer.timers.len(), desk.answerer.calls.len());
+            while let Some(change) = desk.answerer.changed() {
+                match change {
+                    Change::Open { call, .. } => prop_assert!(open.insert(call)),
+                    Change::Close { call, .. } => prop_assert!(open.remove(&call)),
+                }
+            }
+            let heard = desk.answerer.calls.values().filter(|call| call.stage.is_heard()).count();
+            prop_assert_eq!(open.len(), heard);
         }
         desk.wait(ms(4_000_000));
         prop_assert_eq!((desk.answerer.calls.len(), desk.answerer.timers.len()), (0, 0));

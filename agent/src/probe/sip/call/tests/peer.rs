@@ -3,15 +3,37 @@
 use super::super::*;
 use super::ms;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
-use crate::probe::sip::scenario::Outgoing;
+use crate::probe::sip::scenario::{Outgoing, Targets};
 use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
-use crate::probe::sip::uri::Hop;
+use crate::probe::sip::uri::{Hop, Uri};
 
 /// How long attempts in these tests may take.
 pub(super) const TIMEOUT: Duration = ms(60_000);
 /// How long calls are held.
 pub(super) const HOLD: Duration = ms(1_000);
+
+/// A call as most tests make it.
+fn plan(expected: Codes, now: Instant) -> CallPlan {
+    CallPlan {
+        ask: AskPlan {
+            expected,
+            credentials: None,
+            from: None,
+            proxy: None,
+            targets: Targets { transports: vec![Transport::Udp], failover: false },
+        },
+        kind: CallKind::Answer,
+        hold: HOLD,
+        deadline: now + TIMEOUT,
+        media: MediaPlace { address: "192.0.2.1".to_owned(), port: 40_002 },
+    }
+}
+
+/// Whom most tests call.
+fn echo() -> Uri {
+    Uri::parse(b"sip:echo@sbc.example:5070").expect("a URI")
+}
 
 /// A call, and the time in its world.
 pub(super) struct Desk {
@@ -40,12 +62,35 @@ impl Desk {
 
     pub(super) fn with(expected: Codes, timeout: Duration, hold: Duration) -> Self {
         let now = Instant::now();
-        let target = Uri::parse(b"sip:echo@sbc.example:5070").expect("a URI");
+        let plan = CallPlan { hold, deadline: now + timeout, ..plan(expected, now) };
+        Self::call(echo(), plan, now)
+    }
+
+    /// A call of the usual plan, with a change.
+    pub(super) fn planned(change: impl FnOnce(&mut CallPlan)) -> Self {
+        Self::to(echo(), change)
+    }
+
+    /// The same, to somebody else.
+    pub(super) fn to(target: Uri, change: impl FnOnce(&mut CallPlan)) -> Self {
+        let now = Instant::now();
+        let mut plan = plan(Codes::ok(), now);
+        change(&mut plan);
+        Self::call(target, plan, now)
+    }
+
+    /// A call that is to ring, and to be cancelled then.
+    pub(super) fn ring() -> Self {
+        Self::planned(|plan| {
+            (plan.kind, plan.ask.expected) = (CallKind::Ring, Codes::of("[487]"));
+        })
+    }
+
+    fn call(target: Uri, plan: CallPlan, now: Instant) -> Self {
         let identifiers = Identifiers::new([1; SEED_BYTES]);
         let caller = Caller::new(target, "192.0.2.1:40000".to_owned(), identifiers);
-        let media = MediaPlace { address: "192.0.2.1".to_owned(), port: 40_002 };
-        let deadline = now + timeout;
-        let call = Call::new(caller, CallPlan { expected, hold, deadline, media }, now);
+        let deadline = plan.deadline;
+        let call = Call::new(caller, plan, now);
         Self {
             call,
             now,
@@ -100,6 +145,13 @@ impl Desk {
         self.call.hang_up(self.now);
     }
 
+    /// What was counted under that name.
+    #[track_caller]
+    pub(super) fn count(&self, name: &str) -> u64 {
+        let counters = &self.conclusion().counters;
+        counters.iter().find(|(known, _)| *known == name).map_or(0, |(_, count)| *count)
+    }
+
     #[track_caller]
     pub(super) fn conclusion(&self) -> &Conclusion {
         self.call.conclusion().expect("a conclusion")
@@ -119,12 +171,14 @@ pub(super) struct Reply {
     tag: String,
     contact: String,
     headers: Vec<String>,
+    body: String,
 }
 
 impl Reply {
     pub(super) fn to(request: &Outgoing, status: u16) -> Self {
         let request = request.bytes.clone();
-        Self { request, status, tag: String::new(), contact: String::new(), headers: Vec::new() }
+        let (tag, contact, headers, body) = Default::default();
+        Self { request, status, tag, contact, headers, body }
     }
 
     pub(super) fn tag(mut self, tag: &str) -> Self {
@@ -140,6 +194,12 @@ impl Reply {
     pub(super) fn header(mut self, header: &str) -> Self {
         self.headers.push(header.to_owned());
         self
+    }
+
+    /// With SDP.
+    pub(super) fn body(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self.header("Content-Type: application/sdp")
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
@@ -159,7 +219,7 @@ impl Reply {
             lines.push(format!("Contact: <{}>", self.contact));
         }
         lines.extend(self.headers.iter().cloned());
-        lines.push("Content-Length: 0".to_owned());
-        (lines.join("\r\n") + "\r\n\r\n").into_bytes()
+        lines.push(format!("Content-Length: {}", self.body.len()));
+        (lines.join("\r\n") + "\r\n\r\n" + &self.body).into_bytes()
     }
 }

@@ -8,7 +8,7 @@ use crate::probe::sip::scenario::{Outgoing, Scenario as _, Way};
 use probefleet_proto::name::FailureClass;
 
 /// A request of the other side, in the call that the INVITE began.
-fn request(invite: &Outgoing, method: &str, body: &str) -> String {
+pub(super) fn request(invite: &Outgoing, method: &str, body: &str) -> String {
     let message = Message::parse(&invite.bytes).expect("is read");
     let header = |name| text(message.first(name).expect("is there"));
     format!(
