@@ -191,7 +191,7 @@ impl Probe {
         match self {
             Self::Http(probe) => probe.prepare(environment),
             Self::Sql(probe) => probe.prepare(environment),
-            Self::Sip(_) => {}
+            Self::Sip(probe) => probe.prepare(environment),
         }
     }
 

@@ -2,8 +2,9 @@
 //! call and ends it.
 //!
 //! What an attempt does is a machine without clock or socket (`scenario.rs`, `options.rs`, `register.rs`, `call.rs` on
-//! `message.rs`, `transaction.rs`, `digest.rs`, `sdp.rs`); `run.rs` and `conversation.rs` give it both. Delays are those of RFC 6076 and overlap: `PROBES.md` has where
-//! each begins and ends. Every address passes the policy before it is asked, also one that a dialog names.
+//! `message.rs`, `transaction.rs`, `digest.rs`, `sdp.rs`); `run.rs` and `conversation.rs` give it both. Delays are those of
+//! RFC 6076 and overlap: `PROBES.md` has where each begins and ends. Every address passes the policy before it is asked,
+//! also one that a dialog names.
 
 mod account;
 mod call;
@@ -12,6 +13,8 @@ mod conversation;
 mod dial;
 pub(crate) mod digest;
 pub(crate) mod endpoint;
+mod flow;
+mod framing;
 pub(crate) mod fuzz;
 pub(crate) mod guard;
 pub(crate) mod identity;
@@ -38,6 +41,7 @@ pub(crate) mod uri;
 pub(crate) use sockets::bind_media;
 
 use super::failure::Failure;
+use super::tls::Wanted;
 use super::{Attempt, Environment, Sample};
 use call::TEARDOWN;
 use probefleet_proto::clock::saturating_ns;
@@ -48,6 +52,7 @@ use serde_json::{Value, json};
 use spec::{Mode, Spec};
 use std::sync::Arc;
 use std::time::Duration;
+use transport::Transport;
 
 /// The phase in which an INVITE is not answered yet.
 const INVITE: &str = "invite";
@@ -104,6 +109,15 @@ impl SipProbe {
     #[must_use]
     pub fn canonical_block(&self) -> Value {
         self.spec.canonical()
+    }
+
+    /// Has the kernel begin to stamp, and loads the root certificates, if the probe needs them. A file that cannot be read
+    /// shows in the attempts.
+    pub fn prepare(&self, environment: &Environment) {
+        environment.endpoints().prepare();
+        if self.spec.uri.transport() == Transport::Tls {
+            drop(environment.trust().client(&Wanted::sip(self.spec.ca_file.as_deref())));
+        }
     }
 
     /// Runs one attempt.

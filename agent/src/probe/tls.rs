@@ -1,5 +1,6 @@
 //! TLS as a client: which roots are trusted, and what a failed handshake is called.
 
+mod sip_domain;
 mod verifier;
 
 use super::failure::{Failure, errno_of, from_io};
@@ -8,10 +9,12 @@ use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use probefleet_proto::units::NS_PER_S;
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use serde_json::{Map, Value};
+use sip_domain::SipDomain;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,6 +62,8 @@ pub(crate) enum Roots {
 pub(crate) enum Proof {
     /// That a trusted issuer gave it to that name.
     Name,
+    /// That a trusted issuer gave it to that SIP domain.
+    SipDomain,
     /// That a trusted issuer gave it to somebody.
     Issuer,
     /// Nothing: privacy alone is wanted.
@@ -77,6 +82,12 @@ impl Wanted {
     pub(crate) fn public(ca_file: Option<&Path>, protocol: &'static [u8]) -> Self {
         let roots = ca_file.map_or(Roots::System, |path| Roots::SystemAnd(path.to_owned()));
         Self { roots, proof: Proof::Name, protocol: Some(protocol) }
+    }
+
+    /// As SIP does it: the system's roots, and perhaps more, for the domain of a URI (RFC 5922).
+    pub(crate) fn sip(ca_file: Option<&Path>) -> Self {
+        let roots = ca_file.map_or(Roots::System, |path| Roots::SystemAnd(path.to_owned()));
+        Self { roots, proof: Proof::SipDomain, protocol: None }
     }
 
     fn file(&self) -> Option<&Path> {
@@ -122,13 +133,18 @@ impl Trust {
             .map_err(|error| {
                 Failure::invalid(InvalidReason::AgentError, "tls_setup", error.to_string())
             })?;
-        let nameless = |verifier| {
-            builder.clone().dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        let by = |verifier: Arc<dyn ServerCertVerifier>| {
+            builder.clone().dangerous().with_custom_certificate_verifier(verifier)
         };
         let builder = match wanted.proof {
             Proof::Name => builder.with_root_certificates(self.roots(&wanted.roots)?),
-            Proof::Issuer => nameless(Nameless::of_issuers(self.roots(&wanted.roots)?, algorithms)),
-            Proof::Nothing => nameless(Nameless::of_anybody(algorithms)),
+            Proof::SipDomain => {
+                by(Arc::new(SipDomain::new(self.roots(&wanted.roots)?, algorithms)))
+            }
+            Proof::Issuer => {
+                by(Arc::new(Nameless::of_issuers(self.roots(&wanted.roots)?, algorithms)))
+            }
+            Proof::Nothing => by(Arc::new(Nameless::of_anybody(algorithms))),
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = wanted.protocol.map(<[u8]>::to_vec).into_iter().collect();

@@ -260,6 +260,14 @@ impl StampedUdp {
     }
 }
 
+/// Has the kernel stamp what comes, to any socket, as long as the returned one is held: it begins to with the first
+/// socket that asks for stamps, a moment later, and what comes in that moment has none.
+pub(crate) fn keep_stamping() -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    Timestamping.set(&socket, &TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE)?;
+    Ok(socket)
+}
+
 /// Stamps in software, both ways; what leaves is numbered, and is not sent back with its stamp.
 fn stamping() -> TimestampingFlag {
     TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE

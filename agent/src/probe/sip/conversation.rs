@@ -3,19 +3,18 @@
 //! When the attempt ends, or is dropped in the middle of a call, whatever is still up is ended in the background, within
 //! [`TAIL_MAX`]: the CANCEL or BYE leaves at once, and answers to it are acknowledged.
 
-use super::dial::Dialler;
-use super::endpoint::Event;
-use super::links::{Links, Sent, Server};
+use super::dial::{Dialler, Limit};
+use super::links::{Happened, Links, Sent, Server};
 use super::scenario::{Conclusion, Datagram, Outgoing, Scenario, Way};
 use super::stamps::Stamps;
 use super::uri::Hop;
 use crate::probe::Outcome;
 use crate::probe::environment::CallSlot;
-use crate::probe::failure::{Failure, from_io, from_io_at_once};
+use crate::probe::failure::Failure;
 use crate::probe::tail::{TAIL_MAX, Tails};
+use crate::probe::udp::Stamper;
 use probefleet_proto::name::{FailureClass, InvalidReason};
-use serde_json::Value;
-use std::io;
+use serde_json::{Map, Value};
 use std::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
@@ -63,12 +62,13 @@ impl<'a> Conversation<'a> {
                 return Some(Conclusion {
                     result: Err(failure),
                     at: Instant::now(),
-                    phases: Vec::new(),
+                    phases: parts.links.opened().to_vec(),
                     counters: Vec::new(),
                 });
             }
             if let Some(conclusion) = parts.scenario.conclusion() {
-                let conclusion = conclusion.clone();
+                let mut conclusion = conclusion.clone();
+                conclusion.phases.splice(0..0, parts.links.opened().iter().copied());
                 return Some(parts.unless_deaf(conclusion));
             }
             if !parts.step(deadline).await {
@@ -78,16 +78,20 @@ impl<'a> Conversation<'a> {
     }
 
     /// What was counted and noted on the way.
-    pub(super) fn notes(&mut self) -> Vec<(&'static str, Value)> {
-        let Some(parts) = &mut self.parts else { return Vec::new() };
+    pub(super) fn notes(&mut self) -> Map<String, Value> {
+        let Some(parts) = &mut self.parts else { return Map::new() };
         let outbox = parts.scenario.outbox();
-        let mut notes = std::mem::take(&mut outbox.notes);
-        notes.push(("retransmits", outbox.retransmits.into()));
+        let mut notes = std::mem::take(&mut parts.links.notes);
+        let mut note = |key: &str, value| drop(notes.insert(key.to_owned(), value));
+        std::mem::take(&mut outbox.notes).into_iter().for_each(|(key, value)| note(key, value));
+        note("retransmits", outbox.retransmits.into());
         let discarded = u64::from(outbox.discarded).saturating_add(parts.links.discarded());
         if discarded > 0 {
-            notes.push(("discarded", discarded.into()));
+            note("discarded", discarded.into());
         }
-        notes.extend(parts.stamps.label().map(|by| ("timestamps", by.into())));
+        if let Some(by) = parts.stamps.label() {
+            note("timestamps", by.into());
+        }
         notes
     }
 }
@@ -126,43 +130,35 @@ impl Parts {
                 }
                 self.scenario.fire(now);
             }
-            event = self.links.next() => {
-                if let Some(event) = event {
-                    self.hear(event);
-                }
-            }
+            happened = self.links.next(self.phase) => self.hear(happened),
         }
         true
     }
 
     /// Hands over what has happened, up to something that must be answered.
-    fn hear(&mut self, first: Event) {
+    fn hear(&mut self, first: Happened) {
         let mut next = Some(first);
         for _ in 0..BURST_MAX {
-            let Some(event) = next else { return };
-            match event {
-                Event::Left { number, at } => {
+            let Some(happened) = next else { return };
+            match happened {
+                Happened::Left { number, at } => {
                     if let Some((stamp, at)) = self.stamps.left(number, at) {
                         self.scenario.sent(stamp, at);
                     }
                 }
-                Event::Datagram { bytes, source, local, at, by } => {
+                Happened::Came { bytes, source, at, by } => {
                     while let Some((stamp, at)) = self.stamps.overdue(at) {
                         self.scenario.sent(stamp, at);
                     }
                     self.stamps.note(by);
-                    let source = self.links.heard_from(source, local);
                     self.scenario.receive(&Datagram { bytes: &bytes, at, source: &source });
                 }
-                Event::Undelivered { errno } => {
-                    let error = io::Error::from_raw_os_error(errno);
-                    self.scenario.unreachable(from_io(&error, self.phase), Instant::now());
-                }
+                Happened::Lost(failure) => self.scenario.unreachable(failure, Instant::now()),
             }
             if self.scenario.conclusion().is_some() || !self.scenario.outbox().is_empty() {
                 return;
             }
-            next = self.links.try_next();
+            next = self.links.try_next(self.phase);
         }
     }
 
@@ -171,7 +167,7 @@ impl Parts {
     async fn send_all(&mut self, dialler: Dialler<'_>, deadline: Instant) -> Result<(), Failure> {
         while let Some(outgoing) = self.scenario.outbox().pop() {
             if outgoing.way == Way::Back {
-                self.answer(&outgoing);
+                self.links.answer(&outgoing.bytes);
                 continue;
             }
             let found = match self.links.known(&outgoing) {
@@ -198,7 +194,7 @@ impl Parts {
     fn send_all_at_once(&mut self) {
         while let Some(outgoing) = self.scenario.outbox().pop() {
             if outgoing.way == Way::Back {
-                self.answer(&outgoing);
+                self.links.answer(&outgoing.bytes);
             } else {
                 let index = self.links.known(&outgoing).unwrap_or_default();
                 self.send(index, &outgoing);
@@ -212,40 +208,34 @@ impl Parts {
         dialler: Dialler<'_>,
         deadline: Instant,
     ) -> Result<usize, Failure> {
+        let transport = outgoing.transport;
         let server = match &outgoing.way {
-            Way::Target(index) => self.links.server(*index).cloned(),
-            Way::Hop(hop) | Way::Aside(hop) => {
-                let name = Hop { transport: outgoing.transport, ..hop.clone() };
-                let found = tokio::time::timeout_at(deadline, dialler.find(name)).await;
-                Some(found.unwrap_or_else(|_| Err(Failure::resolve_timeout()))?)
+            Way::Target(index) => {
+                let server = self.links.server(*index)?;
+                Server { name: Hop { transport, ..server.name }, ..server }
             }
-            Way::Back => None,
+            Way::Hop(hop) | Way::Aside(hop) => {
+                let name = Hop { transport, ..hop.clone() };
+                let found = tokio::time::timeout_at(deadline, dialler.find(name)).await;
+                found.unwrap_or_else(|_| Err(Failure::resolve_timeout()))?
+            }
+            Way::Back => return Err(super::agent_error("an answer has its way")),
         };
-        let server = server.ok_or_else(|| super::agent_error("a server that the name has not"))?;
-        let name = Hop { transport: outgoing.transport, ..server.name };
-        self.links.open(Server { name, ..server }, dialler.environment)
+        self.links.open(server, dialler, Limit { deadline, phase: self.phase }).await
     }
 
     fn send(&mut self, index: usize, outgoing: &Outgoing) {
         // Taken before: whatever the system does with the message is part of its way.
         let at = Instant::now();
-        match (self.links.send(index, outgoing), outgoing.stamp) {
+        match (self.links.send(index, outgoing, self.phase), outgoing.stamp) {
             (Ok(Sent::Datagram(number)), Some(stamp)) => self.stamps.expect(number, stamp, at),
-            (Ok(_), None) => {}
-            (Err(error), stamp) => {
-                // A first transmission has not left this machine.
-                let failure = match stamp {
-                    Some(_) => from_io_at_once(&error),
-                    None => from_io(&error, self.phase),
-                };
-                self.scenario.unreachable(failure, at);
+            (Ok(Sent::Stream), Some(stamp)) => {
+                self.stamps.note(Stamper::User);
+                self.scenario.sent(stamp, at);
             }
+            (Ok(_), None) => {}
+            (Err(failure), _) => self.scenario.unreachable(failure, at),
         }
-    }
-
-    /// Answers what the other side has asked. An answer that does not leave is one that got lost: it asks again.
-    fn answer(&mut self, outgoing: &Outgoing) {
-        drop(self.links.answer(&outgoing.bytes));
     }
 
     /// What came of an attempt, unless this machine may have dropped what was to be heard: then nobody knows.

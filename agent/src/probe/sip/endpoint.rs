@@ -14,14 +14,14 @@ use super::timers::TRANSACTION;
 use super::transport::Transport;
 use super::uri::Hop;
 use crate::probe::failure::{Failure, from_io_at_once};
-use crate::probe::udp::{Received, StampedUdp};
+use crate::probe::udp::{Received, StampedUdp, keep_stamping};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use stray::Strays;
 use table::{EVENTS_MAX, Table, call_id};
@@ -43,6 +43,8 @@ const QUIET: Duration = TRANSACTION;
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     open: Arc<Mutex<Open>>,
+    /// Keeps the kernel stamping from the first probe on; `None` where it cannot.
+    stamping: OnceLock<Option<Socket>>,
 }
 
 /// By address; the port is that of no socket.
@@ -75,12 +77,18 @@ pub(super) fn events() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
 }
 
 impl Endpoints {
+    /// Has the kernel begin to stamp: before the first attempt, so that its first answer has a stamp too.
+    pub(super) fn prepare(&self) {
+        self.stamping.get_or_init(|| keep_stamping().ok());
+    }
+
     /// A part of the socket at the address that the system would send from towards a peer.
     pub(super) fn towards(
         &self,
         peer: SocketAddr,
         events: mpsc::Sender<Event>,
     ) -> Result<Line, Failure> {
+        self.prepare();
         let local = source_towards(peer, None).map_err(|error| from_io_at_once(&error))?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoint = match open.entry(local) {

@@ -4,7 +4,7 @@ use super::account::{self, Account};
 use super::call::{Call, CallKind, CallPlan};
 use super::caller::{AskPlan, Caller};
 use super::conversation::{Conversation, Parts};
-use super::dial::Dialler;
+use super::dial::{Dialler, Limit};
 use super::identity::{Identifiers, SEED_BYTES};
 use super::links::{Links, Server};
 use super::locate::{LOCATED_MAX, Located, Wanted, locate};
@@ -71,12 +71,10 @@ impl Run<'_> {
         let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
         self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
         let slot = self.admit(first)?;
-        let parts = self.begin(account, servers, slot)?;
+        let parts = self.begin(account, &servers, slot).await?;
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
-        for (key, value) in conversation.notes() {
-            self.progress.detail.insert(key.to_owned(), value);
-        }
+        self.progress.detail.extend(conversation.notes());
         conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))
     }
 
@@ -153,15 +151,35 @@ impl Run<'_> {
         })
     }
 
-    /// Opens the first way and writes the first request.
-    fn begin(
+    /// Opens the way to the first server that can be had (RFC 3263 §4.3).
+    async fn open(&self, servers: &[Server]) -> Result<(Links, SocketAddr), Failure> {
+        let limit = Limit { deadline: self.deadline, phase: self.spec.mode.waiting() };
+        let mut refused = agent_error("nobody to ask");
+        for index in 0..servers.len() {
+            let mut links = Links::new(servers[index..].to_vec());
+            match links.open_first(self.dialler(), limit).await {
+                Ok(local) => return Ok((links, local)),
+                Err(failure) => refused = failure,
+            }
+            // What is wrong here is wrong for the next one too.
+            let is_ours = matches!(refused.outcome, Outcome::Invalid(_));
+            if is_ours || !self.spec.failover || Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        Err(refused)
+    }
+
+    /// Opens a way and writes the first request.
+    async fn begin(
         &self,
         account: Account,
-        servers: Vec<Server>,
+        servers: &[Server],
         slot: Option<CallSlot>,
     ) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
-        let transports = servers.iter().map(|server| server.name.transport).collect();
+        let (links, local) = self.open(servers).await?;
+        let transports = links.servers().iter().map(|server| server.name.transport).collect();
         let ask = AskPlan {
             expected: self.spec.expected.clone(),
             credentials: account.credentials,
@@ -169,8 +187,6 @@ impl Run<'_> {
             proxy: account.proxy,
             targets: Targets { transports, failover: self.spec.failover },
         };
-        let mut links = Links::new(servers);
-        let local = links.open_first(self.environment)?;
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         let now = Instant::now();

@@ -1,5 +1,7 @@
 //! Attempts over loopback: what only sockets can show. Calls against real peers: `tests/e2e/sip.rs`.
 
+mod streams;
+
 use crate::policy::{Permission, Policy};
 use crate::probe::{Attempt, Environment, Outcome, Probe, Sample};
 use crate::respond::SipResponder;
@@ -216,6 +218,9 @@ async fn a_busy_neighbour_does_not_move_a_delay() {
         }
     });
     let environment = anywhere();
+    build(&format!("uri: 'sip:echo@{address}'")).prepare(&environment);
+    // The kernel begins to stamp a moment later.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let mut disconnects = Vec::new();
     for _ in 0..10 {
         let block = format!("{{uri: 'sip:echo@{address}', mode: call, hold: 5ms}}");

@@ -4,7 +4,18 @@ use std::sync::mpsc;
 /// How long a test waits for what must come.
 const COMES: Duration = Duration::from_secs(5);
 
+/// Has the kernel stamp, for as long as all tests of this process run.
+fn begin_stamping() {
+    static KEPT: std::sync::OnceLock<Socket> = std::sync::OnceLock::new();
+    if KEPT.get().is_none() && KEPT.set(keep_stamping().expect("this kernel stamps")).is_ok() {
+        // It begins to a moment later. No runtime may be at hand.
+        let (_never, told) = mpsc::channel::<()>();
+        drop(told.recv_timeout(Duration::from_millis(50)));
+    }
+}
+
 fn loopback() -> StampedUdp {
+    begin_stamping();
     StampedUdp::bind("127.0.0.1:0".parse().expect("an address")).expect("a port")
 }
 

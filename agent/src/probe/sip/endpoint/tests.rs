@@ -22,6 +22,9 @@ async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
 #[tokio::test]
 async fn attempts_share_a_socket_and_hear_what_is_their_own() {
     let endpoints = Endpoints::default();
+    endpoints.prepare();
+    // The kernel begins to stamp a moment later.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let (socket, address) = peer().await;
     let (first, mut at_first) = events();
     let (second, mut at_second) = events();
