@@ -112,3 +112,50 @@ impl Line {
         drop(socket.send_to(report.as_deref().unwrap_or(bytes), &source.into()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::sip::media::machine::MediaPlan;
+    use crate::probe::sip::media::session::{MediaSession, Remote};
+    use crate::probe::sip::media::tone::Codec;
+    use crate::probe::sip::sdp::Direction;
+    use crate::respond::sip::echo::Party;
+    use std::net::Ipv4Addr;
+
+    /// Long enough for the first report, which is out within 2.5 s.
+    const SPEAKS: Duration = Duration::from_millis(2_600);
+
+    #[tokio::test]
+    async fn a_caller_measures_the_way_there_and_back() {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let counts = Arc::<Counts>::default();
+        let mut lines = Lines::bind(here, &counts).expect("ports");
+        let _serving = lines.serve();
+        let (line, port) = lines.next();
+        let sockets = MediaSockets::bind_pair(here.ip()).expect("two ports");
+        let place = sockets.of(Channel::Rtp).local_addr().ok();
+        let party = Party { place, signalling: Some(here.ip()), listens: true, seed: 9 };
+        lines.tell(Change::Open { line, call: 1, party }, Instant::now());
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let answered_at = Instant::now();
+        let plan = MediaPlan {
+            codec: Codec::Pcmu,
+            answered_at,
+            ends_at: answered_at + SPEAKS,
+            direction: Direction::SendRecv,
+            seed: 1,
+        };
+        let remote = Remote { rtp: at(port), rtcp: at(port + 1) };
+        let mut session = MediaSession::new(sockets, remote, plan);
+        session.run(answered_at + SPEAKS + Duration::from_millis(100)).await;
+        let (report, strays) = session.end();
+        assert_eq!((strays.early, strays.foreign), (0, 0));
+        assert_eq!(report.sent + report.skipped, 130, "{report:?}");
+        assert_eq!(report.reception.received, report.sent, "all came back: {report:?}");
+        assert_eq!((report.lost(), report.remote_loss_ppm), (0, Some(0)), "{report:?}");
+        assert!(report.rtt_ns.is_some_and(|rtt_ns| rtt_ns < 50_000_000), "{report:?}");
+        assert!(report.rating.is_some_and(|rating| rating.mos_centi > 400), "{report:?}");
+        assert_eq!((counts.echoed.get(), counts.reports.get()), (report.sent, 1));
+    }
+}

@@ -214,7 +214,7 @@ impl Source {
     fn receive(&mut self, header: &Header, at: Instant, expected: bool) -> Place {
         let here = (at, header.timestamp);
         // Audio that begins again may be played from another beginning (RFC 3551 §4.1).
-        if header.marker && expected {
+        if header.marker && expected && self.sequence.is_ahead(header.sequence) {
             self.anchor = here;
         }
         // Of what has timestamps of its own (events, comfort noise), no lateness is known.

@@ -63,10 +63,19 @@ impl Sequence {
         Self { base, highest: base, proof: None, arrived: 1, came: 1, seen, played: seen, settled }
     }
 
+    /// Whether a number is higher than all before it.
+    pub(super) fn is_ahead(&self, number: u16) -> bool {
+        (1..DROPOUT_MAX).contains(&self.ahead(number))
+    }
+
+    fn ahead(&self, number: u16) -> u16 {
+        let [.., high, low] = self.highest.to_be_bytes();
+        number.wrapping_sub(u16::from_be_bytes([high, low]))
+    }
+
     /// A packet has come.
     pub(super) fn receive(&mut self, number: u16, in_time: bool) -> Place {
-        let [.., high, low] = self.highest.to_be_bytes();
-        let ahead = number.wrapping_sub(u16::from_be_bytes([high, low]));
+        let ahead = self.ahead(number);
         let behind = ahead.wrapping_neg();
         let place = if ahead == 0 {
             Place::Again

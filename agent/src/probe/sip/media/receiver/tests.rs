@@ -150,6 +150,11 @@ fn what_comes_too_late_is_lost_to_the_listener() {
     stream.header_at(header, at);
     stream.packet(101, 500_000);
     assert_eq!(stream.reception().late, 2);
+    // What comes again, later still, begins nothing.
+    let at = stream.at(101, 600_000);
+    stream.header_at(header, at);
+    stream.packet(102, 570_000);
+    assert_eq!(stream.reception().late, 3);
 }
 
 #[test]
