@@ -7,6 +7,7 @@ mod zone;
 
 use crate::probe::sip;
 use crate::probe::sip::digest::{Authorizer, Credentials};
+use crate::probe::sip::framing::{Broken, Frame, Framing};
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::media::machine::{MediaMachine, MediaPlan};
 use crate::probe::sip::media::tone::Codec;
@@ -53,6 +54,31 @@ pub fn message(bytes: &[u8]) {
         assert!(Message::parse(&answer).is_ok(), "what is answered cannot be read");
     }
     sdp(message.body);
+}
+
+/// A stream of messages, in pieces as long as its first byte says. What comes out must be the same however it was cut.
+///
+/// # Panics
+/// When it is not.
+pub fn stream(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let cut = usize::from(*cut).max(1);
+    assert_eq!(frames([stream]), frames(stream.chunks(cut)), "cut at every {cut} bytes");
+}
+
+fn frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Option<Broken>) {
+    let (mut framing, mut frames) = (Framing::default(), Vec::new());
+    for piece in pieces {
+        framing.push(piece);
+        loop {
+            match framing.next() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(broken) => return (frames, Some(broken)),
+            }
+        }
+    }
+    (frames, None)
 }
 
 /// A value of a header, as whatever it might be.

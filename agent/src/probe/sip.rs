@@ -14,7 +14,7 @@ mod dial;
 pub(crate) mod digest;
 pub(crate) mod endpoint;
 mod flow;
-mod framing;
+pub(crate) mod framing;
 pub(crate) mod fuzz;
 pub(crate) mod guard;
 pub(crate) mod identity;
