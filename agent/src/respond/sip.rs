@@ -11,6 +11,7 @@ mod echo;
 mod lines;
 mod rate;
 mod registrar;
+mod request;
 
 pub(super) use behaviour::RING_MAX_NS;
 pub(super) use counts::Counts;
