@@ -10,6 +10,7 @@ mod counts;
 mod echo;
 mod lines;
 mod registrar;
+mod request;
 
 pub(super) use behaviour::RING_MAX_NS;
 pub(super) use counts::Counts;

@@ -8,12 +8,12 @@ use super::call::{Call, Due, Leg, Stage};
 use super::counts::Counts;
 use super::echo::Party;
 use super::registrar::{self, Registrar};
+use super::request::Request;
 use crate::probe::sip::identity::Identifiers;
-use crate::probe::sip::message::{Builder, Message, StartLine, Via, cseq, parameter, reply};
+use crate::probe::sip::message::{Builder, Message, reply};
 use crate::probe::sip::rate::Rate;
 use crate::probe::sip::sdp::{CONTENT_TYPE, MediaPlace, audio};
-use crate::probe::sip::transport::Transport;
-use crate::probe::sip::uri::{Hop, Uri};
+use crate::probe::sip::uri::Hop;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -32,9 +32,6 @@ const CALLS_MAX: usize = 2_000;
 const REMEMBERED_MAX: usize = 4_096;
 /// What can be asked here.
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER";
-/// How the responder names itself.
-const SERVER: &str = concat!("probefleet-responder/", env!("CARGO_PKG_VERSION"));
-
 /// A datagram, as it came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
@@ -67,7 +64,7 @@ pub(super) struct Outgoing {
 }
 
 /// Call-ID and the caller's tag.
-type Key = (Vec<u8>, Vec<u8>);
+pub(super) type Key = (Vec<u8>, Vec<u8>);
 
 /// All calls.
 #[derive(Debug)]
@@ -86,18 +83,6 @@ pub(super) struct Answerer {
     legs: u64,
     registrar: Registrar,
     counts: Arc<Counts>,
-}
-
-/// A well-formed request: it has what every answer repeats.
-struct Request<'a> {
-    message: &'a Message<'a>,
-    asked: &'a Asked<'a>,
-    method: &'a [u8],
-    key: Key,
-    via: &'a [u8],
-    /// Where its answers go (RFC 3261 §18.2.2, RFC 3581 §4).
-    to: Hop,
-    uri: Uri,
 }
 
 impl Answerer {
@@ -444,42 +429,6 @@ impl Answerer {
         if let Some(key) = over.clone().find(is_over).cloned() {
             self.forget(&key);
         }
-    }
-}
-
-impl<'a> Request<'a> {
-    fn of(message: &'a Message<'a>, asked: &'a Asked<'a>) -> Option<Self> {
-        let StartLine::Request { method, uri } = message.start else { return None };
-        let via = message.values("Via").next()?;
-        let top = Via::parse(via)?;
-        let (_, sequenced) = cseq(message.first("CSeq")?)?;
-        let call_id = message.first("Call-ID").filter(|id| !id.is_empty())?;
-        let (from, _) = (message.first("From")?, message.first("To")?);
-        if sequenced != method || from.is_empty() {
-            return None;
-        }
-        let asked_back = parameter(top.parameters, "rport").is_some();
-        let port = if asked_back {
-            asked.source.port
-        } else {
-            top.port().unwrap_or(Transport::Udp.port())
-        };
-        let to = Hop { port, ..asked.source.clone() };
-        let key = (call_id.to_vec(), message.tag("From").unwrap_or_default().to_vec());
-        Some(Self { message, asked, method, key, via, to, uri: Uri::parse(uri)? })
-    }
-
-    fn user(&self) -> &str {
-        self.uri.user.as_deref().unwrap_or_default()
-    }
-
-    fn is_to(&self, tag: &str) -> bool {
-        self.message.tag("To") == Some(tag.as_bytes())
-    }
-
-    fn reply(&self, status: (u16, &str), tag: &str) -> Option<Builder> {
-        let builder = reply(self.message, status, self.asked.source, Some(tag))?;
-        Some(builder.header("Server", SERVER))
     }
 }
 
