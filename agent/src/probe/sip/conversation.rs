@@ -3,6 +3,7 @@
 //! When the attempt ends, or is dropped in the middle of a call, whatever is still up is ended in the background, within
 //! [`TAIL_MAX`]: the CANCEL or BYE leaves at once, and answers to it are acknowledged.
 
+use super::audio::Audio;
 use super::dial::{Dialler, Limit};
 use super::links::{Happened, Links, Sent, Server};
 use super::scenario::{Conclusion, Datagram, Outgoing, Scenario, Way};
@@ -15,7 +16,6 @@ use crate::probe::tail::{TAIL_MAX, Tails};
 use crate::probe::udp::Stamper;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use serde_json::{Map, Value};
-use std::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 /// Most events that are handed over before timers and other attempts get their turn.
@@ -30,7 +30,7 @@ pub(super) struct Parts {
     pub(super) links: Links,
     pub(super) stamps: Stamps,
     /// Where audio may come, as long as the call may be up.
-    pub(super) media: Option<UdpSocket>,
+    pub(super) audio: Audio,
     /// The right to one call.
     pub(super) slot: Option<CallSlot>,
     /// The phase in which nothing was answered yet.
@@ -58,16 +58,17 @@ impl<'a> Conversation<'a> {
     ) -> Option<Conclusion> {
         let parts = self.parts.as_mut()?;
         loop {
-            if let Err(failure) = parts.send_all(dialler, deadline).await {
-                return Some(Conclusion {
-                    result: Err(failure),
-                    at: Instant::now(),
-                    phases: parts.links.opened().to_vec(),
-                    counters: Vec::new(),
-                });
+            let sent = parts.send_all(dialler, deadline).await;
+            let stopped = sent.err();
+            if stopped.is_some() {
+                parts.scenario.hang_up(Instant::now());
             }
+            parts.audio.follow(parts.scenario.media(), &parts.links, dialler.environment);
             if let Some(conclusion) = parts.scenario.conclusion() {
                 let mut conclusion = conclusion.clone();
+                if let Some(failure) = stopped {
+                    conclusion.result = Err(failure);
+                }
                 conclusion.phases.splice(0..0, parts.links.opened().iter().copied());
                 return Some(parts.unless_deaf(conclusion));
             }
@@ -75,6 +76,15 @@ impl<'a> Conversation<'a> {
                 parts.scenario.hang_up(Instant::now());
             }
         }
+    }
+
+    /// What the audio of the call was like, and what that makes of its outcome.
+    pub(super) fn judge(
+        &mut self,
+        conclusion: &mut Conclusion,
+        notes: &mut Map<String, Value>,
+    ) -> Vec<(&'static str, u64)> {
+        self.parts.as_mut().map_or_else(Vec::new, |parts| parts.audio.judge(conclusion, notes))
     }
 
     /// What was counted and noted on the way.
@@ -102,9 +112,10 @@ impl Drop for Conversation<'_> {
         let now = Instant::now();
         parts.scenario.hang_up(now);
         parts.send_all_at_once();
-        if !parts.scenario.may_be_up() {
+        let may_be_up = parts.scenario.may_be_up();
+        parts.audio.end(may_be_up);
+        if !may_be_up {
             parts.slot = None;
-            parts.media = None;
         }
         if parts.scenario.is_over() {
             return;
@@ -131,6 +142,8 @@ impl Parts {
                 self.scenario.fire(now);
             }
             happened = self.links.next(self.phase) => self.hear(happened),
+            // Ends no earlier than that.
+            () = self.audio.run(wake) => {}
         }
         true
     }

@@ -52,7 +52,7 @@ pub(super) struct Dialled {
 impl Dialler<'_> {
     /// The address of a hop, if it is one that may be asked.
     pub(super) async fn find(&self, name: Hop) -> Result<Server, Failure> {
-        let target = spec::target(&name.host, name.port).ok_or_else(|| {
+        let target = spec::target(&name.host).ok_or_else(|| {
             let why = format!("`{}` is no host that can be asked", name.host);
             Failure::failed(FailureClass::Resolve, "nxdomain", why)
         })?;

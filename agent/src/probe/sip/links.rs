@@ -13,7 +13,7 @@ use probefleet_proto::name::FailureClass;
 use serde_json::{Map, Value};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -127,6 +127,11 @@ impl Links {
             Carrier::Line(line) => self.lines.get(*line).map(Line::local).ok_or_else(nobody),
             Carrier::Flow(flow) => Ok(flow.local()),
         }
+    }
+
+    /// Whether anything was sent to that machine: then the policy permits it.
+    pub(super) fn has_asked(&self, ip: IpAddr) -> bool {
+        self.all.iter().any(|link| link.server.address.ip() == ip)
     }
 
     /// The servers of the URI, in their order.

@@ -58,7 +58,7 @@ pub(crate) async fn locate(
     random: &mut Rng,
 ) -> Result<Vec<Located>, Failure> {
     let hop = uri.hop();
-    let target = spec::target(&hop.host, hop.port).ok_or_else(|| {
+    let target = spec::target(&hop.host).ok_or_else(|| {
         nowhere("nxdomain", format!("`{}` is no host that can be asked", hop.host))
     })?;
     let host = target.host;

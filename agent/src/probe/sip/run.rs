@@ -1,6 +1,7 @@
 //! An attempt from its beginning: as whom, to which servers, with what right, what for.
 
 use super::account::{self, Account};
+use super::audio::Audio;
 use super::call::{Call, CallKind, CallPlan};
 use super::caller::{AskPlan, Caller};
 use super::conversation::{Conversation, Parts};
@@ -11,7 +12,6 @@ use super::locate::{LOCATED_MAX, Located, Wanted, locate};
 use super::options::Options;
 use super::register::{Register, RegisterPlan};
 use super::scenario::{Conclusion, Scenario, Targets};
-use super::sdp::MediaPlace;
 use super::spec::{Mode, Spec};
 use super::stamps::Stamps;
 use super::uri::Hop;
@@ -22,7 +22,8 @@ use crate::probe::failure::{Failure, denied, from_io_at_once};
 use crate::probe::progress::{Progress, RESOLVE};
 use crate::probe::{Attempt, Environment, Outcome, Sample};
 use probefleet_proto::name::InvalidReason;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -75,7 +76,10 @@ impl Run<'_> {
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
         self.progress.detail.extend(conversation.notes());
-        conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))
+        let mut conclusion =
+            conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))?;
+        self.progress.values = conversation.judge(&mut conclusion, &mut self.progress.detail);
+        Ok(conclusion)
     }
 
     fn dialler(&self) -> Dialler<'_> {
@@ -105,7 +109,7 @@ impl Run<'_> {
         let finding = locate(uri, wanted, self.environment.resolver(), &mut random);
         let found = timeout_at(self.deadline, Box::pin(finding)).await;
         let found = found.unwrap_or_else(|_| Err(self.progress.deadline_passed()))?;
-        if host.parse::<std::net::IpAddr>().is_err() {
+        if host.parse::<IpAddr>().is_err() {
             self.progress.done();
         }
         let mut servers = Vec::new();
@@ -191,7 +195,7 @@ impl Run<'_> {
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         let now = Instant::now();
         let scenario: Box<dyn Scenario>;
-        let mut media = None;
+        let mut audio = Audio::none();
         match self.spec.mode {
             Mode::Options => scenario = Box::new(Options::new(caller, ask, now)),
             Mode::Register => {
@@ -199,19 +203,30 @@ impl Run<'_> {
                 scenario = Box::new(Register::new(caller, plan, now));
             }
             Mode::Ring | Mode::Call { .. } => {
-                let socket = bind_media(local).map_err(at_once)?;
-                let place = socket.local_addr().map_err(at_once)?;
-                let place = MediaPlace { address: place.ip().to_string(), port: place.port() };
+                audio = self.audio(local).map_err(at_once)?;
+                let place = audio.place().map_err(at_once)?;
                 let ring = self.spec.mode == Mode::Ring;
                 let kind = if ring { CallKind::Ring } else { CallKind::Answer };
                 let hold = self.spec.mode.hold().unwrap_or_default();
                 let plan = CallPlan { ask, kind, hold, deadline: self.deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
-                media = Some(socket);
             }
         }
         let phase = self.spec.mode.waiting();
-        Ok(Parts { scenario, links, stamps: Stamps::default(), media, slot, phase })
+        Ok(Parts { scenario, links, stamps: Stamps::default(), audio, slot, phase })
+    }
+}
+
+impl Run<'_> {
+    /// Ports for the audio of a call.
+    fn audio(&self, local: SocketAddr) -> io::Result<Audio> {
+        match self.spec.mode {
+            Mode::Call { hold, with_media: true, .. } => {
+                let seed = seed().map_err(|failure| io::Error::other(failure.why))?;
+                Audio::of(local.ip(), hold, Identifiers::new(seed).number())
+            }
+            _ => bind_media(local).map(Audio::deaf),
+        }
     }
 }
 

@@ -37,7 +37,6 @@ pub(crate) trait Scenario: Send + std::fmt::Debug {
     /// Whether the other side may take a call for established.
     fn may_be_up(&self) -> bool;
     /// The call that is up, from its answer until somebody hangs up.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked by whoever sends audio"))]
     fn media(&self) -> Option<&Established> {
         None
     }

@@ -68,8 +68,6 @@ pub(super) struct Target {
     pub(super) host: String,
     /// The address, where the URI has one.
     pub(super) address: Option<IpAddr>,
-    /// As the URI has it, or that of its transport.
-    pub(super) port: u16,
 }
 
 /// What is asked.
@@ -118,7 +116,7 @@ impl Spec {
         let at = map.at();
         map.finish(problems);
         let (uri, target) = uri?;
-        let mode = settle(mode?, Length { hold: hold?, media: media?, at }, problems)?;
+        let mode = settle(mode?, &Length { hold: hold?, media: media?, at }, problems)?;
         let expected = expected?.unwrap_or_else(|| mode.expected());
         let spec = Self {
             uri,
@@ -200,13 +198,11 @@ struct Length {
 }
 
 /// Puts `mode`, `hold` and `media` together.
-fn settle(mode: ModeName, length: Length, problems: &mut Problems) -> Option<Mode> {
-    let Length { hold, media, at } = length;
+fn settle(mode: ModeName, length: &Length, problems: &mut Problems) -> Option<Mode> {
+    let Length { hold, media, at } = *length;
     if mode != ModeName::Call {
-        let without = [("hold", hold), ("media", media)];
-        for (key, at) in
-            without.iter().filter_map(|(key, written)| Some((key, written.as_ref()?.1)))
-        {
+        let without = hold.map(|(_, at)| ("hold", at)).or(media.map(|(_, at)| ("media", at)));
+        if let Some((key, at)) = without {
             let cure = "write `mode: call`, or leave it out";
             return problems.report(at, "bad-value", format!("`{key}` without a call"), cure);
         }
@@ -246,14 +242,14 @@ fn media(node: &Node, problems: &mut Problems) -> Option<Option<(u64, Position)>
 
 /// A host as a URI, a route or a contact may have it: a name, or an address in any spelling that a URL may have too, so
 /// that the policy sees what the network will.
-pub(super) fn target(host: &str, port: u16) -> Option<Target> {
+pub(super) fn target(host: &str) -> Option<Target> {
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let (host, address) = match Host::parse(&bracketed).ok()? {
         Host::Domain(name) => (name, None),
         Host::Ipv4(address) => (address.to_string(), Some(IpAddr::V4(address))),
         Host::Ipv6(address) => (address.to_string(), Some(IpAddr::V6(address).to_canonical())),
     };
-    Some(Target { host, address, port })
+    Some(Target { host, address })
 }
 
 // === keys ===
@@ -264,7 +260,7 @@ fn uri(node: &Node, problems: &mut Problems) -> Option<(Uri, Target)> {
     };
     let read = parse_uri(text).and_then(|uri| {
         let hop = uri.hop();
-        let target = target(&hop.host, hop.port).ok_or("no host that can be asked")?;
+        let target = target(&hop.host).ok_or("no host that can be asked")?;
         Ok((uri, target))
     });
     match read {

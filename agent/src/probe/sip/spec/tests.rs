@@ -44,14 +44,14 @@ fn defaults_are_filled_in() {
 
 #[test]
 fn hosts_are_what_the_network_will_see() {
-    for (uri, host, port) in [
-        ("sip:a@SBC.Example", "sbc.example", 5060),
-        ("sip:a@0x7f.1:5070", "127.0.0.1", 5070),
-        ("sip:a@2130706433", "127.0.0.1", 5060),
-        ("sip:a@[::ffff:127.0.0.1]", "::ffff:127.0.0.1", 5060),
+    for (uri, host) in [
+        ("sip:a@SBC.Example", "sbc.example"),
+        ("sip:a@0x7f.1:5070", "127.0.0.1"),
+        ("sip:a@2130706433", "127.0.0.1"),
+        ("sip:a@[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
     ] {
         let target = decode(&format!("uri: '{uri}'")).expect(uri).target;
-        assert_eq!((target.host.as_str(), target.port), (host, port));
+        assert_eq!(target.host, host);
     }
     let mapped = decode("uri: 'sip:a@[::ffff:127.0.0.1]'").expect("an address").target.address;
     assert_eq!(mapped, Some("127.0.0.1".parse().expect("an address")));
