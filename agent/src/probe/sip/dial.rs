@@ -65,11 +65,12 @@ impl Dialler<'_> {
         // A v4-mapped address is asked as what it is, so that the policy sees what the network will.
         let address = SocketAddr::new(address.to_canonical(), name.port);
         permission.check(Kind::Sip, &target.host, address).map_err(denied)?;
-        Ok(Server { address, name: Hop { host: target.host, ..name } })
+        let domain = target.host.clone();
+        Ok(Server { address, name: Hop { host: target.host, ..name }, domain })
     }
 
-    /// Connects to a server; privately, if that is what its name asks for. The certificate must be that of the domain in
-    /// the URI, whatever host the domain has led to (RFC 5922 §4).
+    /// Connects to a server; privately, if that is how it is asked. The certificate must be that of the domain that was
+    /// asked, whatever host the domain has led to (RFC 5922 §4).
     pub(super) async fn connect(&self, server: &Server, limit: Limit) -> Result<Dialled, Failure> {
         let config = match server.name.transport {
             Transport::Tls => Some(self.tls_client(limit.deadline).await?),
@@ -84,7 +85,7 @@ impl Dialler<'_> {
         let connection = match config {
             None => Connection::Plain(stream),
             Some(config) => {
-                let name = server_name(&server.name.host)?;
+                let name = server_name(&server.domain)?;
                 let private = timeout_at(limit.deadline, handshake(stream, name, config)).await;
                 let private = private.unwrap_or_else(|_| Err(Failure::timeout(TLS)))?;
                 phases.push((TLS, connected.elapsed()));

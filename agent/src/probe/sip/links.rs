@@ -27,8 +27,10 @@ const LINKS_MAX: usize = 16;
 pub(super) struct Server {
     /// Where.
     pub(super) address: SocketAddr,
-    /// The name that led there, and what carries messages to it.
+    /// Its own name, and what carries messages to it.
     pub(super) name: Hop,
+    /// The domain that was asked and led there: whose certificate it must show (RFC 5922 §4).
+    pub(super) domain: String,
 }
 
 /// The ways of an attempt.
@@ -36,8 +38,6 @@ pub(super) struct Server {
 pub(super) struct Links {
     /// The servers of the URI, in their order.
     servers: Vec<Server>,
-    /// Those that could not be reached before there was anything to send to them, and why.
-    unreachable: Vec<(usize, Failure)>,
     all: Vec<Link>,
     /// Parts of shared sockets; most attempts have one.
     lines: Vec<Line>,
@@ -100,7 +100,6 @@ impl Links {
         let (sender, events) = events();
         Self {
             servers,
-            unreachable: Vec::new(),
             all: Vec::new(),
             lines: Vec::new(),
             sender,
@@ -112,21 +111,15 @@ impl Links {
         }
     }
 
-    /// Opens the way to the first of them that can be had; whoever asks another hears that it cannot be. Returns where
-    /// this side is, as its messages say.
+    /// Opens the way to the first of them. Returns where this side is, as its messages say.
     pub(super) async fn open_first(
         &mut self,
         dialler: Dialler<'_>,
         limit: Limit,
     ) -> Result<SocketAddr, Failure> {
-        for index in 0..self.servers.len() {
-            match self.open(self.servers[index].clone(), dialler, limit).await {
-                Ok(link) => return self.local(link),
-                Err(failure) => self.unreachable.push((index, failure)),
-            }
-        }
-        let first = self.unreachable.drain(..).next().map(|(_, failure)| failure);
-        Err(first.unwrap_or_else(nobody))
+        let first = self.server(0)?;
+        let link = self.open(first, dialler, limit).await?;
+        self.local(link)
     }
 
     fn local(&self, link: usize) -> Result<SocketAddr, Failure> {
@@ -168,11 +161,8 @@ impl Links {
         }
     }
 
-    /// A server of the URI; or why it cannot be asked.
-    pub(super) fn server(&mut self, index: usize) -> Result<Server, Failure> {
-        if let Some(known) = self.unreachable.iter().position(|(server, _)| *server == index) {
-            return Err(self.unreachable.swap_remove(known).1);
-        }
+    /// A server of the URI.
+    pub(super) fn server(&self, index: usize) -> Result<Server, Failure> {
         self.servers.get(index).cloned().ok_or_else(nobody)
     }
 
@@ -324,7 +314,7 @@ fn nobody() -> Failure {
 
 impl Link {
     fn leads_to(&self, wanted: &Hop) -> bool {
-        let Server { address, name } = &self.server;
+        let Server { address, name, .. } = &self.server;
         let named =
             |host: &str, port| wanted.host.eq_ignore_ascii_case(host) && wanted.port == port;
         named(&name.host, name.port) || named(&address.ip().to_string(), address.port())

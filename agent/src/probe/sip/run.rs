@@ -138,7 +138,7 @@ impl Run<'_> {
             })
             .map_err(denied)?;
         let name = Hop { host: server.host, port: address.port(), transport: server.transport };
-        Ok(Server { address, name })
+        Ok(Server { address, name, domain: asked.to_owned() })
     }
 
     /// The right to make the call: calls cost money.

@@ -193,7 +193,7 @@ async fn an_answer_that_this_machine_dropped_is_nobodys_fault() {
 
 #[tokio::test]
 async fn a_busy_neighbour_does_not_move_a_delay() {
-    // The responder rings for 30 ms, in a thread of its own; beside the caller something takes 3 ms at a time.
+    // The responder rings for 30 ms, in a thread of its own; beside the caller something takes 20 ms at a time.
     let (told, address) = std::sync::mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let responding = std::thread::spawn(move || {
@@ -211,7 +211,7 @@ async fn a_busy_neighbour_does_not_move_a_delay() {
     let neighbour = tokio::spawn(async {
         loop {
             let began = Instant::now();
-            while began.elapsed() < Duration::from_millis(3) {
+            while began.elapsed() < Duration::from_millis(20) {
                 std::hint::spin_loop();
             }
             tokio::task::yield_now().await;
@@ -234,8 +234,8 @@ async fn a_busy_neighbour_does_not_move_a_delay() {
     stop.send(()).expect("running");
     responding.join().expect("ends");
     disconnects.sort_unstable();
-    // The responder answers a BYE at once: half of them within a third of what the neighbour takes.
-    assert!(disconnects[5] < 1_000_000, "{disconnects:?}");
+    // The responder answers a BYE at once, as soon as it has its turn; by our own stamps half would take 10 ms and more.
+    assert!(disconnects[5] < 5_000_000, "{disconnects:?}");
 }
 
 #[tokio::test]

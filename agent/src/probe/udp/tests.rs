@@ -93,7 +93,7 @@ async fn a_busy_neighbour_does_not_move_a_figure() {
     let (address, held) = echo(ROUNDS, Duration::from_millis(2));
     let neighbour = tokio::spawn(burn(Duration::from_millis(3)));
     let socket = loopback();
-    let (mut worst, mut late) = (Duration::ZERO, Duration::ZERO);
+    let (mut worst, mut latest) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..ROUNDS {
         let number = socket.send_to(b"ask", address).expect("sent");
         let (reported, sent_at) = left(&socket).await;
@@ -103,14 +103,13 @@ async fn a_busy_neighbour_does_not_move_a_figure() {
         assert_eq!(answer.by, Stamper::Kernel);
         let held = held.recv().expect("told");
         worst = worst.max((answer.at - sent_at).abs_diff(held));
-        late += by_user - answer.at;
+        latest = latest.max(by_user - answer.at);
     }
     neighbour.abort();
     // Two ways over loopback, within the kernel: microseconds, and a slow machine may be interrupted there too.
     assert!(worst < Duration::from_micros(500), "{worst:?}");
-    let late = late / u32::try_from(ROUNDS).expect("few");
-    assert!(late > Duration::from_micros(500), "the neighbour was in nobody's way: {late:?}");
-    println!("worst {worst:?} by the kernel's stamps; by our own {late:?} late on average");
+    assert!(latest > Duration::from_millis(1), "the neighbour was in nobody's way: {latest:?}");
+    println!("by the kernel's stamps {worst:?} apart at most; by our own up to {latest:?} late");
 }
 
 #[tokio::test]

@@ -26,8 +26,9 @@ fn limit() -> Limit {
 }
 
 fn server(address: SocketAddr, transport: Transport) -> Server {
-    let name = Hop { host: "sip.example".to_owned(), port: 5_060, transport };
-    Server { address, name }
+    // A server of that domain, by a name of its own.
+    let name = Hop { host: "edge.sip.example".to_owned(), port: 5_060, transport };
+    Server { address, name, domain: "sip.example".to_owned() }
 }
 
 fn request(index: usize, transport: Transport) -> Outgoing {
@@ -158,19 +159,26 @@ async fn a_connection_that_ends_is_told_and_asked_no_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_had_is_told_to_whoever_asks_it() {
+async fn each_server_has_a_way_of_its_own() {
     let (closed, nobody) = listener().await;
     drop(closed);
-    let (_listener, address) = listener().await;
-    let servers = vec![server(nobody, Transport::Tcp), server(address, Transport::Tcp)];
-    let (mut links, local) = opened(servers).await;
-    local.expect("the second");
-    assert_eq!(links.known(&request(0, Transport::Tcp)), None);
-    let failure = links.server(0).expect_err("refused");
+    let (_first, first) = listener().await;
+    let (_second, second) = listener().await;
+    let servers = [first, second, nobody].map(|address| server(address, Transport::Tcp));
+    let (mut links, local) = opened(servers.to_vec()).await;
+    local.expect("the first");
+    let (spec, environment) = (spec("uri: sip:a@h"), Environment::new(Permission::Anywhere));
+    let dialler = Dialler { spec: &spec, environment: &environment };
+    let ways: Vec<Option<usize>> =
+        (0..3).map(|index| links.known(&request(index, Transport::Tcp))).collect();
+    assert_eq!(ways, [Some(0), None, None]);
+    let next = links.server(1).expect("known");
+    let way = links.open(next, dialler, limit()).await.expect("opened");
+    assert_eq!(links.known(&request(1, Transport::Tcp)), Some(way));
+    let next = links.server(2).expect("known");
+    let failure = links.open(next, dialler, limit()).await.expect_err("refused");
     assert_eq!(failure.outcome, Outcome::Failed(FailureClass::Refused));
-    assert!(links.known(&request(1, Transport::Tcp)).is_some());
-    assert_eq!(links.opened().len(), 1, "that of the one that was had");
-    assert_eq!(links.server(0).expect("may be tried again").address, nobody);
+    assert_eq!(links.known(&request(2, Transport::Tcp)), None);
 
     let (_, local) = opened(vec![server(nobody, Transport::Tcp)]).await;
     assert_eq!(local.expect_err("refused").outcome, Outcome::Failed(FailureClass::Refused));
@@ -189,7 +197,7 @@ async fn datagrams_and_connections_to_one_server_stand_side_by_side() {
     let opened = links.open(server(address, Transport::Tcp), dialler, limit()).await;
     let link = opened.expect("opened");
     assert_eq!(links.known(&large), Some(link));
-    let hop = Hop { host: "SIP.example".to_owned(), port: 5_060, transport: Transport::Udp };
+    let hop = Hop { host: "EDGE.sip.example".to_owned(), port: 5_060, transport: Transport::Udp };
     let within = Outgoing { way: Way::Hop(hop), ..request(0, Transport::Tcp) };
     assert_eq!(links.known(&within), Some(link), "by its name too");
 }
