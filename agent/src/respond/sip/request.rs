@@ -38,7 +38,7 @@ impl<'a> Request<'a> {
         } else {
             top.port().unwrap_or(Transport::Udp.port())
         };
-        let to = Hop { host: asked.source.host.clone(), port };
+        let to = Hop { port, ..asked.source.clone() };
         let key = (call_id.to_vec(), message.tag("From").unwrap_or_default().to_vec());
         Some(Self { message, asked, method, key, via, to, uri: Uri::parse(uri)? })
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::probe::sip::identity::SEED_BYTES;
+use crate::probe::sip::transport::Transport;
 use proptest::prelude::*;
 
 fn ms(ms: u64) -> Duration {
