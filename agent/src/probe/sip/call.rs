@@ -24,6 +24,7 @@ use super::message::{Message, StartLine};
 use super::scenario::{Conclusion, Datagram, Established, Outbox, Scenario, Stamp, Way, words};
 use super::sdp::MediaPlace;
 use super::transaction::{AnsweredRequests, Fired, InviteFired};
+use crate::policy::UserPattern;
 use crate::probe::failure::Failure;
 use dialog::Dialog;
 use early::Early;
@@ -59,6 +60,8 @@ pub(crate) struct CallPlan {
     pub(crate) ask: AskPlan,
     /// What for.
     pub(crate) kind: CallKind,
+    /// Who may be called, should the call be redirected; `None` = everybody.
+    pub(crate) users: Option<Vec<UserPattern>>,
     /// How long it is held.
     pub(crate) hold: Duration,
     /// When it must have ended.
@@ -105,7 +108,7 @@ impl Call {
         let mut caller = caller.by(&plan.ask);
         let session = caller.identifiers.number();
         let uri = caller.target.as_request_uri();
-        let redirects = Redirects::new(&uri);
+        let redirects = Redirects::new(&uri, plan.users.take());
         let path = plan.ask.targets.path(0);
         let (sequence, min_se_s) = (INVITE_SEQUENCE, None);
         let mut call = Self {

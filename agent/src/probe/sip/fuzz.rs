@@ -103,7 +103,7 @@ fn scenario(kind: u8, now: Instant) -> Option<Box<dyn Scenario>> {
             let kind = if kind == 2 { CallKind::Ring } else { CallKind::Answer };
             let media = MediaPlace { address: "192.0.2.1".to_owned(), port: 40_002 };
             let hold = Duration::from_secs(1);
-            let plan = CallPlan { ask, kind, hold, deadline: now + TIMEOUT, media };
+            let plan = CallPlan { ask, kind, users: None, hold, deadline: now + TIMEOUT, media };
             Box::new(Call::new(caller, plan, now))
         }
     })

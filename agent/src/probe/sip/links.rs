@@ -155,7 +155,7 @@ impl Links {
                 self.all.iter().position(|link| link.server.address == address && carries(link))
             }
             // Of several servers of one name the one that was asked last.
-            Way::Hop(wanted) | Way::Aside(wanted) => {
+            Way::Hop(wanted) | Way::Aside(wanted) | Way::Onward(wanted) => {
                 self.all.iter().rposition(|link| link.leads_to(wanted) && carries(link))
             }
         }

@@ -16,7 +16,7 @@ use super::spec::{Mode, Spec};
 use super::stamps::Stamps;
 use super::uri::Hop;
 use super::{INVITE, OPTIONS, REGISTER, agent_error, bind_media};
-use crate::policy::Kind;
+use crate::policy::{Kind, UserPattern};
 use crate::probe::environment::CallSlot;
 use crate::probe::failure::{Failure, denied, from_io_at_once};
 use crate::probe::progress::{Progress, RESOLVE};
@@ -56,6 +56,15 @@ pub(super) async fn run(spec: &Spec, environment: &Environment, attempt: Attempt
     sample
 }
 
+/// The right to what an attempt does.
+#[derive(Debug, Default)]
+struct Admitted {
+    /// To one call.
+    slot: Option<CallSlot>,
+    /// Whom it may reach, should it be redirected; `None` = everybody.
+    users: Option<Vec<UserPattern>>,
+}
+
 /// An attempt under way.
 struct Run<'a> {
     spec: &'a Spec,
@@ -71,8 +80,8 @@ impl Run<'_> {
         let servers = self.servers(&account).await?;
         let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
         self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
-        let slot = self.admit(first)?;
-        let parts = self.begin(account, &servers, slot).await?;
+        let admitted = self.admit(first)?;
+        let parts = self.begin(account, &servers, admitted).await?;
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
         self.progress.detail.extend(conversation.notes());
@@ -142,17 +151,20 @@ impl Run<'_> {
     }
 
     /// The right to make the call: calls cost money.
-    fn admit(&self, server: &Server) -> Result<Option<CallSlot>, Failure> {
-        let Some(hold) = self.spec.mode.hold() else { return Ok(None) };
+    fn admit(&self, server: &Server) -> Result<Admitted, Failure> {
+        let Some(hold) = self.spec.mode.hold() else { return Ok(Admitted::default()) };
         let permission = self.environment.permission();
-        let Some((entry, limits)) = permission.call_limits(&self.spec.target.host, server.address)
-        else {
-            return Ok(None);
-        };
+        // By the names by which the server was permitted, so that some entry covers it.
+        let limits = permission
+            .call_limits(&server.domain, server.address)
+            .or_else(|| permission.call_limits(&server.name.host, server.address));
+        let Some((entry, limits)) = limits else { return Ok(Admitted::default()) };
         let user = self.spec.uri.user.as_deref().unwrap_or_default();
-        self.environment.admit_call(entry, &limits, (user, hold)).map(Some).map_err(|refused| {
+        let slot = self.environment.admit_call(entry, &limits, (user, hold));
+        let slot = slot.map_err(|refused| {
             Failure::invalid(InvalidReason::PolicyDenied, refused.code(), refused.to_string())
-        })
+        })?;
+        Ok(Admitted { slot: Some(slot), users: limits.users })
     }
 
     /// Opens the way to the first server that can be had (RFC 3263 §4.3).
@@ -179,7 +191,7 @@ impl Run<'_> {
         &self,
         account: Account,
         servers: &[Server],
-        slot: Option<CallSlot>,
+        Admitted { slot, users }: Admitted,
     ) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
         let (links, local) = self.open(servers).await?;
@@ -208,7 +220,8 @@ impl Run<'_> {
                 let ring = self.spec.mode == Mode::Ring;
                 let kind = if ring { CallKind::Ring } else { CallKind::Answer };
                 let hold = self.spec.mode.hold().unwrap_or_default();
-                let plan = CallPlan { ask, kind, hold, deadline: self.deadline, media: place };
+                let deadline = self.deadline;
+                let plan = CallPlan { ask, kind, users, hold, deadline, media: place };
                 scenario = Box::new(Call::new(caller, plan, now));
             }
         }

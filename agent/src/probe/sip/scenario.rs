@@ -76,6 +76,8 @@ pub(crate) enum Stamp {
 pub(crate) enum Way {
     /// To one of the servers that the name of who is asked leads to, by its place among them (RFC 3263 §4.3).
     Target(usize),
+    /// To that host, as a redirection says. If it cannot be asked, nobody is asked in its place.
+    Onward(Hop),
     /// To that host, as the dialog's route or remote target says.
     Hop(Hop),
     /// Likewise for a further call of a fork, which says nothing about the first: if that host cannot be asked, where

@@ -163,10 +163,11 @@ async fn a_flood_of_garbage_holds_up_no_deadline() {
     assert!(discarded > 100, "{sample:?}");
 }
 
-#[tokio::test]
-async fn an_answer_that_this_machine_dropped_is_nobodys_fault() {
-    // While the agent has no turn, more comes than its socket holds; the answer is among what is lost.
+/// An attempt that is answered among more than its socket holds, while the agent has no turn: by whom it was asked of, or
+/// by somebody else. The answer is lost.
+async fn flooded(by_whom_it_asks: bool) -> Sample {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("bound");
     socket.set_read_timeout(Some(TIMEOUT)).expect("can");
     let environment = anywhere();
@@ -179,15 +180,28 @@ async fn an_answer_that_this_machine_dropped_is_nobodys_fault() {
             tokio::task::yield_now().await;
         }
         let (_, caller) = socket.recv_from(&mut buffer).expect("a request");
-        for _ in 0..400 {
-            drop(socket.send_to(&[b'x'; 60_000], caller));
+        let flooder = if by_whom_it_asks { &socket } else { &stranger };
+        for _ in 0..20_000 {
+            drop(flooder.send_to(&[b'x'; 1_000], caller));
         }
         // Something that still arrives tells how much did not.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        socket.send_to(b"y", caller).expect("sent");
+        flooder.send_to(b"y", caller).expect("sent");
     };
-    let (sample, ()) = tokio::join!(attempt, flood);
+    tokio::join!(attempt, flood).0
+}
+
+#[tokio::test]
+async fn an_answer_that_this_machine_dropped_is_nobodys_fault() {
+    let sample = flooded(false).await;
     let expected = (Outcome::Invalid(InvalidReason::AgentOverload), Some("rx_overflow"));
+    assert_eq!(code(&sample), expected, "{sample:?}");
+}
+
+#[tokio::test]
+async fn who_floods_is_not_forgiven_his_silence() {
+    let sample = flooded(true).await;
+    let expected = (Outcome::Failed(FailureClass::Timeout), Some("options"));
     assert_eq!(code(&sample), expected, "{sample:?}");
 }
 

@@ -8,7 +8,7 @@ use crate::probe::failure::Failure;
 use crate::probe::sip::INVITE;
 use crate::probe::sip::message::Message;
 use crate::probe::sip::scenario::{Path, words};
-use probefleet_proto::name::FailureClass;
+use probefleet_proto::name::{FailureClass, InvalidReason};
 use tokio::time::Instant;
 
 /// Most INVITEs of one call: every server of a name, every redirection, and some challenges; more is a loop.
@@ -69,8 +69,10 @@ impl Call {
                     return Onward::Asked;
                 }
                 let why = format!("{}; {}", words(message), self.redirects.why());
-                let code = format!("sip:{status}");
-                return Onward::Because(Failure::failed(FailureClass::Status, code, why));
+                return Onward::Because(match self.redirects.is_forbidden() {
+                    true => Failure::invalid(InvalidReason::PolicyDenied, "users", why),
+                    false => Failure::failed(FailureClass::Status, format!("sip:{status}"), why),
+                });
             }
             422 if self.prolong(message, now) => return Onward::Asked,
             503 if self.fail_over(now) => return Onward::Asked,
@@ -120,7 +122,7 @@ impl Call {
         let Some(uri) = self.redirects.follow() else { return false };
         if !self.caller.has_proxy() {
             let hop = uri.hop();
-            self.aim.path = Path { transport: hop.transport, way: super::Way::Hop(hop) };
+            self.aim.path = Path { transport: hop.transport, way: super::Way::Onward(hop) };
         }
         self.aim.datagrams_only = false;
         self.aim.uri = uri;

@@ -1,5 +1,6 @@
 //! Where a call is redirected to: the contacts of 3xx responses, best first, none twice (RFC 3261 §8.1.3.4). Pure.
 
+use crate::policy::UserPattern;
 use crate::probe::sip::message::{Message, NameAddr, parameter};
 use crate::probe::sip::uri::Uri;
 
@@ -18,18 +19,29 @@ pub(super) struct Redirects {
     asked: Vec<Uri>,
     /// With their q, the best first.
     waiting: Vec<(u16, Uri)>,
+    /// Who may be called; `None` = everybody.
+    users: Option<Vec<UserPattern>>,
     /// What was not followed, because it would have left TLS.
     insecure: Option<Uri>,
+    /// What was not followed, because the policy does not let it be called.
+    forbidden: Option<Uri>,
     /// How often it was followed.
     pub(super) followed: u64,
 }
 
 impl Redirects {
-    /// That URI is asked first.
-    pub(super) fn new(first: &Uri) -> Self {
+    /// That URI is asked first, and nobody but those users.
+    pub(super) fn new(first: &Uri, users: Option<Vec<UserPattern>>) -> Self {
         let asked = vec![comparable(first)];
-        let (waiting, insecure) = (Vec::new(), None);
-        Self { secure: first.secure, asked, waiting, insecure, followed: 0 }
+        Self {
+            secure: first.secure,
+            users,
+            asked,
+            waiting: Vec::new(),
+            insecure: None,
+            forbidden: None,
+            followed: 0,
+        }
     }
 
     /// Whether a status sends elsewhere: 305 and 380 do not say so of the same call, and an unknown one is a 300 (RFC
@@ -46,6 +58,11 @@ impl Redirects {
             let uri = uri.as_request_uri();
             if self.secure && !uri.secure {
                 self.insecure.get_or_insert(uri);
+                continue;
+            }
+            let user = uri.user.as_deref().unwrap_or_default();
+            if self.users.as_ref().is_some_and(|users| !users.iter().any(|one| one.has(user))) {
+                self.forbidden.get_or_insert(uri);
                 continue;
             }
             let known = comparable(&uri);
@@ -69,8 +86,16 @@ impl Redirects {
         Some(uri)
     }
 
+    /// Whether it is ours that a redirection was not followed: the policy forbids the call.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.forbidden.is_some()
+    }
+
     /// Why a redirection is not followed.
     pub(super) fn why(&self) -> String {
+        if let Some(uri) = &self.forbidden {
+            return format!("not followed: the policy does not let {uri} be called (`users`)");
+        }
         match &self.insecure {
             _ if self.followed == REDIRECTS_MAX => {
                 format!("not followed: redirected {REDIRECTS_MAX} times already")

@@ -2,6 +2,7 @@
 
 use super::peer::{Desk, HOLD, Reply, hop, text};
 use super::{Scenario as _, assert_phases, ms};
+use crate::policy::UserPattern;
 use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::digest::Credentials;
@@ -10,7 +11,7 @@ use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Uri;
 use crate::secret::Secret;
-use probefleet_proto::name::FailureClass;
+use probefleet_proto::name::{FailureClass, InvalidReason};
 
 const CHALLENGE: &str = r#"Proxy-Authenticate: Digest realm="acme", nonce="1", qop="auth""#;
 
@@ -136,6 +137,11 @@ fn credentials_that_are_not_accepted_are_given_once() {
     assert_eq!((desk.count("effective"), desk.count("ineffective")), (0, 0));
 }
 
+fn onward(host: &str, port: u16) -> Way {
+    let Way::Hop(place) = hop(host, port) else { panic!("a hop") };
+    Way::Onward(place)
+}
+
 #[test]
 fn redirections_are_followed_best_first() {
     let mut desk = Desk::new();
@@ -148,13 +154,13 @@ fn redirections_are_followed_best_first() {
     desk.answer(ms(10), &moved);
     desk.sent("ACK");
     let second = desk.sent("INVITE");
-    assert_eq!(second.way, hop("192.0.2.11", 5_090));
+    assert_eq!(second.way, onward("192.0.2.11", 5_090));
     assert_has(&second, &["INVITE sip:first@192.0.2.11:5090;x=1 SIP/2.0\r\n"]);
     assert_has(&second, &["\r\nTo: <sip:echo@sbc.example>\r\n", "\r\nCSeq: 2 INVITE\r\n"]);
     desk.answer(ms(10), &Reply::to(&second, 486).tag("x"));
     desk.sent("ACK");
     let third = desk.sent("INVITE");
-    let Way::Hop(place) = &third.way else { panic!("{:?}", third.way) };
+    let Way::Onward(place) = &third.way else { panic!("{:?}", third.way) };
     assert_eq!((place.host.as_str(), place.transport), ("192.0.2.12", Transport::Tcp));
     assert_eq!(third.transport, Transport::Tcp);
     assert_has(&third, &["Via: SIP/2.0/TCP ", ";transport=tcp>\r\n", "\r\nCSeq: 3 INVITE\r\n"]);
@@ -214,6 +220,24 @@ fn redirections_that_lead_nowhere_fail_as_what_they_are() {
     desk.sent("ACK");
     desk.silence();
     assert_eq!(desk.conclusion().result, Ok(302));
+}
+
+#[test]
+fn nobody_is_called_whom_the_policy_forbids() {
+    let users = || ["echo", "+4930*"].map(|text| UserPattern::parse(text).expect(text)).to_vec();
+    let mut desk = Desk::planned(|plan| plan.users = Some(users()));
+    let first = desk.sent("INVITE");
+    let dear = "<sip:+88212345@192.0.2.11>;q=1, <sip:+49-30-1@192.0.2.11>;q=0.5";
+    desk.answer(ms(10), &Reply::to(&first, 302).tag("r").header(&format!("Contact: {dear}")));
+    desk.sent("ACK");
+    let second = desk.sent("INVITE");
+    assert!(second.bytes.starts_with(b"INVITE sip:+49-30-1@192.0.2.11 "));
+    desk.answer(ms(10), &Reply::to(&second, 302).tag("r").contact("sip:+88212345@192.0.2.11"));
+    desk.sent("ACK");
+    desk.silence();
+    let failure = desk.conclusion().result.clone().expect_err("forbidden");
+    assert_eq!(failure.outcome, Outcome::Invalid(InvalidReason::PolicyDenied));
+    assert!(failure.why.contains("does not let sip:+88212345@192.0.2.11 be called"), "{failure:?}");
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn plan(expected: Codes, now: Instant) -> CallPlan {
             targets: Targets { transports: vec![Transport::Udp], failover: false },
         },
         kind: CallKind::Answer,
+        users: None,
         hold: HOLD,
         deadline: now + TIMEOUT,
         media: MediaPlace { address: "192.0.2.1".to_owned(), port: 40_002 },
