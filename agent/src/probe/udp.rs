@@ -177,22 +177,7 @@ impl StampedUdp {
     /// Reads a datagram that is there; `None` when none is. An error is one that the network said of a datagram that was
     /// sent: it is [reported](Self::report) too.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> Option<io::Result<Received>> {
-        let read = || {
-            let mut control = Control([0; CONTROL_BYTES]);
-            let mut parts = [IoSliceMut::new(buffer)];
-            let fd = self.socket.as_raw_fd();
-            let message = recvmsg::<SockaddrStorage>(
-                fd,
-                &mut parts,
-                Some(&mut control.0),
-                MsgFlags::empty(),
-            )?;
-            received(&message).ok_or_else(|| io::ErrorKind::InvalidData.into())
-        };
-        match self.socket.try_io(Interest::READABLE, read) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            result => Some(result),
-        }
+        receive(&self.socket, buffer)
     }
 
     /// What is next to be told of datagrams that were sent, with as much of them as the network has quoted; `None` when
@@ -258,6 +243,30 @@ impl StampedUdp {
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads a datagram that is there, with the kernel's stamp if the socket has one; `None` when none is there.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<io::Result<Received>> {
+    let read = || {
+        let mut control = Control([0; CONTROL_BYTES]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let fd = socket.as_raw_fd();
+        let message =
+            recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control.0), MsgFlags::empty())?;
+        received(&message).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    };
+    match socket.try_io(Interest::READABLE, read) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
+    }
+}
+
+/// Has the kernel stamp what comes to a socket that nothing else is asked of.
+pub(crate) fn stamp_arrivals(socket: &UdpSocket) {
+    let stamping = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+    // Without stamps of the kernel, the program takes its own.
+    Timestamping.set(socket, &stamping).unwrap_or_default();
 }
 
 /// Has the kernel stamp what comes, to any socket, as long as the returned one is held: it begins to with the first

@@ -1,11 +1,12 @@
 //! The audio of a call on its sockets.
 //!
-//! Arrivals are read just after the datagram was, times of sending just before: the runtime's timers have 1 ms, and that
-//! much jitter the other side may see of ours.
+//! Arrivals have the kernel's stamps, where it gives any, so that this program's own turns are in no jitter. What is sent
+//! leaves when the runtime's timers say so: they have 1 ms, and that much jitter the other side may see of ours.
 
 use super::machine::{Channel, MediaMachine, MediaPlan, MediaReport};
 use super::rtcp::COMPOUND_MAX_BYTES;
 use crate::probe::sip::sdp::MediaPlace;
+use crate::probe::udp::{Received, receive, stamp_arrivals};
 use socket2::SockRef;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
@@ -66,7 +67,9 @@ impl MediaSockets {
 
 fn own(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+    let socket = UdpSocket::from_std(socket)?;
+    stamp_arrivals(&socket);
+    Ok(socket)
 }
 
 /// Where the other side expects audio. Both have passed the policy.
@@ -144,11 +147,9 @@ impl MediaSession {
     fn receive(&mut self, channel: Channel) -> io::Result<()> {
         for _ in 0..BURST_MAX {
             let socket = self.sockets.of(channel);
-            let (length, source) = match socket.try_recv_from(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                received => received?,
-            };
-            let (bytes, at) = (&self.buffer[..length], Instant::now());
+            let Some(received) = receive(socket, &mut self.buffer) else { return Ok(()) };
+            let Received { length, source, at, .. } = received?;
+            let bytes = &self.buffer[..length];
             // From that address, but from any port: it need not send where it receives (RFC 4961).
             if source.ip().to_canonical() != self.remote.rtp.ip().to_canonical() {
                 self.foreign += 1;
