@@ -116,10 +116,21 @@ fn alone(target: &Target, sample: &Sample) -> String {
         push(&mut text, format_args!("  {line}\n"));
     }
     for (key, value) in &sample.detail {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        push(&mut text, format_args!("  {DIM}{key}: {}{DIM:#}\n", printable(&value)));
+        push(&mut text, format_args!("  {DIM}{key}: {}{DIM:#}\n", printable(&said(value))));
     }
     text
+}
+
+/// A detail in words: what is not known is left out.
+fn said(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Object(members) => {
+            let known = members.iter().filter(|(_, value)| !value.is_null());
+            known.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join(", ")
+        }
+        value => value.to_string(),
+    }
 }
 
 fn summarised(target: &Target, summary: &Summary) -> String {
