@@ -83,6 +83,11 @@ fn descriptions_of_media() {
     feed("sdp", seeds("sdp"), LEAST / 10, fuzz::sdp);
 }
 
+#[test]
+fn streams() {
+    feed("stream", seeds("stream"), LEAST / 10, fuzz::stream);
+}
+
 /// For readers to which any bytes mean something.
 fn noise() -> Vec<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(1);
