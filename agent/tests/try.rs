@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -121,7 +121,7 @@ fn the_sample_plan_for_sip_is_all_good_and_runs() {
     let plan = sample("plan-sip.yaml").display().to_string();
     let checked = run(&["try", "--check", &plan]);
     assert_eq!(code(&checked), 0, "{}", text(&checked.stderr));
-    assert_eq!(text(&checked.stdout), format!("{plan}: 2 probes, all good\n"));
+    assert_eq!(text(&checked.stdout), format!("{plan}: 5 probes, all good\n"));
     let responder = Responder::start("127.0.0.1:0");
     let (folder, _, policy) = samples_for(&responder);
     let plan = folder.path().join("plan-sip.yaml").display().to_string();
@@ -138,6 +138,11 @@ fn the_sample_plan_for_sip_is_all_good_and_runs() {
         call["phases_ns"]["total"].as_u64().expect("total") >= 1_000_000_000,
         "was held: {call}"
     );
+    let audio = lines.iter().find(|line| line["probe"] == "voice-audio").expect("a call");
+    assert_eq!((&audio["values"]["loss_ppm"], &audio["code"]), (&json!(0), &json!("sip:200")));
+    assert!(audio["values"]["mos_centi"].as_u64().expect("rated") >= 430, "{audio}");
+    let rings = lines.iter().find(|line| line["probe"] == "voice-ring").expect("a call");
+    assert_eq!((&rings["code"], &rings["counters"]["effective"]), (&json!("sip:487"), &json!(1)));
     let asked = lines.iter().find(|line| line["probe"] == "voice-server").expect("an OPTIONS");
     assert!(asked["phases_ns"]["options_request_delay"].as_u64().is_some(), "{asked}");
 }
@@ -228,7 +233,7 @@ fn exit_codes_say_what_happened() {
         (vec![&plan, "--probe", "absent"], 2),
         (vec!["/absent.yaml"], 2),
         (vec!["ftp://127.0.0.1/"], 2),
-        (vec!["sips:echo@127.0.0.1"], 2),
+        (vec!["sip:echo@127.0.0.1;transport=ws"], 2),
         (vec![&ok, "--count", "0"], 2),
         (vec![&ok, "--every", "3"], 2),
         (vec![&ok, "--unknown"], 2),

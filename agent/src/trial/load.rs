@@ -57,7 +57,9 @@ fn name_of(url: &str) -> String {
 /// A SIP URI as other URLs are written, so that its host stands where theirs does.
 fn with_slashes(url: &str) -> String {
     match url.split_once(':') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("sip") => {
+        Some((scheme, rest))
+            if ["sip", "sips"].iter().any(|sip| scheme.eq_ignore_ascii_case(sip)) =>
+        {
             format!("{scheme}://{}", rest.split([';', '?']).next().unwrap_or_default())
         }
         _ => url.to_owned(),
@@ -135,11 +137,11 @@ mod tests {
             super::targets("sip:echo@sbc.example", None).expect("a URI")[0].name,
             "sbc-example"
         );
+        assert_eq!(super::targets("sips:sbc.example", None).expect("a URI")[0].name, "sbc-example");
         for (url, expected) in [
             ("postgres://x/y", "does not say who logs in"),
             ("postgres://me:s3cret@x/y", "a password on the command line"),
-            ("sips:echo@sbc.example", "`sips:` is not in this version"),
-            ("sip:echo@sbc.example;transport=tcp", "not in this version"),
+            ("sip:echo@sbc.example;transport=ws", "write udp, tcp or tls"),
             ("sip:echo:secret@sbc.example", "no credentials"),
             ("ftp://x/y", "not in this version"),
             ("http://", "bad-url"),
