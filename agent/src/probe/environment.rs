@@ -3,6 +3,7 @@
 
 use super::failure::Failure;
 use super::resolver::Resolver;
+use super::sip::deaf::DeafPorts;
 use super::sip::endpoint::Endpoints;
 use super::sip::guard::{Guard, Refused};
 use super::sql::Sessions;
@@ -34,6 +35,7 @@ struct Shared {
     endpoints: Endpoints,
     calls: Mutex<Guard>,
     tails: Tails,
+    deaf_ports: DeafPorts,
 }
 
 impl Environment {
@@ -55,6 +57,7 @@ impl Environment {
             endpoints: Endpoints::default(),
             calls: Mutex::default(),
             tails: Tails::default(),
+            deaf_ports: DeafPorts::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -73,6 +76,10 @@ impl Environment {
 
     pub(crate) fn tails(&self) -> &Tails {
         &self.shared.tails
+    }
+
+    pub(crate) fn deaf_ports(&self) -> &DeafPorts {
+        &self.shared.deaf_ports
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {

@@ -11,6 +11,7 @@ mod audio;
 mod call;
 mod caller;
 mod conversation;
+pub(crate) mod deaf;
 mod dial;
 pub(crate) mod digest;
 pub(crate) mod endpoint;
@@ -30,15 +31,12 @@ mod register;
 mod run;
 mod scenario;
 pub(crate) mod sdp;
-mod sockets;
 mod spec;
 mod stamps;
 pub(crate) mod timers;
 mod transaction;
 pub(crate) mod transport;
 pub(crate) mod uri;
-
-pub(crate) use sockets::bind_media;
 
 use super::failure::Failure;
 use super::tls::Wanted;

@@ -13,6 +13,7 @@ use probefleet_proto::name::{FailureClass, InvalidReason};
 use serde_json::{Map, Value, json};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -38,8 +39,8 @@ pub(super) struct Audio {
 enum State {
     /// No call.
     None,
-    /// A port is bound, as a telephone's is, and never read: what comes is dropped when the system's buffer is full.
-    Deaf(UdpSocket),
+    /// No audio is wanted.
+    Deaf(Arc<UdpSocket>),
     /// To begin with the answer.
     Waiting(MediaSockets),
     /// Under way.
@@ -57,7 +58,7 @@ impl Audio {
     }
 
     /// A port that nobody reads.
-    pub(super) const fn deaf(socket: UdpSocket) -> Self {
+    pub(super) const fn deaf(socket: Arc<UdpSocket>) -> Self {
         Self { state: State::Deaf(socket), hold: Duration::ZERO, seed: 0 }
     }
 

@@ -15,7 +15,7 @@ use super::scenario::{Conclusion, Scenario, Targets};
 use super::spec::{Mode, Spec};
 use super::stamps::Stamps;
 use super::uri::Hop;
-use super::{INVITE, OPTIONS, REGISTER, agent_error, bind_media};
+use super::{INVITE, OPTIONS, REGISTER, agent_error};
 use crate::policy::{Kind, UserPattern};
 use crate::probe::environment::CallSlot;
 use crate::probe::failure::{Failure, denied, from_io_at_once};
@@ -238,7 +238,7 @@ impl Run<'_> {
                 let seed = seed().map_err(|failure| io::Error::other(failure.why))?;
                 Audio::of(local.ip(), hold, Identifiers::new(seed).number())
             }
-            _ => bind_media(local).map(Audio::deaf),
+            _ => self.environment.deaf_ports().at(local.ip()).map(Audio::deaf),
         }
     }
 }
