@@ -8,6 +8,8 @@ mod bad_input;
 mod bench;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Calls through Kamailio: digest, recorded routes, forks, redirections, TCP and TLS.
+mod kamailio;
 /// A thousand probes every second from one core.
 mod load;
 /// What is said to the responder, by callers nobody here wrote too, and that nobody else hears of it.

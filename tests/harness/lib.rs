@@ -8,6 +8,7 @@ pub mod command;
 pub mod evidence;
 pub mod fleet;
 pub mod history;
+pub mod kamailio;
 pub mod postgres;
 pub mod process;
 pub mod relay;
