@@ -1,5 +1,8 @@
 //! SIP calls by the real program, against SIPp, which nobody here wrote: what it got is right if it says so.
 
+mod losses;
+mod transports;
+
 use harness::command::run;
 use harness::fleet::get;
 use harness::process::{Process, eventually};
@@ -136,7 +139,8 @@ fn a_refusal_whose_ack_was_lost_is_acknowledged_again() {
         return;
     }
     let mut sipp = Sipp::scenario(&scenario("refuses"), 486);
-    let relay = SipRelay::start(sipp.port, Manners { loses: Some("ACK"), records_route: false });
+    let relay =
+        SipRelay::start(sipp.port, Manners { loses: Some(("ACK", 1)), records_route: false });
     let attempt = called(relay.address.port(), "");
     assert_failed(&attempt, "status", "sip:486");
     assert!(sipp.is_satisfied(SATISFIED), "{}", sipp.output());
@@ -149,7 +153,8 @@ fn a_lost_invite_costs_500_ms() {
         return;
     }
     let mut sipp = Sipp::uas(1);
-    let relay = SipRelay::start(sipp.port, Manners { loses: Some("INVITE"), records_route: false });
+    let relay =
+        SipRelay::start(sipp.port, Manners { loses: Some(("INVITE", 1)), records_route: false });
     let attempt = called(relay.address.port(), ", hold: 10ms");
     assert_ok(&attempt);
     assert_near(&attempt, "session_request_delay", 500.0);
@@ -163,7 +168,8 @@ fn a_lost_bye_costs_500_ms() {
         return;
     }
     let mut sipp = Sipp::scenario(&scenario("answers"), 200);
-    let relay = SipRelay::start(sipp.port, Manners { loses: Some("BYE"), records_route: true });
+    let relay =
+        SipRelay::start(sipp.port, Manners { loses: Some(("BYE", 1)), records_route: true });
     let attempt = called(relay.address.port(), ", hold: 10ms");
     assert_ok(&attempt);
     assert_near(&attempt, "session_disconnect_delay", 500.0);
@@ -220,7 +226,8 @@ fn a_200_that_comes_again_is_acknowledged_again() {
         return;
     }
     let mut sipp = Sipp::scenario(&scenario("answers"), 200);
-    let relay = SipRelay::start(sipp.port, Manners { loses: Some("ACK"), records_route: true });
+    let relay =
+        SipRelay::start(sipp.port, Manners { loses: Some(("ACK", 1)), records_route: true });
     let attempt = called(relay.address.port(), ", hold: 1s");
     assert_ok(&attempt);
     assert!(sipp.is_satisfied(SATISFIED), "{}", sipp.output());
@@ -260,7 +267,8 @@ fn a_call_is_ended_when_the_program_is() {
     }
     let dir = tempfile::tempdir().expect("a folder");
     let mut sipp = Sipp::scenario(&scenario("answers"), 200);
-    let relay = SipRelay::start(sipp.port, Manners { loses: Some("BYE"), records_route: true });
+    let relay =
+        SipRelay::start(sipp.port, Manners { loses: Some(("BYE", 1)), records_route: true });
     let plan = format!(
         "probes:\n  - {{name: call, every: 60s, timeout: 30s, sip: {{uri: 'sip:echo@{}', mode: call, hold: 20s}}}}\n",
         relay.address

@@ -37,8 +37,8 @@ pub struct SipRelay {
 /// What a relay does beside passing messages on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manners {
-    /// Loses the first message of that kind.
-    pub loses: Option<&'static str>,
+    /// Loses so many messages of that kind, the first ones.
+    pub loses: Option<(&'static str, usize)>,
     /// Writes itself into the route of the call.
     pub records_route: bool,
 }
@@ -124,8 +124,8 @@ impl Way {
             first.to_owned()
         };
         let mut passed = self.passed.lock().expect("not poisoned");
-        let is_first = passed.iter().all(|before| before.kind != kind);
-        let lost = is_first && self.manners.loses == Some(kind.as_str());
+        let before = passed.iter().filter(|before| before.kind == kind).count();
+        let lost = self.manners.loses.is_some_and(|(loses, most)| loses == kind && before < most);
         passed.push(Passed { kind, text: text.clone(), at: Instant::now(), lost });
         (!lost).then_some(text)
     }

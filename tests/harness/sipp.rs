@@ -11,8 +11,8 @@ use std::time::Duration;
 /// How long it may take until it listens.
 const READY: Duration = Duration::from_secs(10);
 
-/// On the loopback, without a keyboard, and gone when its calls are: it would wait 33 s for what is left of them.
-const MANNERS: [&str; 5] = ["-i", "127.0.0.1", "-nostdin", "-deadcall_wait", "0"];
+/// Without a keyboard, and gone when its calls are: it would wait 33 s for what is left of them.
+const MANNERS: [&str; 3] = ["-nostdin", "-deadcall_wait", "0"];
 
 /// SIPp, waiting to be called.
 pub struct Sipp {
@@ -29,6 +29,22 @@ impl Sipp {
         Self::start(&["-sn".as_ref(), "uas".as_ref()], calls)
     }
 
+    /// A scenario for one call by TCP; its contacts say so. (The built-in side takes the end of a connection for one of
+    /// its call, which it has by then lost track of.)
+    pub fn scenario_by_tcp(file: &Path) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let text = std::fs::read_to_string(file).expect("a scenario");
+        let path = dir.path().join("scenario.xml");
+        let text = text.replace("[local_port]>", "[local_port];transport=tcp>");
+        std::fs::write(&path, text).expect("writes");
+        Self::start(&["-t".as_ref(), "t1".as_ref(), "-sf".as_ref(), path.as_os_str()], 1)
+    }
+
+    /// Its built-in answering side at `::1`.
+    pub fn uas_by_ipv6(calls: u32) -> Self {
+        Self::start_at("::1", &["-sn".as_ref(), "uas".as_ref()], calls)
+    }
+
     /// A scenario of its own for one call; `[status]` in it becomes `status`, which SIPp cannot do in a first line.
     pub fn scenario(file: &Path, status: u16) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
@@ -39,10 +55,14 @@ impl Sipp {
     }
 
     fn start(args: &[&OsStr], calls: u32) -> Self {
+        Self::start_at("127.0.0.1", args, calls)
+    }
+
+    fn start_at(address: &str, args: &[&OsStr], calls: u32) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let (port, media) = (free_port(), free_port());
         let mut command = Command::new("sipp");
-        command.args(args).args(MANNERS).current_dir(dir.path());
+        command.args(["-i", address]).args(args).args(MANNERS).current_dir(dir.path());
         command.args(["-m", &calls.to_string(), "-p", &port.to_string()]);
         command.args(["-mp", &media.to_string()]);
         let mut process = Process::start_command(command, &dir.path().join("sipp.log"));
@@ -66,7 +86,7 @@ impl Sipp {
 pub fn call(port: u16, calls: u32, per_s: u32, hold: Duration) -> (bool, String) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut command = Command::new("sipp");
-    command.args(["-sn", "uac"]).args(MANNERS).current_dir(dir.path());
+    command.args(["-sn", "uac", "-i", "127.0.0.1"]).args(MANNERS).current_dir(dir.path());
     command.args(["-p", &free_port().to_string(), "-mp", &free_port().to_string()]);
     command.args(["-m", &calls.to_string(), "-r", &per_s.to_string()]);
     command.args(["-d", &hold.as_millis().to_string(), "-buff_size", "1048576"]);
@@ -82,7 +102,7 @@ pub fn speak(port: u16, file: &Path, calls: u32, audio: &[u8]) -> (bool, String)
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("tone.pcmu"), audio).expect("writes");
     let mut command = Command::new("sipp");
-    command.arg("-sf").arg(file).args(MANNERS).current_dir(dir.path());
+    command.args(["-i", "127.0.0.1", "-sf"]).arg(file).args(MANNERS).current_dir(dir.path());
     command.args(["-p", &free_port().to_string(), "-mp", &free_port().to_string()]);
     command.args(["-m", &calls.to_string(), "-r", &calls.to_string()]);
     command.arg(format!("127.0.0.1:{port}"));
@@ -93,8 +113,12 @@ pub fn speak(port: u16, file: &Path, calls: u32, audio: &[u8]) -> (bool, String)
 
 /// Whether somebody has a UDP port of the loopback. Read, not tried: a try would be in the way of whoever wants it.
 pub(crate) fn listens(port: u16) -> bool {
-    let address = format!(" 0100007F:{port:04X} ");
-    std::fs::read_to_string("/proc/net/udp").is_ok_and(|sockets| sockets.contains(&address))
+    let tables = ["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp"];
+    let here = [format!(" 0100007F:{port:04X} "), format!("01000000:{port:04X} ")];
+    tables.iter().any(|table| {
+        let sockets = std::fs::read_to_string(table).unwrap_or_default();
+        here.iter().any(|address| sockets.contains(address))
+    })
 }
 
 /// A port of the loopback that nobody has right now, with the next one, which SIPp takes for control.
