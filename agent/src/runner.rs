@@ -31,8 +31,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-/// Most attempts in flight: each holds a socket, and 4,096 stay below common limits of open files.
-const SLOTS_MAX: usize = 4_096;
+/// Most attempts in flight: every probe of the largest plan may be in a call at once. Calls share their sockets; other
+/// attempts hold a file each, as many as the service may have open.
+const SLOTS_MAX: usize = 16_384;
 /// How often the snapshot of what is happening is refreshed.
 const STATUS_EVERY_NS: u64 = NS_PER_S;
 /// Most probes in that snapshot: 2,000 of them stay below the largest message.

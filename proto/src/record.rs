@@ -20,6 +20,9 @@ pub type SpoolId = [u8; 16];
 pub const PAYLOAD_MAX_BYTES: usize = 128 << 10;
 /// Largest gRPC message, so that one hostile frame cannot cost more (`formats.md` §7).
 pub const MESSAGE_MAX_BYTES: usize = 256 << 10;
+/// Largest message down, in which a plan comes whole: 10,000 probes need a few MiB, and what people write, 4 MiB at most,
+/// does not become four times as much by its defaults.
+pub const PLAN_MESSAGE_MAX_BYTES: usize = 16 << 20;
 /// Least credit a collector grants, so that the largest record always fits (`formats.md` §7).
 pub const CREDIT_MIN_BYTES: u32 = 256 << 10;
 

@@ -11,7 +11,7 @@ pub const MEASURED: usize = 0;
 /// The core of everything around it.
 const AROUND: usize = 1;
 /// Peers that are Debian packages.
-const PACKAGES: [&str; 2] = ["prometheus-blackbox-exporter", "wrk"];
+const PACKAGES: [&str; 3] = ["prometheus-blackbox-exporter", "sip-tester", "wrk"];
 
 /// What figures depend on.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod http;
 mod ingest;
 mod machine;
 mod page;
+mod sip;
 mod table;
 
 use anyhow::Context as _;
@@ -19,6 +20,7 @@ use table::{Table, json, text};
 const TEACHING: &str = "\
 Subjects:
   http       HTTP attempts on one core, beside Debian's prometheus-blackbox-exporter and wrk
+  sip        1,000 calls a second, 8,000 up at once, beside SIPp's own calling side
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
@@ -54,6 +56,7 @@ struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Subject {
     Http,
+    Sip,
     Ingest,
     Page,
     Histogram,
@@ -80,7 +83,8 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut tables = Vec::new();
-    for subject in [Subject::Http, Subject::Ingest, Subject::Page, Subject::Histogram] {
+    for subject in [Subject::Http, Subject::Sip, Subject::Ingest, Subject::Page, Subject::Histogram]
+    {
         if args.subject.is_some_and(|only| only != subject) {
             continue;
         }
@@ -102,8 +106,9 @@ fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<V
         Subject::Histogram => histogram::measure(window),
         Subject::Page => page::measure(window),
         Subject::Http if pinned => http::measure(window),
+        Subject::Sip if pinned => sip::measure(window),
         Subject::Ingest if pinned => ingest::measure(window),
-        Subject::Http | Subject::Ingest => {
+        Subject::Http | Subject::Sip | Subject::Ingest => {
             let mut table = Table::new(&format!("{subject:?}").to_lowercase(), &[]);
             table.skip("everything", "two cores and taskset");
             Ok(vec![table])

@@ -21,7 +21,12 @@ fn the_bench_prints_a_row_for_everything_it_compares() {
         let of_programs =
             ["probefleet-agent try", "probefleet-agent run", "64 agents, a report a frame"];
         rows.extend(of_programs);
-        rows.extend(["1 agent, 8 reports a frame", "prometheus-blackbox-exporter", "wrk"]);
+        rows.extend([
+            "sipp -sn uac",
+            "1 agent, 8 reports a frame",
+            "prometheus-blackbox-exporter",
+            "wrk",
+        ]);
     }
     for row in rows {
         let stands = |line: &str| line.trim_start().starts_with(row) && line.len() > row.len();

@@ -3,6 +3,7 @@
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, block_on, complain};
 use crate::config::Config;
 use crate::service::{self, ServiceError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,16 @@ pub(super) struct Args {
     check: bool,
 }
 
+/// Asks for as many open files as the system lets this process have: the usual soft limit of 1,024 is for programs that
+/// cannot count any higher (`select`), and attempts need a file each.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "as many open files as before");
+    }
+}
+
 /// Runs the command.
 pub(super) fn main(args: &Args) -> ExitCode {
     let config = match Config::load(&args.config) {
@@ -45,6 +56,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
+    raise_open_files();
     block_on(async {
         let shutdown = match end_signal() {
             Ok(shutdown) => shutdown,

@@ -6,7 +6,7 @@ use super::session::{End, Input, Output, Session};
 use super::{AGENT_ID_METADATA, ClockOffset, LinkState, Links, UplinkConfig};
 use crate::spool::{SpoolError, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
-use probefleet_proto::record::MESSAGE_MAX_BYTES;
+use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
 use probefleet_proto::v1;
 use probefleet_proto::v1::fleet_client::FleetClient;
 use probefleet_proto::v1::from_agent::Message as Up;
@@ -123,7 +123,7 @@ async fn open(
     config: &UplinkConfig,
 ) -> Result<Streaming<v1::ToAgent>, tonic::Status> {
     let mut client = FleetClient::new(channel)
-        .max_decoding_message_size(MESSAGE_MAX_BYTES)
+        .max_decoding_message_size(PLAN_MESSAGE_MAX_BYTES)
         .max_encoding_message_size(MESSAGE_MAX_BYTES);
     let mut request = Request::new(ReceiverStream::new(stream));
     if config.tls.is_none() {

@@ -8,7 +8,7 @@ use crate::metrics::IngestMetrics;
 use crate::store::{AnyStore, Introduction, OpenError, Opened, Store as _, TenantScope};
 use crate::tls::Identity;
 use probefleet_proto::clock::unix_now_ns;
-use probefleet_proto::record::MESSAGE_MAX_BYTES;
+use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use probefleet_proto::v1::fleet_server::FleetServer;
@@ -84,7 +84,7 @@ pub async fn serve(
     let stop = ingest.stop.clone();
     let service = FleetServer::new(ingest)
         .max_decoding_message_size(MESSAGE_MAX_BYTES)
-        .max_encoding_message_size(4 * MESSAGE_MAX_BYTES);
+        .max_encoding_message_size(PLAN_MESSAGE_MAX_BYTES);
     tonic::transport::Server::builder()
         .accept_http1(false)
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
