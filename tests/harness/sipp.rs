@@ -113,11 +113,12 @@ pub fn speak(port: u16, file: &Path, calls: u32, audio: &[u8]) -> (bool, String)
 
 /// Whether somebody has a UDP port of the loopback. Read, not tried: a try would be in the way of whoever wants it.
 pub(crate) fn listens(port: u16) -> bool {
-    let tables = ["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp"];
-    let here = [format!(" 0100007F:{port:04X} "), format!("01000000:{port:04X} ")];
-    tables.iter().any(|table| {
-        let sockets = std::fs::read_to_string(table).unwrap_or_default();
-        here.iter().any(|address| sockets.contains(address))
+    // Bound and connected to nobody (07), or waiting for connections (0A); an end of somebody's connection is neither.
+    let v4 = |state: &str| format!(" 0100007F:{port:04X} 00000000:0000 {state} ");
+    let v6 = format!("01000000:{port:04X} 00000000000000000000000000000000:0000 07 ");
+    let tables = [("/proc/net/udp", v4("07")), ("/proc/net/udp6", v6), ("/proc/net/tcp", v4("0A"))];
+    tables.iter().any(|(table, entry)| {
+        std::fs::read_to_string(table).is_ok_and(|sockets| sockets.contains(entry))
     })
 }
 
