@@ -1,8 +1,9 @@
 //! What the programs' own help and the README tell people to type, typed.
 
-use harness::command::{Ran, copy_folder, free_port, run, shell};
+use harness::command::{Ran, copy_folder, run, shell};
 use harness::evidence::records;
 use harness::fleet::start_responder;
+use harness::ports::free_port;
 use harness::postgres::Postgres;
 use harness::process::Process;
 use harness::root;

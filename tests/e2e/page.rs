@@ -3,9 +3,10 @@
 //! Pictures of every state are kept in `target/screenshots`.
 
 use harness::browser::{Browser, LAPTOP, PHONE, Screen, screenshots};
-use harness::command::{free_port, run, shell};
+use harness::command::{run, shell};
 use harness::fleet::{Fleet, get};
 use harness::history::{Historian, p99};
+use harness::ports::free_port;
 use harness::process::{Process, eventually};
 use serde_json::Value;
 use std::time::Duration;

@@ -359,7 +359,7 @@ fn called_within(port: u16, mode: &str, timeout: &str) -> Value {
 
 #[test]
 fn a_closed_port_refuses() {
-    let port = sipp::free_port();
+    let port = harness::ports::free_port();
     for mode in ["call", "options"] {
         let attempt = called_within(port, mode, "2s");
         assert_failed(&attempt, "refused", "econnrefused");

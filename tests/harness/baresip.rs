@@ -1,7 +1,8 @@
 //! Baresip (Debian: `baresip-core`) as a telephone that speaks: real RTP and RTCP of somebody else's making.
 
+use crate::ports::free_port;
 use crate::process::Process;
-use crate::sipp::{free_port, listens};
+use crate::sipp::listens;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -167,9 +167,3 @@ pub fn copy_folder(from: &Path, to: &Path) {
         }
     }
 }
-
-/// A port of the loopback that nobody has right now.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
-}

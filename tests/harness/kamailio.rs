@@ -1,8 +1,9 @@
 //! Kamailio (Debian: `kamailio`, `kamailio-tls-modules`) as a provider's proxy and registrar: digest, recorded routes,
 //! forks, redirections, TLS, of somebody else's making.
 
+use crate::ports::free_port;
 use crate::process::Process;
-use crate::sipp::{free_port, listens};
+use crate::sipp::listens;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;

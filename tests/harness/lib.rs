@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod fleet;
 pub mod history;
 pub mod kamailio;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod relay;

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of its own: a throwaway cluster of a user without rights, on a port of the loopback.
 
-use crate::command::{Ran, Unprivileged, free_port, run, unprivileged};
+use crate::command::{Ran, Unprivileged, run, unprivileged};
+use crate::ports::free_port;
 use crate::process::{Process, eventually};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};

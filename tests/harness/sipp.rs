@@ -1,9 +1,9 @@
 //! SIPp (Debian: `sip-tester`) as the other side of calls: it decides by its exit code whether what it got was as its
 //! scenario says.
 
-use crate::process::{Process, eventually};
+use crate::ports::free_port;
+use crate::process::Process;
 use std::ffi::OsStr;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -120,14 +120,4 @@ pub(crate) fn listens(port: u16) -> bool {
     tables.iter().any(|(table, entry)| {
         std::fs::read_to_string(table).is_ok_and(|sockets| sockets.contains(entry))
     })
-}
-
-/// A port of the loopback that nobody has right now, with the next one, which SIPp takes for control.
-pub fn free_port() -> u16 {
-    let found = eventually(READY, || {
-        let port = UdpSocket::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-        let free = |port: Option<u16>| UdpSocket::bind(("127.0.0.1", port?)).ok();
-        (free(port.checked_add(1)).is_some() && free(port.checked_add(2)).is_some()).then_some(port)
-    });
-    found.expect("a free port")
 }

@@ -2,7 +2,7 @@
 
 use super::relay::Relay;
 use super::{ACTIVE, Desk, assert_outcome, detail, outcome, phase, phases};
-use harness::command::free_port;
+use harness::ports::free_port;
 use harness::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
