@@ -20,6 +20,9 @@ use std::sync::Arc;
 pub const START_LAG: &str = "start_lag";
 /// Ending of phases that hold what failed only. A probe gives them to no attempt in which that went well.
 const FAILED_SUFFIX: &str = "_failed";
+/// Shortest time between two reports of a window: thousands of long attempts end after their window, one after the
+/// other, and a record for each would be thousands a second.
+const STRAGGLERS_EVERY_NS: u64 = NS_PER_S;
 
 /// What a cell is about: a probe with one spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +102,10 @@ struct Window {
     start_lag_max_ns: u64,
     /// Its first report was sealed: whatever is here now is a straggler.
     sealed: bool,
+    /// When its next report may be sealed, Unix ns.
+    next_seal_ns: u64,
+    /// A straggler may have arrived since the last report.
+    arrived: bool,
 }
 
 #[derive(Debug)]
@@ -147,6 +154,8 @@ impl Windows {
             cells: BTreeMap::new(),
             start_lag_max_ns: 0,
             sealed: false,
+            next_seal_ns: seal_ns(start_s, width_s),
+            arrived: false,
         });
         start_s
     }
@@ -167,6 +176,7 @@ impl Windows {
         if let Some(cell) = self.cell(start_s, series) {
             add_missed(&mut cell.cell, reason, 1);
         }
+        self.arrived(start_s);
     }
 
     /// An attempt has ended that began `lag_ns` after its instant.
@@ -180,9 +190,17 @@ impl Windows {
         if let Some(window) = self.open.get_mut(&window_start_s) {
             window.start_lag_max_ns = window.start_lag_max_ns.max(lag_ns);
         }
+        self.arrived(window_start_s);
         let Some(cell) = self.cell(window_start_s, series) else { return };
         cell.in_flight = cell.in_flight.saturating_sub(1);
         count(&mut cell.cell, series, lag_ns, sample);
+    }
+
+    /// A cell of the window may be closed now.
+    fn arrived(&mut self, window_start_s: u64) {
+        if let Some(window) = self.open.get_mut(&window_start_s) {
+            window.arrived = true;
+        }
     }
 
     fn cell(&mut self, window_start_s: u64, series: &Arc<SeriesSpec>) -> Option<&mut OpenCell> {
@@ -194,19 +212,17 @@ impl Windows {
     /// When [`Windows::seal`] will next have something by the clock alone, Unix ns.
     #[must_use]
     pub fn next_seal_ns(&self) -> Option<u64> {
-        self.open
-            .iter()
-            .find(|(_, window)| !window.sealed)
-            .map(|(start_s, window)| window.seal_ns(*start_s))
+        let waits = |window: &&Window| !window.sealed || window.arrived;
+        self.open.values().filter(waits).map(|window| window.next_seal_ns).min()
     }
 
     /// The next window whose time has come: its closed cells, once; or stragglers of one that was sealed before.
     pub fn seal(&mut self, now_ns: u64) -> Option<Sealed> {
-        let start_s = self
-            .open
-            .iter()
-            .find(|(start_s, window)| window.is_due(**start_s, now_ns))
-            .map(|(s, _)| *s)?;
+        let due = self.open.iter_mut().find_map(|(s, window)| window.is_due(now_ns).then_some(*s));
+        let start_s = due?;
+        if let Some(window) = self.open.get_mut(&start_s) {
+            window.next_seal_ns = now_ns.saturating_add(STRAGGLERS_EVERY_NS);
+        }
         self.seal_window(start_s)
     }
 
@@ -218,7 +234,7 @@ impl Windows {
 
     fn seal_window(&mut self, start_s: u64) -> Option<Sealed> {
         let window = self.open.get_mut(&start_s)?;
-        window.sealed = true;
+        (window.sealed, window.arrived) = (true, false);
         let closed = window.cells.extract_if(.., |_, cell| cell.in_flight == 0);
         let sealed = Sealed {
             window_start_s: start_s,
@@ -236,18 +252,22 @@ impl Windows {
 }
 
 impl Window {
-    fn seal_ns(&self, start_s: u64) -> u64 {
-        (start_s + u64::from(self.width_s)).saturating_mul(NS_PER_S).saturating_add(SEAL_AFTER_NS)
-    }
-
-    /// First report: its time has come. Further ones: some straggler has arrived.
-    fn is_due(&self, start_s: u64, now_ns: u64) -> bool {
-        if self.sealed {
-            self.cells.values().any(|cell| cell.in_flight == 0)
-        } else {
-            self.seal_ns(start_s) <= now_ns
+    /// First report: its time has come. Further ones: some straggler has arrived, and the last report was a while ago.
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        if self.next_seal_ns > now_ns {
+            return false;
         }
+        if self.sealed && self.arrived {
+            // Looked through once a report, not at every turn: a window may hold thousands.
+            self.arrived = self.cells.values().any(|cell| cell.in_flight == 0);
+        }
+        !self.sealed || self.arrived
     }
+}
+
+/// When the first report of a window is due, Unix ns.
+fn seal_ns(start_s: u64, width_s: u32) -> u64 {
+    (start_s + u64::from(width_s)).saturating_mul(NS_PER_S).saturating_add(SEAL_AFTER_NS)
 }
 
 /// Counts a sample of an attempt that began `lag_ns` late.

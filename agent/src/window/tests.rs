@@ -63,6 +63,26 @@ fn stragglers_follow_in_a_report_of_their_own() {
 }
 
 #[test]
+fn stragglers_are_gathered_for_a_second() {
+    let mut windows = Windows::new(WIDTH_S, Vec::new());
+    let probes: Vec<_> = (0..3).map(|n| series(&format!("probe-{n}"))).collect();
+    let starts: Vec<u64> = probes.iter().map(|probe| windows.started(probe, at(19))).collect();
+    assert_eq!(windows.seal(at(21)).expect("due").cells, []);
+    assert_eq!(windows.next_seal_ns(), None, "nothing is here that could be sealed");
+    for (probe, start) in probes.iter().zip(&starts).take(2) {
+        windows.ended(probe, *start, 0, &sample(Outcome::Ok));
+        assert_eq!(windows.seal(at(22) - 1), None, "more may come");
+    }
+    assert_eq!(windows.next_seal_ns(), Some(at(22)));
+    let sealed = windows.seal(at(22)).expect("due");
+    assert_eq!((sealed.cells.len(), sealed.stragglers_follow), (2, true));
+    assert_eq!(windows.seal(at(25)), None);
+    windows.ended(&probes[2], starts[2], 0, &sample(Outcome::Ok));
+    let sealed = windows.seal(at(25)).expect("the last report was a while ago");
+    assert_eq!((sealed.cells.len(), sealed.stragglers_follow), (1, false));
+}
+
+#[test]
 fn a_window_without_attempts_is_reported() {
     let mut windows = Windows::new(WIDTH_S, Vec::new());
     windows.open(at(15));
