@@ -22,7 +22,7 @@ use probefleet_proto::plan::AgentPlan;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use probefleet_proto::window::{edge_at_or_after_s, start_s};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,7 +190,9 @@ impl Runner {
         self.start_due(edge_ns.saturating_sub(1));
         info!(probes = era.tasks.len(), window_s = era.window_s, "a plan has taken effect");
         self.windows.set_plan(era.window_s, era.plan_hash.clone());
-        self.latest.retain(|name, _| era.tasks.iter().any(|task| task.series.probe == *name));
+        let names: HashSet<&str> =
+            era.tasks.iter().map(|task| task.series.probe.as_str()).collect();
+        self.latest.retain(|name, _| names.contains(name.as_str()));
         self.running = Some(Running::new(era, edge_ns));
         self.announce_plan();
     }
