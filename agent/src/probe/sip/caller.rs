@@ -138,6 +138,11 @@ impl Caller {
         sent_by.eq_ignore_ascii_case(self.local.as_bytes())
     }
 
+    /// The Call-ID of all its requests.
+    pub(crate) fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
     /// Whether a message is of this attempt.
     pub(crate) fn is_call_id(&self, call_id: Option<&[u8]>) -> bool {
         call_id == Some(self.call_id.as_bytes())

@@ -188,7 +188,7 @@ impl Run<'_> {
 
     /// Opens a way and writes the first request.
     async fn begin(
-        &self,
+        &mut self,
         account: Account,
         servers: &[Server],
         Admitted { slot, users }: Admitted,
@@ -205,6 +205,8 @@ impl Run<'_> {
         };
         let identifiers = Identifiers::new(seed()?);
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
+        // By it, traces and logs of the other side have the same call.
+        self.progress.detail.insert("call_id".to_owned(), caller.call_id().into());
         let now = Instant::now();
         let scenario: Box<dyn Scenario>;
         let mut audio = Audio::none();
