@@ -16,6 +16,7 @@ use self::session::End;
 use crate::backoff::{Backoff, CAP, HEALTHY_AFTER};
 use crate::spool::{Retire, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
+use probefleet_proto::hex::hex;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -312,7 +313,7 @@ impl Uplink {
 
 /// What an auditor should know of a spool that was left.
 fn explain(reason: Retire, state: &SpoolState) -> String {
-    let id: String = state.spool_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&state.spool_id);
     let cause = match reason {
         Retire::Forked => {
             "holds other records under the same numbers: a copy of this agent's state is in use elsewhere"

@@ -3,6 +3,7 @@
 //! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
 //! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
 
+pub mod hex;
 pub mod label;
 pub mod name;
 pub mod units;

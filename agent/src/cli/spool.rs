@@ -3,6 +3,7 @@
 use super::{EXIT_ENVIRONMENT, complain};
 use crate::spool::{Inspection, inspect};
 use jiff::Timestamp;
+use probefleet_proto::hex::hex;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -106,10 +107,6 @@ fn to_json(spool: &Inspection) -> Value {
         "damaged": spool.damaged,
         "quarantined": spool.quarantined,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Unix seconds as people read them.

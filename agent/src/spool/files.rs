@@ -1,6 +1,7 @@
 //! The few file operations of the spool, each with its name and path in the error.
 
 use super::SpoolError;
+use probefleet_proto::hex::hex;
 use probefleet_proto::record::SpoolId;
 use rustix::fs::FlockOperation;
 use std::ffi::OsStr;
@@ -177,7 +178,7 @@ pub(super) fn live_spools(dir: &Path) -> Result<Vec<(SpoolId, PathBuf)>, SpoolEr
 
 /// An identity as a folder's name.
 pub(super) fn id_text(spool_id: &SpoolId) -> String {
-    spool_id.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(spool_id)
 }
 
 fn parse_id(text: &str) -> Option<SpoolId> {

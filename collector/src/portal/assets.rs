@@ -1,6 +1,7 @@
 //! What pages are dressed with, compiled in. The paths of stylesheet and script hold their hashes, so that they may be
 //! cached for ever.
 
+use probefleet_proto::hex::hex;
 use sha2::{Digest as _, Sha256};
 use std::sync::LazyLock;
 
@@ -15,7 +16,7 @@ static SCRIPT_PATH: LazyLock<String> =
 
 fn hash(content: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(content).into();
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..6])
 }
 
 pub(super) fn style_path() -> String {

@@ -1,5 +1,6 @@
 //! Identifiers that nobody can guess: branches, tags, Call-IDs. Pure: the seed is passed in.
 
+use probefleet_proto::hex::hex;
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of a seed.
@@ -56,7 +57,7 @@ impl Identifiers {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
-        hash.finalize()[..IDENTIFIER_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.finalize()[..IDENTIFIER_BYTES])
     }
 }
 

@@ -1,6 +1,7 @@
 //! A result as it comes in: counted, its first value kept, its checksum made; no row outlives the next.
 
 use super::value;
+use probefleet_proto::hex::hex;
 use sha2::{Digest as _, Sha256};
 use std::error::Error;
 use tokio_postgres::Row;
@@ -55,8 +56,7 @@ impl Taking {
 
     /// After the last row.
     pub(super) fn done(self) -> Taken {
-        let digest = self.checksum.finalize();
-        let checksum = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let checksum = hex(&self.checksum.finalize());
         Taken { rows: self.rows, first: self.first, checksum }
     }
 }

@@ -1,6 +1,7 @@
 //! The hash algorithms of digest authentication (RFC 7616 §6.1, RFC 8760 §2.1).
 
 use md5::{Digest, Md5};
+use probefleet_proto::hex::hex;
 use sha2::{Sha256, Sha512_256};
 
 /// What `algorithm` names.
@@ -60,5 +61,5 @@ fn digest<D: Digest>(parts: &[&[u8]]) -> String {
         }
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
