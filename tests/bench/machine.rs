@@ -128,14 +128,11 @@ impl Spent {
     }
 }
 
-/// Watches a process that is under way.
+/// Watches a process that is under way. `count` may wait until it knows: it is watched from one count to the next.
 pub fn watch(process: &Process, window: Duration, count: impl Fn() -> u64) -> Spent {
-    let (began, cpu, done) = (Instant::now(), process.cpu(), count());
+    let done = count();
+    let (began, cpu) = (Instant::now(), process.cpu());
     std::thread::sleep(window);
-    Spent {
-        wall: began.elapsed(),
-        cpu: process.cpu() - cpu,
-        done: count() - done,
-        rss_bytes: process.rss_bytes(),
-    }
+    let done = count() - done;
+    Spent { wall: began.elapsed(), cpu: process.cpu() - cpu, done, rss_bytes: process.rss_bytes() }
 }

@@ -20,7 +20,7 @@ use table::{Table, json, text};
 const TEACHING: &str = "\
 Subjects:
   http       HTTP attempts on one core, beside Debian's prometheus-blackbox-exporter and wrk
-  sip        1,000 calls a second, 8,000 up at once, beside SIPp's own calling side
+  sip        1,000 calls a second, 10,000 up at once, beside SIPp's own calling side
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2

@@ -54,7 +54,7 @@ impl Reports {
 
 fn cell(number: usize, state: &mut u64) -> Cell {
     let series = PHASES.iter().map(|phase| {
-        let mut series = Series::new(phase, &[]);
+        let mut series = Series::new(*phase, &[]);
         (0..SAMPLES).for_each(|_| series.record(latency_ns(state)));
         series
     });
