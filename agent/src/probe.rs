@@ -200,7 +200,8 @@ impl Probe {
     pub async fn attempt(&self, environment: &Environment, attempt: Attempt) -> Sample {
         match self {
             Self::Http(probe) => probe.attempt(environment, attempt).await,
-            Self::Sql(probe) => probe.attempt(environment, attempt).await,
+            // Its future is large, and an attempt of another kind need not have room for it.
+            Self::Sql(probe) => Box::pin(probe.attempt(environment, attempt)).await,
             Self::Sip(probe) => probe.attempt(environment, attempt).await,
         }
     }

@@ -22,7 +22,7 @@ use probefleet_proto::plan::AgentPlan;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use probefleet_proto::window::{edge_at_or_after_s, start_s};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,8 @@ const SLOTS_MAX: usize = 16_384;
 const STATUS_EVERY_NS: u64 = NS_PER_S;
 /// Most probes in that snapshot: 2,000 of them stay below the largest message.
 const STATUS_PROBES_MAX: usize = 2_000;
+/// Most attempts that land in one turn: some microseconds each.
+const LANDINGS_MAX: usize = 32;
 /// Wait before sealing is tried again when the spool does not keep up.
 const SEAL_RETRY: Duration = Duration::from_millis(100);
 /// A step of the wall clock beyond this is told to the collector, ns.
@@ -88,7 +90,7 @@ pub struct Runner {
     building: Option<JoinHandle<Built>>,
     windows: Windows,
     flights: Flights,
-    latest: BTreeMap<String, v1::ProbeNow>,
+    latest: HashMap<String, v1::ProbeNow>,
     status_ns: u64,
 }
 
@@ -125,7 +127,7 @@ impl Runner {
             building: None,
             windows,
             flights: Flights::default(),
-            latest: BTreeMap::new(),
+            latest: HashMap::new(),
             status_ns: 0,
         };
         runner.account_open_window(recovery);
@@ -150,7 +152,7 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(landed) = self.flights.next() => self.land(landed),
+                Some(landed) = self.flights.next() => self.land_all(landed),
                 built = join(&mut self.building) => self.take_on(built).await,
                 Some(plan) = self.ports.plans.recv(), if self.building.is_none() => self.build(plan),
                 () = tokio::time::sleep_until(wake) => {}
@@ -235,6 +237,16 @@ impl Runner {
         }
     }
 
+    /// What has ended by now. A turn of the loop asks a dozen things, so they share one; up to a bound, for what is due
+    /// must start in time.
+    fn land_all(&mut self, first: Landed) {
+        self.land(first);
+        for _ in 1..LANDINGS_MAX {
+            let Some(landed) = self.flights.try_next() else { return };
+            self.land(landed);
+        }
+    }
+
     fn land(&mut self, landed: Landed) {
         let Landed { flight, lag_ns, sample } = landed;
         self.windows.ended(&flight.task.series, flight.window_start_s, lag_ns, &sample);
@@ -245,7 +257,7 @@ impl Runner {
             Outcome::Failed(class) => class.as_str(),
             Outcome::Invalid(reason) => reason.as_str(),
         };
-        let probe = flight.task.series.probe.clone();
+        let probe = &flight.task.series.probe;
         let now = v1::ProbeNow {
             probe: probe.clone(),
             scheduled_ns: flight.scheduled_ns,
@@ -253,7 +265,10 @@ impl Runner {
             code: sample.code.unwrap_or_default().into_owned(),
             total_ns,
         };
-        self.latest.insert(probe, now);
+        match self.latest.get_mut(probe) {
+            Some(latest) => *latest = now,
+            None => drop(self.latest.insert(probe.clone(), now)),
+        }
     }
 
     /// Hands closed windows to the spool. False when the spool does not take them right now: they wait here, counted.
@@ -291,7 +306,9 @@ impl Runner {
             return;
         }
         self.status_ns = now_ns + STATUS_EVERY_NS;
-        let probes = self.latest.values().take(STATUS_PROBES_MAX).cloned().collect();
+        let mut probes: Vec<_> = self.latest.values().collect();
+        probes.sort_unstable_by(|one, other| one.probe.cmp(&other.probe));
+        let probes = probes.into_iter().take(STATUS_PROBES_MAX).cloned().collect();
         self.ports.status.send_replace(v1::Status { probes, ..v1::Status::default() });
     }
 }

@@ -9,11 +9,12 @@
 use crate::probe::{Outcome, Sample};
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::{SpecHash, Thresholds};
-use probefleet_proto::report::{Cell, OtherKind, Series};
+use probefleet_proto::report::{Cell, Label, OtherKind, Series};
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::window::{SEAL_AFTER_NS, START_LAG_MAX_NS, start_s};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The phase that holds how late every started attempt was.
@@ -83,6 +84,13 @@ impl Ord for SeriesSpec {
     }
 }
 
+// Those that differ in the rest alone are one probe before and after a change of its thresholds: too few to matter.
+impl Hash for SeriesSpec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.probe.hash(state);
+    }
+}
+
 /// The windows that are not sealed to the last cell.
 #[derive(Debug)]
 pub struct Windows {
@@ -98,7 +106,7 @@ pub struct Windows {
 struct Window {
     width_s: u32,
     plan_hash: Vec<u8>,
-    cells: BTreeMap<Arc<SeriesSpec>, OpenCell>,
+    cells: HashMap<Arc<SeriesSpec>, OpenCell>,
     start_lag_max_ns: u64,
     /// Its first report was sealed: whatever is here now is a straggler.
     sealed: bool,
@@ -151,7 +159,7 @@ impl Windows {
         self.open.entry(start_s).or_insert_with(|| Window {
             width_s,
             plan_hash: plan_hash.clone(),
-            cells: BTreeMap::new(),
+            cells: HashMap::new(),
             start_lag_max_ns: 0,
             sealed: false,
             next_seal_ns: seal_ns(start_s, width_s),
@@ -235,12 +243,14 @@ impl Windows {
     fn seal_window(&mut self, start_s: u64) -> Option<Sealed> {
         let window = self.open.get_mut(&start_s)?;
         (window.sealed, window.arrived) = (true, false);
-        let closed = window.cells.extract_if(.., |_, cell| cell.in_flight == 0);
+        let closed = window.cells.extract_if(|_, cell| cell.in_flight == 0);
+        let mut closed: Vec<_> = closed.collect();
+        closed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let sealed = Sealed {
             window_start_s: start_s,
             window_s: window.width_s,
             plan_hash: window.plan_hash.clone(),
-            cells: closed.map(|(_, cell)| cell.cell).collect(),
+            cells: closed.into_iter().map(|(_, cell)| cell.cell).collect(),
             stragglers_follow: !window.cells.is_empty(),
             start_lag_max_ns: window.start_lag_max_ns,
         };
@@ -278,7 +288,12 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
     } else {
         (sample.outcome, sample.code.as_deref().unwrap_or(""))
     };
-    record(cell, series, START_LAG, lag_ns);
+    if cell.series.is_empty() {
+        // Exactly: thousands of cells wait at once.
+        cell.series.reserve_exact(sample.phases_ns.len() + 1);
+        cell.counters.reserve_exact(sample.counters.len());
+    }
+    record(cell, series, &Label::Borrowed(START_LAG), lag_ns);
     match outcome {
         Outcome::Ok => cell.ok = cell.ok.saturating_add(1),
         Outcome::Failed(class) => cell.add_other(OtherKind::Failed, class.as_str(), code, 1),
@@ -296,18 +311,18 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
         }
     }
     if !matches!(outcome, Outcome::Invalid(_)) {
-        sample.counters.iter().for_each(|(name, count)| cell.add_counter(name, *count));
+        sample.counters.iter().for_each(|(name, count)| cell.add_counter(*name, *count));
     }
     if outcome == Outcome::Ok {
         for (name, value) in &sample.values {
-            cell.record_value(name, *value, series.thresholds(name));
+            cell.record_value(*name, *value, series.thresholds(name));
         }
     }
 }
 
-fn record(cell: &mut Cell, series: &SeriesSpec, phase: &str, ns: u64) {
-    let at = cell.series.iter().position(|known| known.phase == phase).unwrap_or_else(|| {
-        cell.series.push(Series::new(phase, series.thresholds(phase)));
+fn record(cell: &mut Cell, series: &SeriesSpec, phase: &Label, ns: u64) {
+    let at = cell.series.iter().position(|known| known.phase == *phase).unwrap_or_else(|| {
+        cell.series.push(Series::new(phase.clone(), series.thresholds(phase)));
         cell.series.len() - 1
     });
     cell.series[at].record(ns);

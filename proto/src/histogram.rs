@@ -14,6 +14,7 @@ mod varint;
 
 pub use hdr::HdrError;
 
+use smallvec::SmallVec;
 use varint::{read_varint, write_varint};
 
 /// Index of the last bucket, which holds 1 h and everything above.
@@ -60,8 +61,8 @@ pub fn bucket_bounds_ns(index: u16) -> (u64, u64) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// Index and count (≥ 1), strictly ascending by index. Typical windows hold a handful, so a sorted vector beats
-    /// any map in size and speed.
-    buckets: Vec<(u16, u64)>,
+    /// any map in size and speed; and in those of thousands of probes most hold one.
+    buckets: SmallVec<[(u16, u64); 1]>,
 }
 
 /// Bytes that are no histogram.
@@ -91,7 +92,7 @@ impl Histogram {
     /// An empty histogram.
     #[must_use]
     pub const fn new() -> Self {
-        Self { buckets: Vec::new() }
+        Self { buckets: SmallVec::new_const() }
     }
 
     /// Counts a value in ns; true when it was above the last bucket.
@@ -115,7 +116,7 @@ impl Histogram {
             other.buckets.iter().for_each(|(index, count)| self.add(*index, *count));
             return;
         }
-        let mut merged = Vec::with_capacity(self.buckets.len() + other.buckets.len());
+        let mut merged = SmallVec::with_capacity(self.buckets.len() + other.buckets.len());
         let (mut left, mut right) =
             (self.buckets.iter().peekable(), other.buckets.iter().peekable());
         while let (Some(&&(l, l_count)), Some(&&(r, r_count))) = (left.peek(), right.peek()) {
@@ -136,8 +137,8 @@ impl Histogram {
                 right.next();
             }
         }
-        merged.extend(left);
-        merged.extend(right);
+        merged.extend(left.copied());
+        merged.extend(right.copied());
         self.buckets = merged;
     }
 
@@ -224,7 +225,7 @@ impl Histogram {
         // A bucket takes a byte at least, and there are no more than exist: `DECODED_MAX_BYTES` holds them.
         let most = rest.len().min(usize::from(INDEX_MAX) + 1);
         let number = usize::try_from(announced).ok().filter(|number| *number <= most);
-        let mut buckets = Vec::with_capacity(number.ok_or(HistogramError::Buckets)?);
+        let mut buckets = SmallVec::with_capacity(number.ok_or(HistogramError::Buckets)?);
         let (mut next, mut total) = (0_u64, 0_u64);
         for _ in 0..announced {
             let word = read_varint(rest)?;

@@ -17,8 +17,9 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// Most probes of a plan: ten times what one agent can run every second.
-pub const PROBES_MAX: usize = 10_000;
+/// Most probes of a plan: about as many as an agent has under way at once. A thousand calls a second, each ten seconds
+/// long, are 13,000 of them.
+pub const PROBES_MAX: usize = 16_000;
 
 /// Identity of what a probe measures: a changed spec is another series.
 pub type SpecHash = [u8; 16];

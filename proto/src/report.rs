@@ -13,6 +13,7 @@ pub use encode::encode;
 use crate::extras::{COUNTERS_MAX, VALUES_MAX, is_name, is_value_name};
 use crate::histogram::Histogram;
 use crate::plan::SpecHash;
+use std::borrow::Cow;
 
 /// Longest phase, failure class, reason or wire code, in bytes: they are labels.
 pub const LABEL_MAX_BYTES: usize = 64;
@@ -67,7 +68,7 @@ pub struct Cell {
     /// Latencies by phase.
     pub series: Vec<Series>,
     /// Counts that are no outcomes, ascending by name; none is zero.
-    pub counters: Vec<(String, u64)>,
+    pub counters: Vec<(Label, u64)>,
     /// Measurements that are no durations: series whose name ends with a unit, and whose figures are in it instead of ns.
     pub values: Vec<Series>,
 }
@@ -117,11 +118,14 @@ impl OtherKind {
     }
 }
 
+/// Name of a phase, a counter or a value: who measures knows his own, and makes thousands of cells of them.
+pub type Label = Cow<'static, str>;
+
 /// Latencies of one phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
     /// Name of the phase.
-    pub phase: String,
+    pub phase: Label,
     /// Exact sum, ns.
     pub sum_ns: u64,
     /// Exact maximum, ns.
@@ -137,9 +141,9 @@ pub struct Series {
 impl Series {
     /// An empty series that counts these thresholds (ns, ascending) exactly.
     #[must_use]
-    pub fn new(phase: &str, thresholds_ns: &[u64]) -> Self {
+    pub fn new(phase: impl Into<Label>, thresholds_ns: &[u64]) -> Self {
         let at_most = thresholds_ns.iter().map(|threshold_ns| (*threshold_ns, 0)).collect();
-        Self { phase: phase.to_owned(), at_most, ..Self::default() }
+        Self { phase: phase.into(), at_most, ..Self::default() }
     }
 
     /// Counts a sample of `ns`.
@@ -167,22 +171,23 @@ impl Cell {
     /// What a counter has counted.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
-        let place = self.counters.binary_search_by(|(known, _)| known.as_str().cmp(name));
+        let place = self.counters.binary_search_by(|(known, _)| known.as_ref().cmp(name));
         place.ok().and_then(|place| self.counters.get(place)).map_or(0, |(_, count)| *count)
     }
 
     /// Adds to a counter. What has no name that travels, or is the 33rd, is not counted.
-    pub fn add_counter(&mut self, name: &str, count: u64) {
-        if count == 0 || !is_name(name) {
+    pub fn add_counter(&mut self, name: impl Into<Label>, count: u64) {
+        let name = name.into();
+        if count == 0 || !is_name(&name) {
             return;
         }
-        match self.counters.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+        match self.counters.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(place) => {
                 let (_, sum) = &mut self.counters[place];
                 *sum = sum.saturating_add(count);
             }
             Err(place) if self.counters.len() < COUNTERS_MAX => {
-                self.counters.insert(place, (name.to_owned(), count));
+                self.counters.insert(place, (name, count));
             }
             Err(_) => {}
         }
@@ -190,11 +195,12 @@ impl Cell {
 
     /// Counts a sample of a value; `thresholds` (ascending) are counted exactly from its first one on. What has no name
     /// that travels, as one without a unit, or is the ninth value, is not counted.
-    pub fn record_value(&mut self, name: &str, value: u64, thresholds: &[u64]) {
+    pub fn record_value(&mut self, name: impl Into<Label>, value: u64, thresholds: &[u64]) {
+        let name = name.into();
         let known = self.values.iter().position(|known| known.phase == name);
         let place = known.unwrap_or_else(|| {
-            if self.values.len() < VALUES_MAX && is_value_name(name) {
-                self.values.push(Series::new(name, thresholds));
+            if self.values.len() < VALUES_MAX && is_value_name(&name) {
+                self.values.push(Series::new(name.clone(), thresholds));
             }
             self.values.len().saturating_sub(1)
         });

@@ -184,10 +184,16 @@ impl StampedUdp {
     /// there is nothing.
     pub(crate) fn report(&self, quote: &mut [u8]) -> Option<Report> {
         for _ in 0..PASSED_OVER_MAX {
-            let next = self.next_report(quote).or_else(|_| {
-                // The runtime forgets that there was something only where it asks itself, and finds nothing.
-                self.socket.try_io(Interest::ERROR, || Ok(self.next_report(quote)?))
+            // The runtime forgets that there was something only where it asks itself, and finds nothing. It asks only if
+            // it has heard of something, and that may be later than it is there.
+            let mut asked = false;
+            let mut next = self.socket.try_io(Interest::ERROR, || {
+                asked = true;
+                Ok(self.next_report(quote)?)
             });
+            if !asked {
+                next = self.next_report(quote).map_err(io::Error::from);
+            }
             match next {
                 Ok(Some(report)) => return Some(report),
                 Ok(None) => {}

@@ -7,7 +7,7 @@ use probefleet_proto::name::InvalidReason;
 use probefleet_proto::window::START_LAG_MAX_NS;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 /// An attempt that has started.
@@ -69,18 +69,31 @@ impl Flights {
     /// The next attempt that ends; `None` when none is in flight.
     pub(super) async fn next(&mut self) -> Option<Landed> {
         loop {
-            let (id, (lag_ns, sample)) = match self.running.join_next_with_id().await? {
-                Ok(ended) => ended,
-                Err(error) => {
-                    tracing::error!(%error, "an attempt ended by a fault of this program");
-                    (error.id(), (0, spoiled(InvalidReason::AgentError)))
-                }
-            };
-            if let Some(flight) = self.flights.remove(&id) {
-                self.probes.remove(&flight.task.series.probe);
-                return Some(Landed { flight, lag_ns, sample });
+            let ended = self.running.join_next_with_id().await?;
+            if let Some(landed) = self.land(ended) {
+                return Some(landed);
             }
         }
+    }
+
+    /// One more that has ended already.
+    pub(super) fn try_next(&mut self) -> Option<Landed> {
+        loop {
+            let ended = self.running.try_join_next_with_id()?;
+            if let Some(landed) = self.land(ended) {
+                return Some(landed);
+            }
+        }
+    }
+
+    fn land(&mut self, ended: Result<(Id, (u64, Sample)), JoinError>) -> Option<Landed> {
+        let (id, (lag_ns, sample)) = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "an attempt ended by a fault of this program");
+            (error.id(), (0, spoiled(InvalidReason::AgentError)))
+        });
+        let flight = self.flights.remove(&id)?;
+        self.probes.remove(&flight.task.series.probe);
+        Some(Landed { flight, lag_ns, sample })
     }
 
     /// Stops all; their sockets close with them, and calls that are up are ended.

@@ -29,7 +29,7 @@ fn at(s: u64) -> u64 {
 }
 
 fn phases(cell: &Cell) -> Vec<(&str, u64)> {
-    cell.series.iter().map(|series| (series.phase.as_str(), series.histogram.count())).collect()
+    cell.series.iter().map(|series| (series.phase.as_ref(), series.histogram.count())).collect()
 }
 
 #[test]
@@ -136,12 +136,12 @@ fn counters_are_of_every_attempt_that_was_not_spoiled_and_values_of_ok_ones() {
     }
     let cell = windows.seal_oldest().expect("open").cells.remove(0);
     let counters: Vec<(&str, u64)> =
-        cell.counters.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        cell.counters.iter().map(|(name, count)| (name.as_ref(), *count)).collect();
     assert_eq!(counters, [("call_attempts", 3), ("retransmissions", 6)]);
     let values: Vec<(&str, u64, u64)> = cell
         .values
         .iter()
-        .map(|value| (value.phase.as_str(), value.histogram.count(), value.sum_ns))
+        .map(|value| (value.phase.as_ref(), value.histogram.count(), value.sum_ns))
         .collect();
     assert_eq!(values, [("mos_centi", 2, 798), ("loss_ppm", 2, 2_000)]);
     assert_eq!(cell.values[0].at_most, [(399, 2)], "as the agreement needs it");

@@ -111,7 +111,7 @@ fn content(head: &report::Head, labels: &Labels, cell: &Cell) -> [u8; 16] {
         }
     }
     let [failed, invalid, missed] = &outcomes;
-    let counters = cell.counters.iter().cloned().collect();
+    let counters = cell.counters.iter().map(|(name, count)| (name.to_string(), *count)).collect();
     let content = Content {
         labels,
         width_s: head.window_s,
@@ -131,7 +131,7 @@ fn samples(all: &[report::Series]) -> BTreeMap<&str, Samples<'_>> {
     all.iter()
         .map(|series| {
             let (sum, at_most) = (series.sum_ns.into(), series.at_most.clone());
-            (series.phase.as_str(), Samples::Counted(&series.histogram, sum, at_most))
+            (series.phase.as_ref(), Samples::Counted(&series.histogram, sum, at_most))
         })
         .collect()
 }

@@ -5,6 +5,7 @@
 
 use super::varint::write_varint;
 use super::{COUNT_MAX, Histogram, INDEX_MAX};
+use smallvec::SmallVec;
 
 const COOKIE_V2: u32 = 0x1c84_9313;
 const HEADER_BYTES: usize = 40;
@@ -94,7 +95,7 @@ impl Histogram {
 
 fn read_counts(mut rest: &[u8]) -> Result<Histogram, HdrError> {
     let most = rest.len().min(usize::from(INDEX_MAX) + 1);
-    let mut histogram = Histogram { buckets: Vec::with_capacity(most) };
+    let mut histogram = Histogram { buckets: SmallVec::with_capacity(most) };
     let (mut index, mut total) = (0_u64, 0_u64);
     while !rest.is_empty() {
         let word = read_hdr_varint(&mut rest)?;

@@ -124,12 +124,12 @@ fn add_counters(
             _ if !is_name(counter) => Some("is no name of a counter"),
             (0, _) => Some("counts nothing"),
             _ if judged == 0 => Some("counts where no attempt was ok or failed"),
-            (_, Some((before, _))) if before.as_str() >= counter => {
+            (_, Some((before, _))) if before.as_ref() >= counter => {
                 Some("stands twice or out of order")
             }
             _ if cell.counters.len() >= COUNTERS_MAX => Some("is one too many"),
             (count, _) => {
-                cell.counters.push((counter.to_owned(), count));
+                cell.counters.push((counter.to_owned().into(), count));
                 None
             }
         };
@@ -185,7 +185,7 @@ fn samples(
         let histogram = Histogram::decode_first(&mut rest)
             .map_err(|error| contradiction(&cell.probe, error.to_string()))?;
         let series = Series {
-            phase: phase.to_owned(),
+            phase: phase.to_owned().into(),
             sum_ns: columns.sum[index],
             max_ns: columns.max[index],
             clamped: columns.clamped[index],

@@ -22,7 +22,7 @@ fn head() -> Head {
 }
 
 fn series(phase: &str, samples_ns: &[u64], thresholds_ns: &[u64]) -> Series {
-    let mut series = Series::new(phase, thresholds_ns);
+    let mut series = Series::new(phase.to_owned(), thresholds_ns);
     samples_ns.iter().for_each(|ns| series.record(*ns));
     series
 }

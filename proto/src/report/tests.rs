@@ -71,9 +71,9 @@ fn counters_and_values_are_read_as_they_were_written() {
     let payloads = encode(&head(), &cells);
     assert_eq!(Report::decode(&payloads[0]).expect("valid").cells, cells);
     let call = &cells[1];
-    assert_eq!(call.counters, [("call_attempts".to_owned(), 5), ("established".to_owned(), 3)]);
+    assert_eq!(call.counters, [("call_attempts".into(), 5), ("established".into(), 3)]);
     assert_eq!((call.counter("established"), call.counter("redirected")), (3, 0));
-    let names: Vec<&str> = call.values.iter().map(|value| value.phase.as_str()).collect();
+    let names: Vec<&str> = call.values.iter().map(|value| value.phase.as_ref()).collect();
     assert_eq!(names, ["mos_centi", "loss_ppm"], "without a unit it is no value");
     assert_eq!((&call.values[0].at_most[..], call.values[0].sum_ns), (&[(399, 1)][..], 1_237));
     let plain = encode(&head(), &cells[..1]);
@@ -84,8 +84,8 @@ fn counters_and_values_are_read_as_they_were_written() {
 fn counters_and_values_of_a_cell_are_bounded() {
     let mut cell = calls("call", &[400], 0);
     for number in 0..100 {
-        cell.add_counter(&format!("counter_{number:02}"), 1);
-        cell.record_value(&format!("value_{number}_ppm"), 1, &[]);
+        cell.add_counter(format!("counter_{number:02}"), 1);
+        cell.record_value(format!("value_{number}_ppm"), 1, &[]);
     }
     assert_eq!((cell.counters.len(), cell.values.len()), (COUNTERS_MAX, VALUES_MAX));
     cell.add_counter("call_attempts", u64::MAX);
@@ -102,7 +102,7 @@ fn payloads_of_calls_are_none_too_large() {
     let cells: Vec<Cell> = (0..150)
         .map(|number| {
             let mut cell = calls(&format!("call-{number}"), &mos_centi, 1);
-            (0..20).for_each(|n| cell.add_counter(&format!("counter_{number}_{n}"), u64::MAX - n));
+            (0..20).for_each(|n| cell.add_counter(format!("counter_{number}_{n}"), u64::MAX - n));
             cell
         })
         .collect();
@@ -274,8 +274,8 @@ proptest! {
         values in proptest::collection::vec(("[a-z_]{0,8}_(ppm|centi)", 0..2_000_000_u64), 0..40),
     ) {
         let mut cell = cell("call", &[7; 40], 1);
-        counts.iter().for_each(|(name, count)| cell.add_counter(name, *count));
-        values.iter().for_each(|(name, value)| cell.record_value(name, *value, &[40_000]));
+        counts.iter().for_each(|(name, count)| cell.add_counter(name.clone(), *count));
+        values.iter().for_each(|(name, value)| cell.record_value(name.clone(), *value, &[40_000]));
         for (name, count) in &counts {
             prop_assert_eq!(cell.counter(name), *count);
         }

@@ -233,7 +233,9 @@ impl Parts {
             }
             Way::Hop(hop) | Way::Aside(hop) | Way::Onward(hop) => {
                 let name = Hop { transport, ..hop.clone() };
-                let found = tokio::time::timeout_at(deadline, dialler.find(name)).await;
+                // The future is large, and most attempts stay with the server that they have begun with.
+                let finding = Box::pin(dialler.find(name));
+                let found = tokio::time::timeout_at(deadline, finding).await;
                 found.unwrap_or_else(|_| Err(Failure::resolve_timeout()))?
             }
             Way::Back => return Err(super::agent_error("an answer has its way")),

@@ -14,18 +14,18 @@ use super::timers::TRANSACTION;
 use super::transport::Transport;
 use super::uri::Hop;
 use crate::probe::failure::{Failure, from_io_at_once};
-use crate::probe::udp::{Received, StampedUdp, keep_stamping};
+use crate::probe::udp::{Received, Report, StampedUdp, keep_stamping};
+use futures_channel::mpsc;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use stray::Strays;
 use table::{EVENTS_MAX, Table, call_id};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -39,16 +39,26 @@ const QUOTE_BYTES: usize = 1_024;
 /// asks (64·T1), and a socket of an address that this machine has no longer must not stay for ever.
 const QUIET: Duration = TRANSACTION;
 
+/// How long the address is used that the system has named for a peer: asking takes four calls to the system, and routes
+/// change when people change them.
+const SOURCE_VALID: Duration = Duration::from_secs(1);
+/// Most peers of which that is remembered: as many as there are in large plans.
+const SOURCES_MAX: usize = 1_024;
+
 /// All shared sockets.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     open: Arc<Mutex<Open>>,
+    sources: Mutex<Sources>,
     /// Keeps the kernel stamping from the first probe on; `None` where it cannot.
     stamping: OnceLock<Option<Socket>>,
 }
 
 /// By address; the port is that of no socket.
 type Open = HashMap<SocketAddr, (Arc<Endpoint>, JoinHandle<()>)>;
+
+/// By peer; until when it is used.
+type Sources = HashMap<IpAddr, (SocketAddr, Instant)>;
 
 /// A shared socket.
 #[derive(Debug)]
@@ -73,7 +83,8 @@ pub(super) struct Line {
 
 /// Where an attempt is told what happens, at whichever socket.
 pub(super) fn events() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
-    mpsc::channel(EVENTS_MAX)
+    // Each of its senders has a place of its own beside these.
+    mpsc::channel(EVENTS_MAX - 1)
 }
 
 impl Endpoints {
@@ -89,7 +100,7 @@ impl Endpoints {
         events: mpsc::Sender<Event>,
     ) -> Result<Line, Failure> {
         self.prepare();
-        let local = source_towards(peer, None).map_err(|error| from_io_at_once(&error))?;
+        let local = self.source(peer).map_err(|error| from_io_at_once(&error))?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let endpoint = match open.entry(local) {
             Entry::Occupied(entry) if !entry.get().1.is_finished() => Arc::clone(&entry.get().0),
@@ -104,6 +115,23 @@ impl Endpoints {
         let dropped_before = endpoint.dropped.load(Ordering::Relaxed);
         let attempt = endpoint.table().insert(events);
         Ok(Line { endpoint, attempt, calls: Vec::new(), destinations: Vec::new(), dropped_before })
+    }
+
+    /// The address that the system sends from towards a peer, on no port; as it was a moment ago.
+    fn source(&self, peer: SocketAddr) -> io::Result<SocketAddr> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if let Some((source, until)) = sources.get(&peer.ip())
+            && *until > now
+        {
+            return Ok(*source);
+        }
+        let source = source_towards(peer, None)?;
+        if sources.len() == SOURCES_MAX {
+            sources.clear();
+        }
+        sources.insert(peer.ip(), (source, now + SOURCE_VALID));
+        Ok(source)
     }
 }
 
@@ -187,18 +215,24 @@ impl Endpoint {
         }
         let mut table = self.table();
         // When a request left is known before anything that answers it.
-        self.report(&mut table);
+        self.report(&mut table, None);
         for (bytes, received) in arrived {
             self.hand_over(&mut table, bytes, &received);
         }
         read
     }
 
-    fn report(&self, table: &mut Table) {
+    /// Hands over what the kernel has to say; up to the word on one datagram, if only that is waited for.
+    fn report(&self, table: &mut Table, until: Option<u64>) {
         let mut quote = [0; QUOTE_BYTES];
         for _ in 0..REPORTS_MAX {
             let Some(report) = self.socket.report(&mut quote) else { return };
             table.report(&report, &quote);
+            if let (Report::Left { number, .. }, Some(awaited)) = (&report, until)
+                && *number == awaited
+            {
+                return;
+            }
         }
     }
 
@@ -252,7 +286,7 @@ impl Line {
             table.add_stamp(self.attempt, *number);
         }
         // Most often the stamp is there already; then it need not wake anybody.
-        self.endpoint.report(&mut table);
+        self.endpoint.report(&mut table, sent.as_ref().ok().copied());
         sent
     }
 

@@ -9,15 +9,17 @@ use super::uri::Hop;
 use crate::probe::Environment;
 use crate::probe::failure::{Failure, from_io, from_io_at_once};
 use crate::probe::udp::Stamper;
+use futures_channel::mpsc;
 use probefleet_proto::name::FailureClass;
 use serde_json::{Map, Value};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_stream::Stream as _;
 
 /// Most ways of one attempt: the servers of its name, a hop that a dialog names in their place, and a fork's.
 const LINKS_MAX: usize = 16;
@@ -189,6 +191,7 @@ impl Links {
                 Carrier::Flow(Box::new(dialled.flow))
             }
         };
+        self.all.reserve_exact(1);
         self.all.push(Link { server, carrier });
         Ok(self.all.len() - 1)
     }
@@ -197,7 +200,9 @@ impl Links {
         if let Some(line) = self.lines.iter().position(|line| line.reaches(peer)) {
             return Ok(line);
         }
-        self.lines.push(environment.endpoints().towards(peer, self.sender.clone())?);
+        let line = environment.endpoints().towards(peer, self.sender.clone())?;
+        self.lines.reserve_exact(1);
+        self.lines.push(line);
         Ok(self.lines.len() - 1)
     }
 
@@ -258,7 +263,7 @@ impl Links {
 
     fn poll_next(&mut self, context: &mut Context<'_>, phase: &'static str) -> Poll<Happened> {
         // It never ends: this side holds a sender too.
-        if let Poll::Ready(Some(event)) = self.events.poll_recv(context) {
+        if let Poll::Ready(Some(event)) = Pin::new(&mut self.events).poll_next(context) {
             return Poll::Ready(self.at_line(event, phase));
         }
         for (index, link) in self.all.iter_mut().enumerate() {
@@ -315,9 +320,10 @@ fn nobody() -> Failure {
 impl Link {
     fn leads_to(&self, wanted: &Hop) -> bool {
         let Server { address, name, .. } = &self.server;
-        let named =
-            |host: &str, port| wanted.host.eq_ignore_ascii_case(host) && wanted.port == port;
-        named(&name.host, name.port) || named(&address.ip().to_string(), address.port())
+        let by_name = wanted.port == name.port && wanted.host.eq_ignore_ascii_case(&name.host);
+        let by_address =
+            || wanted.port == address.port() && wanted.host.parse() == Ok(address.ip());
+        by_name || by_address()
     }
 }
 

@@ -77,11 +77,12 @@ impl Run<'_> {
     /// Finds out as whom and who can be asked, and asks.
     async fn converse(&mut self) -> Result<Conclusion, Failure> {
         let account = self.account().await?;
-        let servers = self.servers(&account).await?;
+        let mut identifiers = Identifiers::new(seed()?);
+        let servers = self.servers(&account, identifiers.number()).await?;
         let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
         self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
         let admitted = self.admit(first)?;
-        let parts = self.begin(account, &servers, admitted).await?;
+        let parts = self.begin((account, identifiers), &servers, admitted).await?;
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
         self.progress.detail.extend(conversation.notes());
@@ -106,7 +107,7 @@ impl Run<'_> {
     }
 
     /// Those who can be asked, in that order, as far as the policy permits them.
-    async fn servers(&mut self, account: &Account) -> Result<Vec<Server>, Failure> {
+    async fn servers(&mut self, account: &Account, random: u64) -> Result<Vec<Server>, Failure> {
         let uri = account.proxy.as_ref().unwrap_or(&self.spec.uri);
         let Hop { host, port, .. } = uri.hop();
         let permission = self.environment.permission();
@@ -114,7 +115,7 @@ impl Run<'_> {
         self.progress.enter(RESOLVE);
         let most = if self.spec.failover { LOCATED_MAX } else { 1 };
         let wanted = Wanted { family: self.spec.family, most };
-        let mut random = fastrand::Rng::with_seed(Identifiers::new(seed()?).number());
+        let mut random = fastrand::Rng::with_seed(random);
         let finding = locate(uri, wanted, self.environment.resolver(), &mut random);
         let found = timeout_at(self.deadline, Box::pin(finding)).await;
         let found = found.unwrap_or_else(|_| Err(self.progress.deadline_passed()))?;
@@ -189,12 +190,13 @@ impl Run<'_> {
     /// Opens a way and writes the first request.
     async fn begin(
         &mut self,
-        account: Account,
+        (account, mut identifiers): (Account, Identifiers),
         servers: &[Server],
         Admitted { slot, users }: Admitted,
     ) -> Result<Parts, Failure> {
         let at_once = |error| from_io_at_once(&error);
-        let (links, local) = self.open(servers).await?;
+        // The future is large, and this is soon done.
+        let (links, local) = Box::pin(self.open(servers)).await?;
         let transports = links.servers().iter().map(|server| server.name.transport).collect();
         let ask = AskPlan {
             expected: self.spec.expected.clone(),
@@ -203,7 +205,7 @@ impl Run<'_> {
             proxy: account.proxy,
             targets: Targets { transports, failover: self.spec.failover },
         };
-        let identifiers = Identifiers::new(seed()?);
+        let audio_random = identifiers.number();
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         // By it, traces and logs of the other side have the same call.
         self.progress.detail.insert("call_id".to_owned(), caller.call_id().into());
@@ -217,7 +219,7 @@ impl Run<'_> {
                 scenario = Box::new(Register::new(caller, plan, now));
             }
             Mode::Ring | Mode::Call { .. } => {
-                audio = self.audio(local).map_err(at_once)?;
+                audio = self.audio(local, audio_random).map_err(at_once)?;
                 let place = audio.place().map_err(at_once)?;
                 let ring = self.spec.mode == Mode::Ring;
                 let kind = if ring { CallKind::Ring } else { CallKind::Answer };
@@ -234,12 +236,9 @@ impl Run<'_> {
 
 impl Run<'_> {
     /// Ports for the audio of a call.
-    fn audio(&self, local: SocketAddr) -> io::Result<Audio> {
+    fn audio(&self, local: SocketAddr, random: u64) -> io::Result<Audio> {
         match self.spec.mode {
-            Mode::Call { hold, with_media: true, .. } => {
-                let seed = seed().map_err(|failure| io::Error::other(failure.why))?;
-                Audio::of(local.ip(), hold, Identifiers::new(seed).number())
-            }
+            Mode::Call { hold, with_media: true, .. } => Audio::of(local.ip(), hold, random),
             _ => self.environment.deaf_ports().at(local.ip()).map(Audio::deaf),
         }
     }

@@ -78,6 +78,8 @@ impl Call {
         let transaction = InviteTransaction::new(transport, now);
         let ack = Vec::new();
         self.early.clear();
+        // One INVITE is the rule; room for four would be a kilobyte in each of thousands of calls.
+        self.invites.reserve_exact(1);
         self.invites.push(Invite { aim, branch, sent_by, bytes, credentials, transaction, ack });
         self.tally.invite_transactions += 1;
     }

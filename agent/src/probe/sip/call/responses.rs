@@ -96,6 +96,8 @@ impl Call {
         let dialog = Dialog::new(&mut self.caller, remote, number, &invite.credentials);
         let (bytes, path) = dialog.ack();
         self.outbox.push(path, bytes, None);
+        // As with INVITEs.
+        self.dialogs.reserve_exact(1);
         self.dialogs.push(dialog);
         if index > 0 {
             self.tally.forked += 1;

@@ -1,10 +1,10 @@
 //! Who gets what comes to a shared socket: attempts by their Call-ID, which nobody can guess, and by what they have sent.
 
 use crate::probe::udp::{Report, Stamper};
+use futures_channel::mpsc;
 use memchr::memchr;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Most events that wait for one attempt. A call has some ten messages, a fork a few dozen; what comes beyond while the
