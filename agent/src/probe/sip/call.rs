@@ -33,7 +33,7 @@ use outgoing::Request;
 use probefleet_proto::name::FailureClass;
 use redirects::Redirects;
 use std::time::Duration;
-use tally::{TIMED_OUT, Tally};
+use tally::{NOBODY_ANSWERED, TIMED_OUT, Tally};
 use times::Times;
 use tokio::time::Instant;
 
@@ -166,7 +166,8 @@ impl Call {
         // Who has hung up too may know no more of the call.
         let well =
             dialog.ended_by_peer || answer.is_some_and(|status| (200..300).contains(&status));
-        self.tally.completed = well;
+        self.tally.completed =
+            well || answer.is_some_and(|status| !NOBODY_ANSWERED.contains(&status));
         self.tally.teardown_failed = !well;
         if !well {
             self.outbox.note("teardown_failed", 1);
