@@ -38,7 +38,7 @@ use times::Times;
 use tokio::time::Instant;
 
 /// Most calls that a fork can make of one INVITE and that are ended in due form.
-const DIALOGS_MAX: usize = 16;
+pub(super) const DIALOGS_MAX: usize = 16;
 /// What is left of an attempt when its BYE leaves, so that a lost one can be sent again once.
 pub(crate) const TEARDOWN: Duration = Duration::from_secs(1);
 /// Number of the first INVITE.
