@@ -4,9 +4,9 @@ use super::digest::Credentials;
 use super::identity::Identifiers;
 use super::message::Builder;
 use super::scenario::{Path, Targets};
-use super::spec::Codes;
 use super::transport::Transport;
 use super::uri::Uri;
+use crate::probe::statuses::Statuses;
 
 /// How the agent names itself.
 pub(crate) const AGENT: &str = concat!("probefleet/", env!("CARGO_PKG_VERSION"));
@@ -23,7 +23,7 @@ pub(crate) const DATAGRAM_REQUEST_MAX_BYTES: usize = 1_300;
 #[derive(Debug)]
 pub(crate) struct AskPlan {
     /// Statuses that are as expected.
-    pub(crate) expected: Codes,
+    pub(crate) expected: Statuses,
     /// What challenges are answered with; without them a challenge is the answer.
     pub(crate) credentials: Option<Credentials>,
     /// Who asks; `None` is the agent, by its address.

@@ -11,11 +11,11 @@ use super::options::Options;
 use super::register::{Register, RegisterPlan};
 use super::scenario::{Datagram, Outgoing, Scenario, Targets, Way};
 use super::sdp::MediaPlace;
-use super::spec::Codes;
 use super::timers::TRANSACTION;
 use super::transport::Transport;
 use super::uri::{Hop, Uri};
 use crate::probe::failure::Failure;
+use crate::probe::statuses::Statuses;
 use crate::secret::Secret;
 use ledger::Ledger;
 use probefleet_proto::name::FailureClass;
@@ -140,7 +140,7 @@ fn scenario(asked: &Asked, kind: u8, now: Instant) -> Box<dyn Scenario> {
     let caller = Caller::new(asked.target.clone(), "192.0.2.1:40000".to_owned(), identifiers);
     let password = Secret::new("secret".to_owned());
     let ask = AskPlan {
-        expected: Codes::ok(),
+        expected: Statuses::one(200),
         credentials: (kind & 4 == 0).then(|| Credentials { user: "probe".to_owned(), password }),
         from: None,
         proxy: asked.proxy.clone(),

@@ -5,10 +5,10 @@ use super::caller::{AskPlan, Caller, Line, carried};
 use super::digest::Authorizer;
 use super::message::{Message, cseq};
 use super::scenario::{Datagram, Outbox, Path, Stamp, Targets, words};
-use super::spec::Codes;
 use super::transaction::{Fired, Heard, NonInviteTransaction};
 use super::uri::Uri;
 use crate::probe::failure::Failure;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ pub(super) struct Answer<'a> {
 pub(super) struct Inquiry {
     pub(super) question: Question,
     caller: Caller,
-    expected: Codes,
+    expected: Statuses,
     targets: Targets,
     authorizer: Option<Authorizer>,
     /// Where it goes, by the transport of that server.

@@ -5,9 +5,9 @@ use crate::probe::Outcome;
 use crate::probe::sip::digest::Credentials;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::scenario::{Outgoing, Targets, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
+use crate::probe::statuses::Statuses;
 use crate::secret::Secret;
 use probefleet_proto::name::FailureClass;
 
@@ -35,7 +35,7 @@ impl Desk {
         let identifiers = Identifiers::new([1; SEED_BYTES]);
         let caller = Caller::new(target, "192.0.2.1:40000".to_owned(), identifiers);
         let ask = AskPlan {
-            expected: Codes::ok(),
+            expected: Statuses::one(200),
             credentials,
             from: None,
             proxy: None,

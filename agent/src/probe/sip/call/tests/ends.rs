@@ -5,9 +5,9 @@ use super::{assert_phases, ms};
 use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::scenario::{Scenario as _, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 
 #[track_caller]
@@ -236,7 +236,7 @@ fn an_attempt_counts_once_whatever_its_invites_came_to() {
 
 #[test]
 fn a_hold_leaves_time_to_hang_up() {
-    let mut desk = Desk::with(Codes::ok(), ms(5_000), ms(3_000));
+    let mut desk = Desk::with(Statuses::one(200), ms(5_000), ms(3_000));
     let invite = desk.sent("INVITE");
     desk.answer(ms(2_500), &Reply::to(&invite, 200).tag("b"));
     desk.sent("ACK");
@@ -244,7 +244,7 @@ fn a_hold_leaves_time_to_hang_up() {
     desk.sent("BYE");
     assert_eq!(desk.deadline - desk.now, super::TEARDOWN, "not after 5.5 s");
     // Answered when there is no time left at all: ended at once.
-    let mut desk = Desk::with(Codes::ok(), ms(5_000), ms(3_000));
+    let mut desk = Desk::with(Statuses::one(200), ms(5_000), ms(3_000));
     let invite = desk.sent("INVITE");
     desk.answer(ms(4_900), &Reply::to(&invite, 200).tag("b"));
     desk.sent("ACK");

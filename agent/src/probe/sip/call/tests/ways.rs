@@ -5,9 +5,9 @@ use super::{Scenario as _, assert_phases, ms};
 use crate::probe::failure::Failure;
 use crate::probe::sip::caller::DATAGRAM_REQUEST_MAX_BYTES;
 use crate::probe::sip::scenario::{Outgoing, Stamp, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 
 fn refused() -> Failure {
@@ -77,7 +77,7 @@ fn what_is_too_large_in_a_call_goes_by_a_stream_or_else_as_a_datagram() {
 #[test]
 fn a_bye_without_a_stream_does_not_pass_its_ack() {
     // Both wait to be sent when the stream is refused.
-    let mut desk = Desk::planned(|plan| plan.ask.expected = Codes::of("[486]"));
+    let mut desk = Desk::planned(|plan| plan.ask.expected = Statuses::of("[486]"));
     let invite = desk.sent("INVITE");
     desk.answer(ms(10), &Reply::to(&invite, 200).tag("b").contact(&long()));
     assert_by_stream(&desk.sent("ACK"));
