@@ -11,6 +11,7 @@ mod progress;
 pub(crate) mod resolver;
 pub mod sip;
 pub mod sql;
+mod statuses;
 mod stream;
 mod tail;
 mod tls;

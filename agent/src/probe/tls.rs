@@ -14,7 +14,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, InvalidMessage, RootCertStore};
 use serde_json::{Map, Value};
-use sip_domain::SipDomain;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use verifier::Nameless;
+use verifier::Verifier;
 
 /// Largest file of extra roots: every public root together is under 300 KiB.
 const CA_FILE_MAX_BYTES: u64 = 4 << 20;
@@ -139,12 +138,12 @@ impl Trust {
         let builder = match wanted.proof {
             Proof::Name => builder.with_root_certificates(self.roots(&wanted.roots)?),
             Proof::SipDomain => {
-                by(Arc::new(SipDomain::new(self.roots(&wanted.roots)?, algorithms)))
+                by(Arc::new(Verifier::of_sip_domain(self.roots(&wanted.roots)?, algorithms)))
             }
             Proof::Issuer => {
-                by(Arc::new(Nameless::of_issuers(self.roots(&wanted.roots)?, algorithms)))
+                by(Arc::new(Verifier::of_issuers(self.roots(&wanted.roots)?, algorithms)))
             }
-            Proof::Nothing => by(Arc::new(Nameless::of_anybody(algorithms))),
+            Proof::Nothing => by(Arc::new(Verifier::of_anybody(algorithms))),
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = wanted.protocol.map(<[u8]>::to_vec).into_iter().collect();

@@ -3,6 +3,7 @@
 mod json;
 
 use crate::probe::failure::Failure;
+use crate::probe::statuses::Statuses;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName};
 use json::JsonExpect;
@@ -25,11 +26,13 @@ const REGEX_MAX_BYTES: usize = 256 << 10;
 /// Largest cache of a search, in bytes.
 const REGEX_CACHE_MAX_BYTES: usize = 128 << 10;
 
+/// The largest status (RFC 9110 §15).
+const STATUS_MAX: u16 = 599;
+
 /// What an answer must be.
 #[derive(Clone, Debug)]
 pub(super) struct Expect {
-    /// Inclusive ranges, ascending, apart.
-    status: Vec<(u16, u16)>,
+    status: Statuses,
     headers: BTreeMap<String, Regex>,
     contains: Vec<String>,
     matches: Vec<Regex>,
@@ -41,7 +44,7 @@ pub(super) struct Expect {
 impl Default for Expect {
     fn default() -> Self {
         Self {
-            status: vec![(200, 299)],
+            status: Statuses::range(200, 299),
             headers: BTreeMap::new(),
             contains: Vec::new(),
             matches: Vec::new(),
@@ -56,7 +59,9 @@ impl Expect {
     pub(super) fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let default = Self::default();
         let mut map = Map::open(node, "expectations", problems)?;
-        let status = map.optional("status", default.status, problems, statuses);
+        let status = map.optional("status", default.status, problems, |node, problems| {
+            Statuses::decode(node, problems, STATUS_MAX)
+        });
         let headers = map.optional("headers", default.headers, problems, headers);
         let contains = map.optional("contains", Vec::new(), problems, |node, problems| {
             bounded(node, problems, Node::text)
@@ -92,14 +97,10 @@ impl Expect {
     /// The block with its defaults.
     pub(super) fn canonical(&self) -> Value {
         let mut block = JsonMap::new();
-        let range = |(from, to): &(u16, u16)| {
-            if from == to { from.to_string() } else { format!("{from}-{to}") }
-        };
         let patterns = |list: &[Regex]| list.iter().map(Regex::as_str).map(Value::from).collect();
-        let status: Vec<String> = self.status.iter().map(range).collect();
         let headers: BTreeMap<&String, &str> =
             self.headers.iter().map(|(name, pattern)| (name, pattern.as_str())).collect();
-        block.insert("status".to_owned(), json!(status));
+        block.insert("status".to_owned(), json!(self.status.canonical()));
         block.insert("headers".to_owned(), json!(headers));
         block.insert("contains".to_owned(), json!(self.contains));
         block.insert("matches".to_owned(), Value::Array(patterns(&self.matches)));
@@ -116,7 +117,7 @@ impl Expect {
 
     /// Whether a status is among the expected.
     pub(super) fn has_status(&self, status: StatusCode) -> bool {
-        self.status.iter().any(|(from, to)| (*from..=*to).contains(&status.as_u16()))
+        self.status.has(status.as_u16())
     }
 
     /// Judges the headers.
@@ -175,38 +176,6 @@ fn bounded<'a, T>(
         return Some(all);
     }
     problems.report(node.at, "bad-value", "too many", format!("at most {EACH_MAX}"))
-}
-
-/// Reads `[200-299, 404]`, sorted and merged, so that equal meaning is an equal spec.
-fn statuses(node: &Node, problems: &mut Problems) -> Option<Vec<(u16, u16)>> {
-    let mut ranges = bounded(node, problems, |node, problems| {
-        scalar(node, problems, "bad-status", parse_range)
-    })?;
-    if ranges.is_empty() {
-        let cure = "write a status or a range, such as 200-299";
-        return problems.report(node.at, "bad-status", "no status would be ok", cure);
-    }
-    ranges.sort_unstable();
-    let mut merged: Vec<(u16, u16)> = Vec::new();
-    for (from, to) in ranges {
-        match merged.last_mut() {
-            Some(last) if from <= last.1 + 1 => last.1 = last.1.max(to),
-            _ => merged.push((from, to)),
-        }
-    }
-    Some(merged)
-}
-
-fn parse_range(text: &str) -> Result<(u16, u16), &'static str> {
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    let status = |text: &str| {
-        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|code| digits && (200..600).contains(code))
-    };
-    match (status(from.trim()), status(to.trim())) {
-        (Some(from), Some(to)) if from <= to => Ok((from, to)),
-        _ => Err("write a status of 200 to 599, or a range such as 200-299"),
-    }
 }
 
 fn headers(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, Regex>> {

@@ -26,19 +26,19 @@ use super::sdp::MediaPlace;
 use super::transaction::{AnsweredRequests, Fired, InviteFired};
 use crate::policy::UserPattern;
 use crate::probe::failure::Failure;
-use dialog::Dialog;
+use dialog::{Dialog, Written};
 use early::Early;
 use invite::{Aim, Invite};
 use outgoing::Request;
 use probefleet_proto::name::FailureClass;
 use redirects::Redirects;
 use std::time::Duration;
-use tally::{TIMED_OUT, Tally};
+use tally::{NOBODY_ANSWERED, TIMED_OUT, Tally};
 use times::Times;
 use tokio::time::Instant;
 
 /// Most calls that a fork can make of one INVITE and that are ended in due form.
-const DIALOGS_MAX: usize = 16;
+pub(super) const DIALOGS_MAX: usize = 16;
 /// What is left of an attempt when its BYE leaves, so that a lost one can be sent again once.
 pub(crate) const TEARDOWN: Duration = Duration::from_secs(1);
 /// Number of the first INVITE.
@@ -152,18 +152,22 @@ impl Call {
         };
         let bye = dialog.hang_up(&mut self.caller, self.authorizer.as_mut(), now);
         let stamp = (index == 0).then_some(Stamp::Bye);
-        self.outbox.push(&bye.path, bye.bytes.clone(), stamp);
+        self.outbox.push(&bye.written.path, bye.written.bytes.clone(), stamp);
         if index == 0 {
             (self.hold_until, self.established) = (None, None);
         }
     }
 
-    /// The call was set up, and what has become of its BYE is certain.
-    fn torn_down(&mut self, well: bool, at: Instant) {
-        if self.dialogs.is_empty() || self.conclusion.is_some() {
+    /// The call was set up, and what has become of its BYE is certain: its final response, or none.
+    fn torn_down(&mut self, answer: Option<u16>, at: Instant) {
+        let Some(dialog) = self.dialogs.first().filter(|_| self.conclusion.is_none()) else {
             return;
-        }
-        self.tally.completed = well;
+        };
+        // Who has hung up too may know no more of the call.
+        let well =
+            dialog.ended_by_peer || answer.is_some_and(|status| (200..300).contains(&status));
+        self.tally.completed =
+            well || answer.is_some_and(|status| !NOBODY_ANSWERED.contains(&status));
         self.tally.teardown_failed = !well;
         if !well {
             self.outbox.note("teardown_failed", 1);
@@ -202,7 +206,8 @@ impl Call {
         let pracks = self.early.iter_mut().filter_map(|early| early.prack.as_mut());
         for request in pracks.chain(&mut self.cancel) {
             if request.transaction.fire(now) == Fired::Resend {
-                self.outbox.push_again(&request.path, request.bytes.clone());
+                let Written { path, bytes, .. } = &request.written;
+                self.outbox.push_again(path, bytes.clone());
             }
         }
         if self.give_up_at.take_if(|until| *until <= now).is_some()
@@ -221,12 +226,15 @@ impl Call {
             let Some(bye) = &mut dialog.bye else { continue };
             match bye.transaction.fire(now) {
                 Fired::Nothing => {}
-                Fired::Resend => self.outbox.push_again(&bye.path, bye.bytes.clone()),
+                Fired::Resend => {
+                    let Written { path, bytes, .. } = &bye.written;
+                    self.outbox.push_again(path, bytes.clone());
+                }
                 Fired::TimedOut => timed_out |= index == 0,
             }
         }
         if timed_out {
-            self.torn_down(false, now);
+            self.torn_down(None, now);
         }
     }
 }
@@ -245,6 +253,9 @@ impl Scenario for Call {
     }
 
     fn unreachable(&mut self, failure: Failure, at: Instant) {
+        if self.send_as_datagrams(at) {
+            return;
+        }
         if self.current().transaction.is_pending() {
             self.invite_unreachable(failure, at);
         }
@@ -258,7 +269,7 @@ impl Scenario for Call {
             }
         }
         if ended {
-            self.torn_down(false, at);
+            self.torn_down(None, at);
         }
     }
 
@@ -297,7 +308,7 @@ impl Scenario for Call {
             self.tally.last.get_or_insert(TIMED_OUT);
             self.conclude(Err(Failure::timeout(INVITE)), now);
         } else {
-            self.torn_down(false, now);
+            self.torn_down(None, now);
         }
     }
 

@@ -3,10 +3,10 @@
 use super::digest::Credentials;
 use super::identity::Identifiers;
 use super::message::Builder;
-use super::scenario::Targets;
-use super::spec::Codes;
+use super::scenario::{Path, Targets};
 use super::transport::Transport;
 use super::uri::Uri;
+use crate::probe::statuses::Statuses;
 
 /// How the agent names itself.
 pub(crate) const AGENT: &str = concat!("probefleet/", env!("CARGO_PKG_VERSION"));
@@ -23,7 +23,7 @@ pub(crate) const DATAGRAM_REQUEST_MAX_BYTES: usize = 1_300;
 #[derive(Debug)]
 pub(crate) struct AskPlan {
     /// Statuses that are as expected.
-    pub(crate) expected: Codes,
+    pub(crate) expected: Statuses,
     /// What challenges are answered with; without them a challenge is the answer.
     pub(crate) credentials: Option<Credentials>,
     /// Who asks; `None` is the agent, by its address.
@@ -124,10 +124,12 @@ impl Caller {
         format!("<{}>", named(&self.target))
     }
 
-    /// Where this side wants to be asked: by `sips:` where it asks so itself (RFC 3261 §8.1.1.8).
-    pub(crate) fn contact(&self, transport: Transport) -> String {
+    /// Where this side wants to be asked, in a request for that URI by a server of that transport: by `sips:` where it asks
+    /// so itself (RFC 3261 §8.1.1.8). A request that goes by a stream only because of its size is still one of this side's
+    /// UDP port: no other listens.
+    pub(crate) fn contact(&self, asked: &Uri, transport: Transport) -> String {
         let user = self.from.user.as_deref().unwrap_or(USER);
-        if self.target.secure || self.proxy.as_ref().is_some_and(|proxy| proxy.secure) {
+        if asked.secure || self.proxy.as_ref().is_some_and(|proxy| proxy.secure) {
             return format!("<sips:{user}@{}>", self.local);
         }
         format!("<sip:{user}@{}{}>", self.local, transport.parameter())
@@ -159,15 +161,17 @@ pub(crate) fn named(uri: &Uri) -> Uri {
     Uri { parameters: String::new(), headers: String::new(), port: None, ..uri.clone() }
 }
 
-/// A request as it is written for what will carry it: one that is too large for a datagram goes by a stream, and says so
-/// (RFC 3261 §18.1.1).
+/// A request as it is written for what will carry it, and how it goes: one that is too large for a datagram goes by a
+/// stream, and says so, unless none could be had (RFC 3261 §18.1.1).
 pub(crate) fn carried(
-    transport: Transport,
+    path: &Path,
+    datagrams_only: bool,
     write: impl Fn(Transport) -> Vec<u8>,
-) -> (Vec<u8>, Transport) {
-    let bytes = write(transport);
-    if transport == Transport::Udp && bytes.len() > DATAGRAM_REQUEST_MAX_BYTES {
-        return (write(Transport::Tcp), Transport::Tcp);
+) -> (Vec<u8>, Path) {
+    let bytes = write(path.transport);
+    let outgrown = path.transport == Transport::Udp && bytes.len() > DATAGRAM_REQUEST_MAX_BYTES;
+    if outgrown && !datagrams_only {
+        return (write(Transport::Tcp), Path { transport: Transport::Tcp, ..path.clone() });
     }
-    (bytes, transport)
+    (bytes, path.clone())
 }

@@ -5,11 +5,12 @@ use super::caller::{AskPlan, Caller, Line, carried};
 use super::digest::Authorizer;
 use super::message::{Message, cseq};
 use super::scenario::{Datagram, Outbox, Path, Stamp, Targets, words};
-use super::spec::Codes;
 use super::transaction::{Fired, Heard, NonInviteTransaction};
 use super::uri::Uri;
 use crate::probe::failure::Failure;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most requests of one inquiry: every server of a name, and some challenges; more is a loop.
@@ -46,7 +47,7 @@ pub(super) struct Answer<'a> {
 pub(super) struct Inquiry {
     pub(super) question: Question,
     caller: Caller,
-    expected: Codes,
+    expected: Statuses,
     targets: Targets,
     authorizer: Option<Authorizer>,
     /// Where it goes, by the transport of that server.
@@ -60,6 +61,8 @@ pub(super) struct Inquiry {
     branch: String,
     bytes: Vec<u8>,
     transaction: NonInviteTransaction,
+    /// When the first request left.
+    sent_at: Option<Instant>,
     pub(super) outbox: Outbox,
 }
 
@@ -82,9 +85,10 @@ impl Inquiry {
             branch: String::new(),
             bytes: Vec::new(),
             transaction,
+            sent_at: None,
             outbox: Outbox::default(),
         };
-        inquiry.send(Some(Stamp::Request), now);
+        inquiry.send(now);
         inquiry
     }
 
@@ -96,10 +100,20 @@ impl Inquiry {
     /// Asks the same server again, as a request of its own.
     pub(super) fn ask_again(&mut self, now: Instant) {
         self.sequence += 1;
-        self.send(None, now);
+        self.send(now);
     }
 
-    fn send(&mut self, stamp: Option<Stamp>, now: Instant) {
+    /// A request left.
+    pub(super) fn sent(&mut self, at: Instant) {
+        self.sent_at.get_or_insert(at);
+    }
+
+    /// The delay from the first request that left.
+    pub(super) fn delay(&self, at: Instant) -> Option<Duration> {
+        self.sent_at.map(|sent| at.saturating_duration_since(sent))
+    }
+
+    fn send(&mut self, now: Instant) {
         let question = &self.question;
         self.branch = self.caller.identifiers.branch();
         self.requests += 1;
@@ -108,7 +122,8 @@ impl Inquiry {
         let authorizer = self.authorizer.as_mut();
         let credentials =
             authorizer.map(|one| one.headers(question.method, &uri, b"", identifiers));
-        let contact = self.caller.contact(self.path.transport) + &question.contact_parameters;
+        let contact = self.caller.contact(&question.uri, self.path.transport);
+        let contact = contact + &question.contact_parameters;
         let write = |transport| {
             let line = Line {
                 method: question.method,
@@ -121,14 +136,11 @@ impl Inquiry {
             let own = question.headers.iter().chain(credentials.iter().flatten());
             own.fold(request, |request, (name, value)| request.header(name, value)).empty()
         };
-        let transport = self.path.transport;
-        let (bytes, transport) = if self.datagrams_only {
-            (write(transport), transport)
-        } else {
-            carried(transport, write)
-        };
-        self.sent_by = Path { way: self.path.way.clone(), transport };
-        self.transaction = NonInviteTransaction::new(transport, now);
+        let (bytes, sent_by) = carried(&self.path, self.datagrams_only, write);
+        self.sent_by = sent_by;
+        self.transaction = NonInviteTransaction::new(self.sent_by.transport, now);
+        // One that found no stream has not left: then the next begins the delay.
+        let stamp = self.sent_at.is_none().then_some(Stamp::Request);
         self.outbox.push(&self.sent_by, bytes.clone(), stamp);
         self.bytes = bytes;
     }
@@ -190,7 +202,7 @@ impl Inquiry {
         let next = self.targets.next(&self.path).filter(|_| self.requests < REQUESTS_MAX);
         let Some(next) = next else { return false };
         (self.path, self.datagrams_only) = (next, false);
-        self.send(None, now);
+        self.send(now);
         true
     }
 
@@ -203,7 +215,7 @@ impl Inquiry {
         if self.sent_by != self.path {
             // No stream for what is too large for a datagram: it is tried as one all the same (RFC 3261 §18.1.1).
             self.datagrams_only = true;
-            self.send(None, now);
+            self.send(now);
             return None;
         }
         (!self.fail_over(now)).then_some(failure)

@@ -16,7 +16,6 @@ const REQUEST_DELAY_FAILED: &str = "options_request_delay_failed";
 #[derive(Debug)]
 pub(crate) struct Options {
     inquiry: Inquiry,
-    sent_at: Option<Instant>,
     conclusion: Option<Conclusion>,
 }
 
@@ -31,15 +30,14 @@ impl Options {
             contact_parameters: String::new(),
             headers: vec![("Accept", super::sdp::CONTENT_TYPE.to_owned())],
         };
-        let inquiry = Inquiry::new(caller, plan, question, now);
-        Self { inquiry, sent_at: None, conclusion: None }
+        Self { inquiry: Inquiry::new(caller, plan, question, now), conclusion: None }
     }
 
     fn answered(&mut self, answer: &Answer<'_>, at: Instant) {
         let expected = self.inquiry.expects(answer.status);
         let result = if expected { Ok(answer.status) } else { Err(answer.failure()) };
         let phase = if expected { REQUEST_DELAY } else { REQUEST_DELAY_FAILED };
-        let delay = self.sent_at.map(|sent| (phase, at.saturating_duration_since(sent)));
+        let delay = self.inquiry.delay(at).map(|delay| (phase, delay));
         self.conclude(result, at, delay.into_iter().collect());
     }
 
@@ -70,7 +68,7 @@ impl Scenario for Options {
     }
 
     fn sent(&mut self, _: Stamp, at: Instant) {
-        self.sent_at.get_or_insert(at);
+        self.inquiry.sent(at);
     }
 
     fn unreachable(&mut self, failure: Failure, at: Instant) {

@@ -1,6 +1,6 @@
 //! `register`: tells a registrar where this side is, and takes it back (RFC 3261 §10.2). Pure.
 //!
-//! The delay is that of RFC 6076 §4.2: from the first REGISTER to its 200, challenges in between included. What follows
+//! The delay is that of RFC 6076 §4.1: from the first REGISTER to its 200, challenges in between included. What follows
 //! removes the binding again; it changes no outcome, but one that may be left behind is told.
 
 use super::REGISTER;
@@ -13,7 +13,7 @@ use crate::probe::failure::Failure;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From the first REGISTER to its 200 (RFC 6076 §4.2).
+/// From the first REGISTER to its 200 (RFC 6076 §4.1).
 const REQUEST_DELAY: &str = "registration_request_delay";
 /// Longest binding that a registrar may demand of an attempt, in seconds: a day. It is removed anyhow.
 const EXPIRES_MAX_S: u32 = 86_400;
@@ -46,7 +46,6 @@ pub(crate) struct Register {
     expires_s: u32,
     /// The registrar has said once that this is too short.
     prolonged: bool,
-    sent_at: Option<Instant>,
     delay: Option<Duration>,
     ineffective: bool,
     teardown_failed: bool,
@@ -72,7 +71,6 @@ impl Register {
             stage: Stage::Making,
             expires_s: plan.expires_s,
             prolonged: false,
-            sent_at: None,
             delay: None,
             ineffective: false,
             teardown_failed: false,
@@ -94,7 +92,7 @@ impl Register {
         let expected = self.inquiry.expects(status);
         let result = if expected { Ok(status) } else { Err(answer.failure()) };
         if (200..300).contains(&status) {
-            self.delay = self.sent_at.map(|sent| at.saturating_duration_since(sent));
+            self.delay = self.inquiry.delay(at);
             self.remove(result, at);
         } else {
             self.conclude(result, at);
@@ -184,7 +182,7 @@ impl Scenario for Register {
     }
 
     fn sent(&mut self, _: Stamp, at: Instant) {
-        self.sent_at.get_or_insert(at);
+        self.inquiry.sent(at);
     }
 
     fn unreachable(&mut self, failure: Failure, at: Instant) {

@@ -76,7 +76,8 @@ pub(crate) enum Stamp {
 pub(crate) enum Way {
     /// To one of the servers that the name of who is asked leads to, by its place among them (RFC 3263 §4.3).
     Target(usize),
-    /// To that host, as a redirection says. If it cannot be asked, nobody is asked in its place.
+    /// To that host, as a redirection says, or by a stream because of a request's size. If it cannot be asked, the scenario
+    /// is told, and nobody is asked in its place.
     Onward(Hop),
     /// To that host, as the dialog's route or remote target says.
     Hop(Hop),
@@ -166,6 +167,11 @@ impl Outbox {
     pub(crate) fn push(&mut self, path: &Path, bytes: Vec<u8>, stamp: Option<Stamp>) {
         let Path { way, transport } = path.clone();
         self.queue.push_back(Outgoing { way, transport, bytes, stamp });
+    }
+
+    /// Sends nothing of those bytes that has not left yet.
+    pub(crate) fn withdraw(&mut self, bytes: &[u8]) {
+        self.queue.retain(|outgoing| outgoing.bytes != bytes);
     }
 
     /// Sends a request again.

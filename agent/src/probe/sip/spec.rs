@@ -1,12 +1,9 @@
 //! The block under `sip`: from what people wrote to a checked call.
 
-mod codes;
-
-pub(crate) use codes::Codes;
-
 use super::transport::Transport;
 use super::uri::Uri;
 use crate::probe::resolver::Family;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::Name;
 use probefleet_proto::units::{NS_PER_S, duration_text};
 use probefleet_proto::yaml::{Map, Node, Position, Problems, Value as YamlValue};
@@ -18,6 +15,8 @@ use url::Host;
 
 /// Longest URI: it stands twice in an INVITE, which should stay below 1,300 bytes to go by UDP (RFC 3261 §18.1.1).
 const URI_MAX_BYTES: usize = 256;
+/// The largest status (RFC 3261 §7.2).
+const STATUS_MAX: u16 = 699;
 /// How long a call is held when nothing is said.
 const HOLD_DEFAULT_NS: u64 = NS_PER_S;
 
@@ -51,7 +50,7 @@ pub(super) struct Spec {
     pub(super) uri: Uri,
     pub(super) target: Target,
     pub(super) mode: Mode,
-    pub(super) expected: Codes,
+    pub(super) expected: Statuses,
     pub(super) family: Family,
     /// As the policy has it under that name.
     pub(super) account: Option<Name>,
@@ -102,7 +101,7 @@ impl Spec {
             node.duration_ns(problems).map(|hold_ns| Some((hold_ns, node.at)))
         });
         let media = map.optional("media", None, problems, media);
-        let expected = map.optional("expect", None, problems, codes::expect);
+        let expected = map.optional("expect", None, problems, expect);
         let family = map.optional("ip", Family::Any, problems, |node, problems| {
             node.choice(problems, &FAMILIES)
         });
@@ -184,8 +183,9 @@ impl Mode {
     }
 
     /// What is expected when nothing is said.
-    fn expected(&self) -> Codes {
-        if *self == Self::Ring { Codes::cancelled() } else { Codes::ok() }
+    fn expected(&self) -> Statuses {
+        // A call that was cancelled has 487 (RFC 3261 §9.2).
+        Statuses::one(if *self == Self::Ring { 487 } else { 200 })
     }
 }
 
@@ -253,6 +253,16 @@ pub(super) fn target(host: &str) -> Option<Target> {
 }
 
 // === keys ===
+
+/// Reads what stands under `expect`; `None` inside where it names no statuses.
+fn expect(node: &Node, problems: &mut Problems) -> Option<Option<Statuses>> {
+    let mut map = Map::open(node, "expectations", problems)?;
+    let codes = map.optional("codes", None, problems, |node, problems| {
+        Statuses::decode(node, problems, STATUS_MAX).map(Some)
+    });
+    map.finish(problems);
+    codes
+}
 
 fn uri(node: &Node, problems: &mut Problems) -> Option<(Uri, Target)> {
     let YamlValue::Scalar { text, .. } = &node.value else {

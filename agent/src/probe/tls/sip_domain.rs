@@ -4,74 +4,13 @@
 //! at all. Names are compared whole: no wildcard, no suffix, no Common Name. RFC 5922 does not speak of URIs with an
 //! address in place of a domain: then the certificate must be for that address (RFC 5280 §4.2.1.6).
 
-use super::verifier::Nameless;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, IpAddr, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use std::sync::Arc;
+use rustls::pki_types::{IpAddr, ServerName};
+use rustls::{CertificateError, Error};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-/// Looks for a SIP domain.
-#[derive(Debug)]
-pub(super) struct SipDomain {
-    issued: Nameless,
-}
-
-impl SipDomain {
-    /// Takes the certificates of these issuers, within their time and for this use, for the domain that was asked.
-    pub(super) fn new(issuers: Arc<RootCertStore>, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { issued: Nameless::of_issuers(issuers, algorithms) }
-    }
-}
-
-impl ServerCertVerifier for SipDomain {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let issued = self.issued.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        )?;
-        if is_for(end_entity, server_name)? {
-            return Ok(issued);
-        }
-        Err(CertificateError::NotValidForName.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.issued.supported_verify_schemes()
-    }
-}
-
-fn is_for(certificate: &[u8], name: &ServerName<'_>) -> Result<bool, Error> {
+/// Whether a certificate is that of the domain that was asked.
+pub(super) fn is_for(certificate: &[u8], name: &ServerName<'_>) -> Result<bool, Error> {
     let malformed = || Error::from(CertificateError::BadEncoding);
     let (_, certificate) = parse_x509_certificate(certificate).map_err(|_| malformed())?;
     let names = certificate.subject_alternative_name().map_err(|_| malformed())?;

@@ -6,7 +6,7 @@ use crate::probe::sip::digest::Authorizer;
 use crate::probe::sip::message::{Message, NameAddr};
 use crate::probe::sip::scenario::{Path, Way};
 use crate::probe::sip::sdp::CONTENT_TYPE;
-use crate::probe::sip::uri::{Hop, Uri};
+use crate::probe::sip::uri::Uri;
 use tokio::time::Instant;
 
 /// Most BYEs of one call: the first, and those that answer a challenge.
@@ -23,32 +23,56 @@ pub(super) struct Remote {
     routes: Vec<Vec<u8>>,
     /// Where requests go.
     pub(super) path: Path,
+    /// No stream could be had for what is too large for a datagram.
+    datagrams_only: bool,
     /// Number of the last request in it.
     pub(super) sequence: u32,
 }
 
-/// A request in a dialog.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Within<'a> {
+/// What a request says, beside whom it goes to.
+#[derive(Clone, Debug)]
+pub(super) struct Says {
     pub(super) method: &'static str,
-    pub(super) branch: &'a str,
     pub(super) sequence: u32,
-    pub(super) headers: &'a [(&'static str, String)],
+    /// Headers of its own.
+    pub(super) headers: Vec<(&'static str, String)>,
     /// SDP, or nothing.
-    pub(super) body: &'a str,
+    pub(super) body: String,
+}
+
+impl Says {
+    /// Nothing of its own.
+    pub(super) const fn only(method: &'static str, sequence: u32) -> Self {
+        Self { method, sequence, headers: Vec::new(), body: String::new() }
+    }
+}
+
+/// A request as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) says: Says,
+    pub(super) branch: String,
+    /// The whole of it, for when it is sent again.
+    pub(super) bytes: Vec<u8>,
+    /// How it goes.
+    pub(super) path: Path,
 }
 
 impl Remote {
-    /// The dialog that a response to the INVITE of that number makes. `aside` is one of a fork.
-    pub(super) fn new(caller: &Caller, response: &Message<'_>, sequence: u32, aside: bool) -> Self {
+    /// The dialog that a response makes to an INVITE for the URI `asked`; `sequence` is the number of the last request.
+    /// `aside` is one of a fork.
+    pub(super) fn new(asked: &Uri, response: &Message<'_>, sequence: u32, aside: bool) -> Self {
         let target = response.values("Contact").next().and_then(NameAddr::parse);
         // A 2xx must have a Contact (§13.3.1.4); where one has none, the call is where it was asked for.
-        let target = target
-            .and_then(|contact| Uri::parse(contact.uri))
-            .unwrap_or_else(|| caller.target.as_request_uri());
+        let target =
+            target.and_then(|contact| Uri::parse(contact.uri)).unwrap_or_else(|| asked.clone());
         let mut routes: Vec<&[u8]> = response.values("Record-Route").collect();
         routes.reverse();
-        let (uri, routes, hop) = route(&target, &routes);
+        let (uri, routes, mut next) = route(&target, &routes);
+        // Where the call was asked for by `sips:`, every request of it stays private, whatever the other side names (RFC
+        // 3261 §12.1.2, §26.2.2).
+        next.secure |= asked.secure;
+        let hop = next.hop();
         let transport = hop.transport;
         Self {
             tag: response.tag("To").unwrap_or_default().to_vec(),
@@ -56,6 +80,7 @@ impl Remote {
             uri,
             routes,
             path: Path { way: if aside { Way::Aside(hop) } else { Way::Hop(hop) }, transport },
+            datagrams_only: false,
             sequence,
         }
     }
@@ -65,11 +90,12 @@ impl Remote {
         self.uri.to_string()
     }
 
-    /// Writes a request, and says how it goes.
-    pub(super) fn request(&self, caller: &Caller, within: Within<'_>) -> (Vec<u8>, Path) {
-        let Within { method, branch, sequence, headers, body } = within;
+    /// Writes a request.
+    pub(super) fn write(&self, caller: &mut Caller, says: Says) -> Written {
+        let branch = caller.identifiers.branch();
+        let Says { method, sequence, ref headers, ref body } = says;
         let write = |transport| {
-            let line = Line { method, uri: &self.uri, branch, sequence, transport };
+            let line = Line { method, uri: &self.uri, branch: &branch, sequence, transport };
             let request = caller.request(&line, &self.to).headers("Route", &self.routes);
             let request =
                 headers.iter().fold(request, |request, (name, value)| request.header(name, value));
@@ -79,8 +105,28 @@ impl Remote {
                 request.body(CONTENT_TYPE, body.as_bytes())
             }
         };
-        let (bytes, transport) = carried(self.path.transport, write);
-        (bytes, Path { way: self.path.way.clone(), transport })
+        let (bytes, path) = carried(&self.path, self.datagrams_only, write);
+        let path = match path.way {
+            // Another way than the dialog's: whether there is one shows when it is opened.
+            Way::Hop(hop) | Way::Aside(hop) if path.transport != self.path.transport => {
+                Path { way: Way::Onward(hop), ..path }
+            }
+            way => Path { way, ..path },
+        };
+        Written { says, branch, bytes, path }
+    }
+
+    /// The same as a datagram, and so whatever follows; `None` where it went the dialog's own way.
+    pub(super) fn as_datagram(
+        &mut self,
+        caller: &mut Caller,
+        outgrown: &Written,
+    ) -> Option<Written> {
+        if outgrown.path == self.path {
+            return None;
+        }
+        self.datagrams_only = true;
+        Some(self.write(caller, outgrown.says.clone()))
     }
 }
 
@@ -88,7 +134,8 @@ impl Remote {
 #[derive(Debug)]
 pub(super) struct Dialog {
     pub(super) remote: Remote,
-    ack: (Vec<u8>, Path),
+    /// The same for every repetition of the 2xx.
+    pub(super) ack: Written,
     /// Our BYE, once it was sent.
     pub(super) bye: Option<Request>,
     byes: u32,
@@ -104,16 +151,9 @@ impl Dialog {
         sequence: u32,
         credentials: &[(&'static str, String)],
     ) -> Self {
-        let branch = caller.identifiers.branch();
-        let ack =
-            Within { method: "ACK", branch: &branch, sequence, headers: credentials, body: "" };
-        let ack = remote.request(caller, ack);
+        let ack = Says { headers: credentials.to_vec(), ..Says::only("ACK", sequence) };
+        let ack = remote.write(caller, ack);
         Self { remote, ack, bye: None, byes: 0, ended_by_peer: false }
-    }
-
-    /// The ACK, the same for every repetition of the 2xx.
-    pub(super) fn ack(&self) -> (Vec<u8>, &Path) {
-        (self.ack.0.clone(), &self.ack.1)
     }
 
     /// Hangs up. Returns the BYE.
@@ -125,8 +165,8 @@ impl Dialog {
     ) -> &Request {
         self.byes += 1;
         self.remote.sequence += 1;
-        let bye = Request::within(&self.remote, caller, authorizer, ("BYE", &[], ""), now);
-        self.bye.insert(bye)
+        let says = Says::only("BYE", self.remote.sequence);
+        self.bye.insert(Request::within(&self.remote, caller, authorizer, says, now))
     }
 
     /// Whether a challenge of the BYE may still be answered.
@@ -145,23 +185,20 @@ impl Dialog {
     }
 }
 
-/// Request-URI, `Route` and next hop of requests in a dialog (RFC 3261 §12.2.1.1): through loose routers, or, where the
+/// Request-URI, `Route` and whoever is next on the way of requests in a dialog (RFC 3261 §12.2.1.1): through loose routers, or, where the
 /// first is of RFC 2543, with its own address as the Request-URI.
-fn route(target: &Uri, routes: &[&[u8]]) -> (Uri, Vec<Vec<u8>>, Hop) {
+fn route(target: &Uri, routes: &[&[u8]]) -> (Uri, Vec<Vec<u8>>, Uri) {
     let first = routes.first().and_then(|route| Uri::parse(NameAddr::parse(route)?.uri));
     let owned = |routes: &[&[u8]]| routes.iter().map(|route| route.to_vec()).collect::<Vec<_>>();
     match first {
-        None => {
-            let hop = target.hop();
-            (target.as_request_uri(), Vec::new(), hop)
-        }
+        None => (target.as_request_uri(), Vec::new(), target.clone()),
         Some(first) if first.parameter("lr").is_some() => {
-            (target.as_request_uri(), owned(routes), first.hop())
+            (target.as_request_uri(), owned(routes), first)
         }
         Some(first) => {
             let mut rest = owned(&routes[1..]);
             rest.push(format!("<{target}>").into_bytes());
-            (first.as_request_uri(), rest, first.hop())
+            (first.as_request_uri(), rest, first)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Provisional responses that must not be lost: each is acknowledged by a PRACK of its early dialog (RFC 3262).
 
-use super::dialog::Remote;
+use super::dialog::{Remote, Says};
 use super::outgoing::Request;
 use super::{Call, DIALOGS_MAX};
 use crate::probe::sip::message::Message;
@@ -40,8 +40,8 @@ impl Call {
             Some(_) => return false,
             None if self.early.len() == DIALOGS_MAX => return false,
             None => {
-                let (sequence, aside) = (self.current().aim.sequence, !self.early.is_empty());
-                let remote = Remote::new(&self.caller, response, sequence, aside);
+                let (aim, aside) = (&self.current().aim, !self.early.is_empty());
+                let remote = Remote::new(&aim.uri, response, aim.sequence, aside);
                 self.early.push(Early { remote, rseq, described: None, prack: None });
                 self.early.len() - 1
             }
@@ -63,11 +63,12 @@ impl Call {
         let invite = self.current().aim.sequence;
         let early = &mut self.early[index];
         early.remote.sequence += 1;
-        let headers = [("RAck", format!("{} {invite} INVITE", early.rseq))];
-        let prack = ("PRACK", headers.as_slice(), body.as_deref().unwrap_or_default());
+        let headers = vec![("RAck", format!("{} {invite} INVITE", early.rseq))];
+        let (method, sequence, body) = ("PRACK", early.remote.sequence, body.unwrap_or_default());
+        let says = Says { method, sequence, headers, body };
         let (caller, authorizer) = (&mut self.caller, self.authorizer.as_mut());
-        let prack = Request::within(&early.remote, caller, authorizer, prack, now);
-        self.outbox.push(&prack.path, prack.bytes.clone(), None);
+        let prack = Request::within(&early.remote, caller, authorizer, says, now);
+        self.outbox.push(&prack.written.path, prack.written.bytes.clone(), None);
         early.prack = Some(prack);
     }
 }

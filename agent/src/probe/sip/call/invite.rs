@@ -1,6 +1,7 @@
 //! The INVITEs of one call: the first, and those with which it is asked again, or elsewhere.
 
 use super::Call;
+use super::dialog::{Says, Written};
 use super::outgoing::Request;
 use crate::probe::sip::caller::{ALLOW, Line, carried};
 use crate::probe::sip::scenario::{Path, Stamp};
@@ -52,7 +53,7 @@ impl Call {
             .map(|one| one.headers("INVITE", &uri, offer.as_bytes(), identifiers))
             .unwrap_or_default();
         let caller = &self.caller;
-        let contact = caller.contact(aim.path.transport);
+        let contact = caller.contact(&aim.uri, aim.path.transport);
         let timer = session_timer(aim.min_se_s);
         let write = |transport| {
             let (method, uri, sequence) = ("INVITE", &aim.uri, aim.sequence);
@@ -66,16 +67,11 @@ impl Call {
             let request = own.fold(request, |request, (name, value)| request.header(name, value));
             request.body(CONTENT_TYPE, offer.as_bytes())
         };
-        let transport = aim.path.transport;
-        let (bytes, transport) = if aim.datagrams_only {
-            (write(transport), transport)
-        } else {
-            carried(transport, write)
-        };
-        let sent_by = Path { way: aim.path.way.clone(), transport };
-        let stamp = self.invites.is_empty().then_some(Stamp::Request);
+        let (bytes, sent_by) = carried(&aim.path, aim.datagrams_only, write);
+        // One that found no stream has not left: then the next begins the delays.
+        let stamp = (!self.times.have_begun()).then_some(Stamp::Request);
         self.outbox.push(&sent_by, bytes.clone(), stamp);
-        let transaction = InviteTransaction::new(transport, now);
+        let transaction = InviteTransaction::new(sent_by.transport, now);
         let ack = Vec::new();
         self.early.clear();
         // One INVITE is the rule; room for four would be a kilobyte in each of thousands of calls.
@@ -118,8 +114,9 @@ impl Call {
         let invite = self.current();
         let bytes = self.within_invite(invite, "CANCEL", self.caller.to().as_bytes());
         let (branch, path) = (invite.branch.clone(), invite.sent_by.clone());
+        let says = Says::only("CANCEL", invite.aim.sequence);
         self.outbox.push(&path, bytes.clone(), None);
-        self.cancel = Some(Request::cancel(branch, bytes, path, now));
+        self.cancel = Some(Request::new(Written { says, branch, bytes, path }, now));
         // A 487 cannot be relied on: a peer of RFC 2543 sends none (§9.1).
         self.give_up_at = Some(now + TRANSACTION);
     }

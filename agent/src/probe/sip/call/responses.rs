@@ -78,9 +78,8 @@ impl Call {
     fn accepted(&mut self, invite: usize, message: &Message<'_>, at: Instant) {
         let tag = message.tag("To").unwrap_or_default();
         let known = self.dialogs.iter().find(|dialog| dialog.remote.tag == tag);
-        if let Some(dialog) = known {
-            let (bytes, path) = dialog.ack();
-            return self.outbox.push(path, bytes, None);
+        if let Some(Dialog { ack, .. }) = known {
+            return self.outbox.push(&ack.path, ack.bytes.clone(), None);
         }
         if self.dialogs.len() == DIALOGS_MAX {
             return self.outbox.discard();
@@ -91,11 +90,10 @@ impl Call {
         let early = self.early.iter().find(|early| early.remote.tag == tag);
         let sequence = early.map_or(invite.aim.sequence, |early| early.remote.sequence);
         let place = audio(message.body).or_else(|| early.and_then(super::early::Early::audio));
-        let remote = Remote::new(&self.caller, message, sequence, index > 0);
+        let remote = Remote::new(&invite.aim.uri, message, sequence, index > 0);
         let number = invite.aim.sequence;
         let dialog = Dialog::new(&mut self.caller, remote, number, &invite.credentials);
-        let (bytes, path) = dialog.ack();
-        self.outbox.push(path, bytes, None);
+        self.outbox.push(&dialog.ack.path, dialog.ack.bytes.clone(), None);
         // As with INVITEs.
         self.dialogs.reserve_exact(1);
         self.dialogs.push(dialog);
@@ -145,11 +143,8 @@ impl Call {
         if index > 0 {
             return;
         }
-        let well = (200..300).contains(&status);
-        self.times.disconnected(well, at);
-        // Who has hung up too may know no more of the call.
-        let ended_by_peer = self.dialogs[index].ended_by_peer;
-        self.torn_down(well || ended_by_peer, at);
+        self.times.disconnected((200..300).contains(&status), at);
+        self.torn_down(Some(status), at);
     }
 
     fn answer_bye_challenge(&mut self, index: usize, message: &Message<'_>, at: Instant) -> bool {
@@ -159,7 +154,7 @@ impl Call {
             return false;
         }
         let bye = dialog.hang_up(&mut self.caller, Some(authorizer), at);
-        self.outbox.push(&bye.path, bye.bytes.clone(), None);
+        self.outbox.push(&bye.written.path, bye.written.bytes.clone(), None);
         true
     }
 

@@ -1,4 +1,4 @@
-//! What one call counts for the ratios of RFC 6076 §4.6–4.10: once for the whole of it, however many INVITEs it took.
+//! What one call counts for the ratios of RFC 6076 §4.6–4.9: once for the whole of it, however many INVITEs it took.
 
 use crate::probe::sip::scenario::RETRANSMISSIONS;
 
@@ -6,6 +6,9 @@ use crate::probe::sip::scenario::RETRANSMISSIONS;
 const EFFECTIVE: [u16; 4] = [480, 486, 600, 603];
 /// Statuses that are the network's failure (RFC 6076 §4.8).
 const INEFFECTIVE: [u16; 4] = [408, 500, 503, 504];
+/// Answers to a BYE by somebody on its way that say that nobody else has answered: such a session has not completed, any
+/// other answered one has (RFC 6076 §4.9).
+pub(super) const NOBODY_ANSWERED: [u16; 2] = [408, 504];
 /// What a timeout is to a client (RFC 3261 §8.1.3.1).
 pub(super) const TIMED_OUT: u16 = 408;
 /// What a transport that fails is to a client (RFC 3261 §8.1.3.1).
@@ -18,7 +21,7 @@ pub(super) struct Tally {
     pub(super) last: Option<u16>,
     /// We have cancelled it.
     pub(super) cancelled: bool,
-    /// It was set up and has ended in due form.
+    /// It was set up, and its end was answered, whatever the answer.
     pub(super) completed: bool,
     pub(super) teardown_failed: bool,
     /// Calls beside the first.

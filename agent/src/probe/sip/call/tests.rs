@@ -7,6 +7,7 @@ mod loss;
 mod peer;
 mod random;
 mod ring;
+mod ways;
 mod within;
 
 use super::*;

@@ -21,6 +21,11 @@ pub(super) struct Times {
 }
 
 impl Times {
+    /// Whether an INVITE has left.
+    pub(super) fn have_begun(&self) -> bool {
+        self.invited.is_some()
+    }
+
     pub(super) fn sent(&mut self, stamp: Stamp, at: Instant) {
         match stamp {
             Stamp::Request => self.invited.get_or_insert(at),

@@ -5,9 +5,9 @@ use crate::probe::Outcome;
 use crate::probe::sip::digest::Credentials;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::scenario::{Outgoing, Targets, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
+use crate::probe::statuses::Statuses;
 use crate::secret::Secret;
 use probefleet_proto::name::FailureClass;
 
@@ -26,12 +26,16 @@ fn text(outgoing: &Outgoing) -> String {
 
 impl Desk {
     fn new(credentials: Option<Credentials>, transports: Vec<Transport>) -> Self {
-        let now = Instant::now();
         let target = Uri::parse(b"sip:probe@acme.example;transport=udp").expect("a URI");
+        Self::to(target, credentials, transports)
+    }
+
+    fn to(target: Uri, credentials: Option<Credentials>, transports: Vec<Transport>) -> Self {
+        let now = Instant::now();
         let identifiers = Identifiers::new([1; SEED_BYTES]);
         let caller = Caller::new(target, "192.0.2.1:40000".to_owned(), identifiers);
         let ask = AskPlan {
-            expected: Codes::ok(),
+            expected: Statuses::one(200),
             credentials,
             from: None,
             proxy: None,
@@ -275,4 +279,24 @@ fn the_next_server_is_asked_where_one_cannot_be_had() {
     desk.register.unreachable(refused(), desk.now);
     desk.assert_failed(FailureClass::Refused, "econnrefused");
     assert!(desk.conclusion().counters.contains(&("registrations_ineffective", 1)));
+}
+
+#[test]
+fn the_delay_begins_with_what_has_left() {
+    // No stream for the first, which is too large for a datagram: nothing was externally observable (RFC 6076 §3).
+    let domain = "x".repeat(1_300);
+    let target = Uri::parse(format!("sip:probe@{domain}").as_bytes()).expect("a URI");
+    let mut desk = Desk::to(target, None, vec![Transport::Udp]);
+    let first = desk.register.outbox().pop().expect("a REGISTER");
+    assert_eq!((first.transport, first.stamp), (Transport::Tcp, Some(Stamp::Request)));
+    desk.now += ms(100);
+    let refused = Failure::failed(FailureClass::Refused, "econnrefused", "nobody there");
+    desk.register.unreachable(refused, desk.now);
+    let second = desk.sent();
+    assert_eq!((second.transport, second.stamp), (Transport::Udp, Some(Stamp::Request)));
+    desk.answer(30, &second, 200, "X: y");
+    let third = desk.sent();
+    assert_eq!(third.stamp, None);
+    desk.answer(1, &third, 200, "X: y");
+    assert_eq!(desk.conclusion().phases, [(REQUEST_DELAY, ms(30))]);
 }

@@ -7,9 +7,9 @@ use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::digest::Credentials;
 use crate::probe::sip::scenario::{Outgoing, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Uri;
+use crate::probe::statuses::Statuses;
 use crate::secret::Secret;
 use probefleet_proto::name::{FailureClass, InvalidReason};
 
@@ -358,7 +358,7 @@ fn an_outbound_proxy_is_on_the_way_of_everything_outside_a_dialog() {
     let from = Uri::parse(b"sip:alice@acme.example").expect("a URI");
     let mut desk = Desk::planned(|plan| {
         (plan.ask.proxy, plan.ask.from) = (Some(proxy), Some(from));
-        plan.ask.expected = Codes::of("[200]");
+        plan.ask.expected = Statuses::of("[200]");
     });
     let first = desk.sent("INVITE");
     assert_eq!(first.way, Way::Target(0));

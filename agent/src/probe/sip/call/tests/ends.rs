@@ -5,9 +5,9 @@ use super::{assert_phases, ms};
 use crate::probe::Outcome;
 use crate::probe::failure::Failure;
 use crate::probe::sip::scenario::{Scenario as _, Way};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::Hop;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 
 #[track_caller]
@@ -174,8 +174,69 @@ fn a_bye_without_an_answer_has_no_delay() {
 }
 
 #[test]
+fn a_session_has_completed_unless_nobody_answers_its_end() {
+    // RFC 6076 §4.9: what fails a session is the lack of a response, of which a proxy may tell.
+    for (status, completed) in
+        [(200, 1), (401, 1), (481, 1), (500, 1), (503, 1), (603, 1), (408, 0), (504, 0)]
+    {
+        let mut desk = Desk::new();
+        let invite = desk.sent("INVITE");
+        desk.answer(ms(10), &Reply::to(&invite, 200).tag("b"));
+        desk.sent("ACK");
+        desk.wait(HOLD);
+        let bye = desk.sent("BYE");
+        desk.answer(ms(5), &Reply::to(&bye, status));
+        assert_eq!(desk.count("completed"), completed, "{status}");
+        assert_eq!(desk.count("teardown_failed"), u64::from(status != 200), "{status}");
+    }
+    // Neither at all.
+    let mut desk = Desk::new();
+    let invite = desk.sent("INVITE");
+    desk.answer(ms(10), &Reply::to(&invite, 200).tag("b"));
+    desk.sent("ACK");
+    desk.wait(HOLD);
+    desk.sent("BYE");
+    desk.hang_up();
+    assert_eq!((desk.count("completed"), desk.count("teardown_failed")), (0, 1));
+    // Both sides have hung up: the other side's word is enough, whether or not it answers ours.
+    let mut desk = Desk::new();
+    let invite = desk.sent("INVITE");
+    desk.answer(ms(10), &Reply::to(&invite, 200).tag("b"));
+    desk.sent("ACK");
+    desk.wait(HOLD);
+    desk.sent("BYE");
+    desk.receive(ms(1), super::within::request(&invite, "BYE", "").as_bytes());
+    desk.sent("SIP/2.0 200 OK");
+    desk.hang_up();
+    assert_eq!((desk.count("completed"), desk.count("teardown_failed")), (1, 0));
+}
+
+#[test]
+fn an_attempt_counts_once_whatever_its_invites_came_to() {
+    // RFC 6076 §4.6–4.8 count new sessions, not transactions: what was asked again is the same one.
+    let mut desk = Desk::new();
+    let first = desk.sent("INVITE");
+    desk.answer(ms(10), &Reply::to(&first, 302).tag("r").contact("sip:b@192.0.2.11"));
+    desk.sent("ACK");
+    let second = desk.sent("INVITE");
+    desk.answer(ms(10), &Reply::to(&second, 503).tag("r"));
+    desk.sent("ACK");
+    let counted: Vec<_> = desk.conclusion().counters.clone();
+    let expected =
+        [("call_attempts", 1), ("ineffective", 1), ("redirects", 1), ("invite_transactions", 2)];
+    assert_eq!(counted, expected);
+    // What stays a redirection is no part of SER and SEER.
+    let mut desk = Desk::new();
+    let first = desk.sent("INVITE");
+    desk.answer(ms(10), &Reply::to(&first, 302).tag("r"));
+    desk.sent("ACK");
+    let counted: Vec<_> = desk.conclusion().counters.clone();
+    assert_eq!(counted, [("call_attempts", 1), ("redirected", 1), ("invite_transactions", 1)]);
+}
+
+#[test]
 fn a_hold_leaves_time_to_hang_up() {
-    let mut desk = Desk::with(Codes::ok(), ms(5_000), ms(3_000));
+    let mut desk = Desk::with(Statuses::one(200), ms(5_000), ms(3_000));
     let invite = desk.sent("INVITE");
     desk.answer(ms(2_500), &Reply::to(&invite, 200).tag("b"));
     desk.sent("ACK");
@@ -183,7 +244,7 @@ fn a_hold_leaves_time_to_hang_up() {
     desk.sent("BYE");
     assert_eq!(desk.deadline - desk.now, super::TEARDOWN, "not after 5.5 s");
     // Answered when there is no time left at all: ended at once.
-    let mut desk = Desk::with(Codes::ok(), ms(5_000), ms(3_000));
+    let mut desk = Desk::with(Statuses::one(200), ms(5_000), ms(3_000));
     let invite = desk.sent("INVITE");
     desk.answer(ms(4_900), &Reply::to(&invite, 200).tag("b"));
     desk.sent("ACK");

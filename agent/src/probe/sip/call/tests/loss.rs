@@ -3,7 +3,7 @@
 use super::peer::{Desk, Reply, text};
 use super::{Scenario as _, ms};
 use crate::probe::sip::scenario::Outgoing;
-use crate::probe::sip::spec::Codes;
+use crate::probe::statuses::Statuses;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -83,7 +83,7 @@ impl Line {
 
     /// Runs until the call has ended, whatever happens first: a timer, or a message.
     fn run(lost: (Kind, usize), hold: Duration) -> Self {
-        let desk = Desk::with(Codes::ok(), ms(60_000), hold);
+        let desk = Desk::with(Statuses::one(200), ms(60_000), hold);
         let (waiting, acks) = (Vec::new(), 0);
         let (invited, acknowledged, ended) = (false, false, false);
         let mut line = Self { desk, lost, waiting, invited, acknowledged, ended, acks };

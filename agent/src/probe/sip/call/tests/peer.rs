@@ -4,9 +4,9 @@ use super::super::*;
 use super::ms;
 use crate::probe::sip::identity::{Identifiers, SEED_BYTES};
 use crate::probe::sip::scenario::{Outgoing, Targets};
-use crate::probe::sip::spec::Codes;
 use crate::probe::sip::transport::Transport;
 use crate::probe::sip::uri::{Hop, Uri};
+use crate::probe::statuses::Statuses;
 
 /// How long attempts in these tests may take.
 pub(super) const TIMEOUT: Duration = ms(60_000);
@@ -14,7 +14,7 @@ pub(super) const TIMEOUT: Duration = ms(60_000);
 pub(super) const HOLD: Duration = ms(1_000);
 
 /// A call as most tests make it.
-fn plan(expected: Codes, now: Instant) -> CallPlan {
+fn plan(expected: Statuses, now: Instant) -> CallPlan {
     CallPlan {
         ask: AskPlan {
             expected,
@@ -54,14 +54,14 @@ pub(super) fn hop(host: &str, port: u16) -> Way {
 
 impl Desk {
     pub(super) fn new() -> Self {
-        Self::with(Codes::ok(), TIMEOUT, HOLD)
+        Self::with(Statuses::one(200), TIMEOUT, HOLD)
     }
 
     pub(super) fn expecting(codes: &str) -> Self {
-        Self::with(Codes::of(codes), TIMEOUT, HOLD)
+        Self::with(Statuses::of(codes), TIMEOUT, HOLD)
     }
 
-    pub(super) fn with(expected: Codes, timeout: Duration, hold: Duration) -> Self {
+    pub(super) fn with(expected: Statuses, timeout: Duration, hold: Duration) -> Self {
         let now = Instant::now();
         let plan = CallPlan { hold, deadline: now + timeout, ..plan(expected, now) };
         Self::call(echo(), plan, now)
@@ -75,7 +75,7 @@ impl Desk {
     /// The same, to somebody else.
     pub(super) fn to(target: Uri, change: impl FnOnce(&mut CallPlan)) -> Self {
         let now = Instant::now();
-        let mut plan = plan(Codes::ok(), now);
+        let mut plan = plan(Statuses::one(200), now);
         change(&mut plan);
         Self::call(target, plan, now)
     }
@@ -83,7 +83,7 @@ impl Desk {
     /// A call that is to ring, and to be cancelled then.
     pub(super) fn ring() -> Self {
         Self::planned(|plan| {
-            (plan.kind, plan.ask.expected) = (CallKind::Ring, Codes::of("[487]"));
+            (plan.kind, plan.ask.expected) = (CallKind::Ring, Statuses::of("[487]"));
         })
     }
 

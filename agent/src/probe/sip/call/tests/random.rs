@@ -4,7 +4,7 @@ use super::peer::{Desk, Reply, text};
 use super::{Scenario as _, ms};
 use crate::probe::failure::Failure;
 use crate::probe::sip::scenario::Outgoing;
-use crate::probe::sip::spec::Codes;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -86,7 +86,7 @@ proptest! {
         hold in 0..4_000_u64,
         late in prop::collection::vec(event(), 0..20),
     ) {
-        let mut desk = Desk::with(Codes::ok(), ms(10_000), ms(hold));
+        let mut desk = Desk::with(Statuses::one(200), ms(10_000), ms(hold));
         let mut sent = Vec::new();
         collect(&mut desk, &mut sent);
         for event in events {

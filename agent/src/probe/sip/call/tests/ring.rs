@@ -3,7 +3,7 @@
 use super::peer::{Desk, Reply, text};
 use super::{Scenario as _, assert_phases, ms};
 use crate::probe::Outcome;
-use crate::probe::sip::spec::Codes;
+use crate::probe::statuses::Statuses;
 use probefleet_proto::name::FailureClass;
 
 #[track_caller]
@@ -68,7 +68,7 @@ fn a_call_that_is_answered_while_it_is_cancelled_has_failed() {
     assert!(desk.call.is_over());
     // Who expects that has it.
     let mut desk = Desk::planned(|plan| {
-        (plan.kind, plan.ask.expected) = (super::CallKind::Ring, Codes::of("[200, 487]"));
+        (plan.kind, plan.ask.expected) = (super::CallKind::Ring, Statuses::of("[200, 487]"));
     });
     let invite = desk.sent("INVITE");
     desk.answer(ms(1), &Reply::to(&invite, 200).tag("b").contact("sip:uas@192.0.2.7"));
