@@ -67,14 +67,17 @@ pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
 }
 
 /// SIPp that answers; writes down each second what it has counted.
-struct Answering {
-    process: Process,
-    port: u16,
+pub struct Answering {
+    /// SIPp.
+    pub process: Process,
+    /// Where it listens.
+    pub port: u16,
     dir: tempfile::TempDir,
 }
 
 impl Answering {
-    fn start() -> anyhow::Result<Self> {
+    /// Starts it, and waits until it counts.
+    pub fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (port, media) = (free_port().to_string(), free_port().to_string());
         let mut command = Command::new("sipp");
