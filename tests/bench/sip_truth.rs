@@ -27,7 +27,7 @@ const HOLD_MIN_MS: u64 = 10;
 /// Downloads beside the calls: with them there are as many attempts as `try` lets run at once.
 const DOWNLOADS: u64 = 14;
 /// How long calls are made before the program is watched, and at least as long after it.
-const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_millis(200);
 /// How long all attempts may take beyond their schedule.
 const LATE_MAX: Duration = Duration::from_secs(60);
 
