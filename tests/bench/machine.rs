@@ -11,7 +11,7 @@ pub const MEASURED: usize = 0;
 /// The core of everything around it.
 const AROUND: usize = 1;
 /// Peers that are Debian packages.
-const PACKAGES: [&str; 3] = ["prometheus-blackbox-exporter", "sip-tester", "wrk"];
+const PACKAGES: [&str; 4] = ["prometheus-blackbox-exporter", "sip-tester", "tcpdump", "wrk"];
 
 /// What figures depend on.
 #[derive(Debug)]
@@ -73,10 +73,11 @@ fn package_version(name: &str) -> String {
         .filter(|output| output.status.success())
         .map(|output| output.stdout)
         .unwrap_or_default();
+    // A package need not be called as its program is.
     match (String::from_utf8_lossy(&version).trim(), harness::has(name)) {
-        (_, false) => "not installed".to_owned(),
+        ("", false) => "not installed".to_owned(),
         ("", true) => "of unknown version".to_owned(),
-        (version, true) => version.to_owned(),
+        (version, _) => version.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bench: what the programs cost, beside a peer or a limit that is measured in the same run.
 //!
 //! A bench prints and never fails on speed. It fails when what it measured did not really happen: attempts are counted
-//! by the target as well, and records by the store.
+//! by the target as well, and records by the store. And it fails when what is reported is not true: that has limits.
 
 mod histogram;
 mod http;
@@ -9,9 +9,10 @@ mod ingest;
 mod machine;
 mod page;
 mod sip;
+mod sip_truth;
 mod table;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
 use machine::Machine;
 use std::time::Duration;
@@ -21,6 +22,7 @@ const TEACHING: &str = "\
 Subjects:
   http       HTTP attempts on one core, beside Debian's prometheus-blackbox-exporter and wrk
   sip        1,000 calls a second, 10,000 up at once, beside SIPp's own calling side
+  sip-truth  delays of calls as they are reported, beside what tcpdump saw pass, at 500 calls a second
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
@@ -30,7 +32,7 @@ How to read it:
   `us/attempt` is processor time, user and system, as the kernel accounts for it; `busy` is how much of its core the
   program used: below 95 % something around it was the limit, and `us/attempt` says more than the rate.
   Columns `of …` are ratios: 2.00 of wrk means twice as much per second of processor time as wrk.
-  A peer that is not installed shows as `skipped: needs …`; tests/run installs them all.
+  A peer that is not installed shows as `skipped: needs …`; tests/run installs them all. tcpdump needs root, too.
   Other load on the machine shows in the figures: run it on an idle one.
 
 Examples:
@@ -57,9 +59,15 @@ struct Args {
 enum Subject {
     Http,
     Sip,
+    SipTruth,
     Ingest,
     Page,
     Histogram,
+}
+
+impl Subject {
+    const ALL: [Self; 6] =
+        [Self::Http, Self::Sip, Self::SipTruth, Self::Ingest, Self::Page, Self::Histogram];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -83,8 +91,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut tables = Vec::new();
-    for subject in [Subject::Http, Subject::Sip, Subject::Ingest, Subject::Page, Subject::Histogram]
-    {
+    for subject in Subject::ALL {
         if args.subject.is_some_and(|only| only != subject) {
             continue;
         }
@@ -98,6 +105,8 @@ fn main() -> anyhow::Result<()> {
     if args.format == Format::Json {
         println!("{}", json(&machine, &tables));
     }
+    let missed: Vec<&str> = tables.iter().flat_map(Table::missed).map(String::as_str).collect();
+    ensure!(missed.is_empty(), "limits were not kept:\n  {}", missed.join("\n  "));
     Ok(())
 }
 
@@ -107,8 +116,9 @@ fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<V
         Subject::Page => page::measure(window),
         Subject::Http if pinned => http::measure(window),
         Subject::Sip if pinned => sip::measure(window),
+        Subject::SipTruth if pinned => sip_truth::measure(window),
         Subject::Ingest if pinned => ingest::measure(window),
-        Subject::Http | Subject::Sip | Subject::Ingest => {
+        Subject::Http | Subject::Sip | Subject::SipTruth | Subject::Ingest => {
             let mut table = Table::new(&format!("{subject:?}").to_lowercase(), &[]);
             table.skip("everything", "two cores and taskset");
             Ok(vec![table])

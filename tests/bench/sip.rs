@@ -92,14 +92,17 @@ impl Called {
 }
 
 /// SIPp that answers; each second it writes down what it has counted, by message.
-struct Answering {
-    process: Process,
-    port: u16,
+pub struct Answering {
+    /// SIPp.
+    pub process: Process,
+    /// Where it listens.
+    pub port: u16,
     dir: tempfile::TempDir,
 }
 
 impl Answering {
-    fn start() -> anyhow::Result<Self> {
+    /// Starts it, and waits until it counts.
+    pub fn start() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let (port, media) = (free_port().to_string(), free_port().to_string());
         let mut command = Command::new("sipp");

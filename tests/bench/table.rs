@@ -10,6 +10,7 @@ pub struct Table {
     columns: Vec<&'static str>,
     rows: Vec<Row>,
     notes: Vec<String>,
+    missed: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl Table {
             columns: columns.to_vec(),
             rows: Vec::new(),
             notes: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -62,6 +64,16 @@ impl Table {
     /// A line below the table.
     pub fn note(&mut self, line: &str) {
         self.notes.push(line.to_owned());
+    }
+
+    /// A limit that was not kept: whoever asked for the table is told, when it has been printed.
+    pub fn miss(&mut self, line: &str) {
+        self.missed.push(line.to_owned());
+    }
+
+    /// The limits that were not kept.
+    pub fn missed(&self) -> &[String] {
+        &self.missed
     }
 }
 
@@ -129,7 +141,7 @@ pub fn json(machine: &Machine, tables: &[Table]) -> Value {
     };
     let table = |table: &Table| {
         let rows: Vec<Value> = table.rows.iter().map(|one| row(table, one)).collect();
-        json!({"title": table.title, "rows": rows, "notes": table.notes})
+        json!({"title": table.title, "rows": rows, "notes": table.notes, "missed": table.missed})
     };
     json!({"machine": machine.json(), "tables": tables.iter().map(table).collect::<Vec<_>>()})
 }

@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod baresip;
 pub mod browser;
+pub mod capture;
 pub mod command;
 pub mod evidence;
 pub mod fleet;

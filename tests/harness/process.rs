@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,13 +38,21 @@ impl Process {
         Self::spawn(&mut command, program, log)
     }
 
+    /// Starts what a command says; its output goes to `output`, what it complains of to `log`.
+    pub fn start_writing(mut command: Command, output: File, log: &Path) -> Self {
+        let program = PathBuf::from(command.get_program());
+        Self::spawn_writing(&mut command, &program, output, log)
+    }
+
     fn spawn(command: &mut Command, program: &Path, log: &Path) -> Self {
-        let file =
-            std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        Self::spawn_writing(command, program, appending(log), log)
+    }
+
+    fn spawn_writing(command: &mut Command, program: &Path, output: File, log: &Path) -> Self {
         let child = command
             .stdin(Stdio::null())
-            .stdout(file.try_clone().expect("a second handle"))
-            .stderr(file)
+            .stdout(output)
+            .stderr(appending(log))
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -144,6 +153,10 @@ impl Drop for Process {
             let _reaped = self.child.wait();
         }
     }
+}
+
+fn appending(log: &Path) -> File {
+    File::options().create(true).append(true).open(log).expect("a log file")
 }
 
 /// Most resident memory of a process so far, bytes; `None` when it has ended.
