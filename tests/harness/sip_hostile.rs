@@ -90,16 +90,13 @@ impl SipHostile {
         Self::start(address, move |state| datagrams(&socket, state, &manners))
     }
 
-    /// By TCP: takes so many connections, then listens no more.
-    pub fn by_tcp(
-        connections: usize,
-        manners: impl Fn(&Asked<'_>) -> Vec<Act> + Send + Sync + 'static,
-    ) -> Self {
+    /// By TCP.
+    pub fn by_tcp(manners: impl Fn(&Asked<'_>) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("can");
         let address = listener.local_addr().expect("bound");
         let manners: Manners = Arc::new(manners);
-        Self::start(address, move |state| accept(listener, connections, state, &manners))
+        Self::start(address, move |state| accept(&listener, state, &manners))
     }
 
     fn start(address: SocketAddr, run: impl FnOnce(&Arc<State>) + Send + 'static) -> Self {
@@ -196,9 +193,9 @@ impl Flood {
 
 // === TCP ===
 
-fn accept(listener: TcpListener, connections: usize, state: &Arc<State>, manners: &Manners) {
+fn accept(listener: &TcpListener, state: &Arc<State>, manners: &Manners) {
     let mut open = Vec::new();
-    while state.goes_on() && open.len() < connections {
+    while state.goes_on() {
         let Ok((stream, _)) = listener.accept() else {
             std::thread::sleep(TURN);
             continue;
@@ -206,7 +203,6 @@ fn accept(listener: TcpListener, connections: usize, state: &Arc<State>, manners
         let (state, manners) = (Arc::clone(state), Arc::clone(manners));
         open.push(std::thread::spawn(move || drop(converse(stream, &state, &*manners))));
     }
-    drop(listener);
     for connection in open {
         let _panicked = connection.join();
     }
@@ -310,6 +306,22 @@ pub fn answer(request: &str, contact: &str) -> Vec<u8> {
     format!(
         "{head}Contact: <{contact}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
+    )
+    .into_bytes()
+}
+
+/// A request of this side within the call that an ACK has acknowledged; by another `tag` than `h` it is in no call.
+pub fn within(ack: &str, method: &str, tag: &str, number: u64) -> Vec<u8> {
+    let header = |name: &str| header(ack, name).unwrap_or_default();
+    let from = header("To").replace(";tag=h", &format!(";tag={tag}"));
+    format!(
+        "{method} sip:probe@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKh{number};rport\r\n\
+         Max-Forwards: 70\r\nFrom: {from}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\nUser-Agent: {}\r\n\
+         Content-Length: 0\r\n\r\n",
+        header("From"),
+        header("Call-ID"),
+        number + 1,
+        "hostile ".repeat(16),
     )
     .into_bytes()
 }
