@@ -5,10 +5,12 @@ use harness::sip_hostile::{Flood, within};
 
 /// How long each lasts: longer than the call.
 const LASTS: Duration = Duration::from_secs(1);
-/// Of datagrams of 60 kB: 24 MB/s, from each peer.
-const LARGE_PER_S: u32 = 400;
-/// Of others.
-const SMALL_PER_S: u32 = 2_000;
+/// Likewise of one that answers a request which is sent again after 500 ms.
+const LASTS_UNTIL_AGAIN: Duration = Duration::from_millis(400);
+/// Of datagrams of 60 kB. The socket holds some 120 of them: so long may the agent have no turn on a busy machine.
+const LARGE_PER_S: u32 = 250;
+/// Of others; the socket holds thousands.
+const SMALL_PER_S: u32 = 1_000;
 /// What is said in a second to requests of no call.
 const ANSWERS_PER_S: usize = 100;
 
@@ -46,7 +48,7 @@ fn answered(peer: &SipHostile, status: &str) -> usize {
 }
 
 fn many_discarded(attempt: &Value) {
-    assert!(attempt["detail"]["discarded"].as_u64().is_some_and(|count| count >= 100), "{attempt}");
+    assert!(attempt["detail"]["discarded"].as_u64().is_some_and(|count| count >= 20), "{attempt}");
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn large_datagrams_without_end() {
     }
     let garbage = SipHostile::by_udp(|_| {
         let piece = Box::new(|_| vec![0; 60_000]);
-        vec![Act::Flood(Flood { piece, per_s: LARGE_PER_S, lasts: LASTS })]
+        vec![Act::Flood(Flood { piece, per_s: LARGE_PER_S, lasts: LASTS_UNTIL_AGAIN })]
     });
     let answers = flooding(LARGE_PER_S, |ack, number| {
         let text = answer_to_nobody(ack, number);
