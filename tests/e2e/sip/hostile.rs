@@ -40,7 +40,8 @@ const OPTIONS: &str = "uri: 'sip:echo@PEER'";
 /// Tries all of them and a friendly peer at once: most memory that it took.
 fn side_by_side(rows: &[Row]) -> u64 {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut sipp = Sipp::uas(COUNT);
+    // Not waited for: it would stay for 4 s after its calls, and each is seen to be completed here.
+    let sipp = Sipp::uas(COUNT);
     let mut plan = format!(
         "probes:\n  - {{name: friendly, every: 60s, timeout: 5s, sip: {{uri: 'sip:echo@127.0.0.1:{}', mode: call, hold: 400ms}}}}\n",
         sipp.port
@@ -71,13 +72,13 @@ fn side_by_side(rows: &[Row]) -> u64 {
     }
     of("friendly").into_iter().for_each(assert_undisturbed);
     assert_eq!(tried.lines.len(), (rows.len() + 1) * COUNT as usize);
-    assert!(sipp.is_satisfied(SATISFIED), "{}", sipp.output());
     tried.rss_most_bytes
 }
 
 #[track_caller]
 fn assert_undisturbed(attempt: &Value) {
     assert_ok(attempt);
+    assert_eq!(attempt["counters"]["completed"], 1, "{attempt}");
     for phase in ["session_request_delay", "time_to_answer", "session_disconnect_delay"] {
         let ms = phase_ms(attempt, phase).expect(phase);
         println!("{:<20} {phase} {ms:.3} ms", "friendly");
