@@ -1,5 +1,7 @@
 //! SIP calls by the real program, against SIPp, which nobody here wrote: what it got is right if it says so.
 
+mod failover;
+mod hostile;
 mod losses;
 mod transports;
 

@@ -21,6 +21,7 @@ use super::INVITE;
 use super::caller::{AskPlan, Caller};
 use super::digest::Authorizer;
 use super::message::{Message, StartLine};
+use super::rate::{Rate, TO_STRANGERS_PER_S};
 use super::scenario::{Conclusion, Datagram, Established, Outbox, Scenario, Stamp, Way, words};
 use super::sdp::MediaPlace;
 use super::transaction::{AnsweredRequests, Fired, InviteFired};
@@ -94,6 +95,8 @@ pub(crate) struct Call {
     hold_until: Option<Instant>,
     established: Option<Established>,
     answered: AnsweredRequests,
+    /// How many requests of no call are answered: whoever knows the Call-ID can have them sent.
+    to_strangers: Rate,
     times: Times,
     tally: Tally,
     /// Nobody waits any more: what comes is only ended in due form.
@@ -127,6 +130,7 @@ impl Call {
             hold_until: None,
             established: None,
             answered: AnsweredRequests::default(),
+            to_strangers: Rate::new(TO_STRANGERS_PER_S, now),
             times: Times::default(),
             tally: Tally::default(),
             abandoned: false,

@@ -106,6 +106,9 @@ impl<'a> Conversation<'a> {
         if let Some(by) = parts.stamps.label() {
             note("timestamps", by.into());
         }
+        if let Some(asked) = parts.links.asked() {
+            note("address", asked.to_string().into());
+        }
         notes
     }
 }
@@ -240,6 +243,9 @@ impl Parts {
             }
             Way::Back => return Err(super::agent_error("an answer has its way")),
         };
+        if outgoing.asks() {
+            self.links.ask(server.address);
+        }
         self.links.open(server, dialler, Limit { deadline, phase: self.phase }).await
     }
 

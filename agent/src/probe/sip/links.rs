@@ -50,6 +50,8 @@ pub(super) struct Links {
     /// The phases of the connection that was opened before anything was sent.
     opened: Vec<(&'static str, Duration)>,
     has_sent: bool,
+    /// Who was asked last, outside a call.
+    asked: Option<SocketAddr>,
     /// What `try` shows of connections.
     pub(super) notes: Map<String, Value>,
 }
@@ -109,6 +111,7 @@ impl Links {
             last: None,
             opened: Vec::new(),
             has_sent: false,
+            asked: None,
             notes: Map::new(),
         }
     }
@@ -134,6 +137,16 @@ impl Links {
     /// Whether anything was sent to that machine: then the policy permits it.
     pub(super) fn has_asked(&self, ip: IpAddr) -> bool {
         self.all.iter().any(|link| link.server.address.ip() == ip)
+    }
+
+    /// That server is about to be asked.
+    pub(super) fn ask(&mut self, server: SocketAddr) {
+        self.asked = Some(server);
+    }
+
+    /// Who was asked last, outside a call.
+    pub(super) fn asked(&self) -> Option<SocketAddr> {
+        self.asked
     }
 
     /// The servers of the URI, in their order.
@@ -214,6 +227,9 @@ impl Links {
         phase: &'static str,
     ) -> Result<Sent, Failure> {
         let link = self.all.get_mut(index).ok_or_else(nobody)?;
+        if outgoing.asks() {
+            self.asked = Some(link.server.address);
+        }
         let sent = match &mut link.carrier {
             Carrier::Flow(flow) => flow.send(&outgoing.bytes).map(|()| Sent::Stream),
             Carrier::Line(line) => {

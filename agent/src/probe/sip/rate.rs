@@ -3,6 +3,9 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Most answers in a second to requests of calls that are over, or never were.
+pub(crate) const TO_STRANGERS_PER_S: u32 = 100;
+
 /// A bucket that fills evenly.
 #[derive(Debug)]
 pub(crate) struct Rate {

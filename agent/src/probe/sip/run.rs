@@ -169,11 +169,13 @@ impl Run<'_> {
     }
 
     /// Opens the way to the first server that can be had (RFC 3263 §4.3).
-    async fn open(&self, servers: &[Server]) -> Result<(Links, SocketAddr), Failure> {
+    async fn open(&mut self, servers: &[Server]) -> Result<(Links, SocketAddr), Failure> {
         let limit = Limit { deadline: self.deadline, phase: self.spec.mode.waiting() };
         let mut refused = agent_error("nobody to ask");
         for index in 0..servers.len() {
             let mut links = Links::new(servers[index..].to_vec());
+            let asked = servers[index].address.to_string();
+            self.progress.detail.insert("address".to_owned(), asked.into());
             match links.open_first(self.dialler(), limit).await {
                 Ok(local) => return Ok((links, local)),
                 Err(failure) => refused = failure,

@@ -134,6 +134,14 @@ pub(crate) struct Outgoing {
     pub(crate) stamp: Option<Stamp>,
 }
 
+impl Outgoing {
+    /// Whether it asks a server that the URI or a redirection leads to. An ACK asks nothing: a refusal that comes again is
+    /// acknowledged to whoever was asked before.
+    pub(crate) fn asks(&self) -> bool {
+        matches!(self.way, Way::Target(_) | Way::Onward(_)) && !self.bytes.starts_with(b"ACK ")
+    }
+}
+
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Conclusion {

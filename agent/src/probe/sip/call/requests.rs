@@ -23,20 +23,29 @@ impl Call {
         if request.method() == Some(b"ACK") {
             return;
         }
+        let dialog = self.dialog_of(request);
+        let status = match dialog {
+            Some(_) => Some(answer(request)),
+            None if self.is_early(request) => Some(answer_early(request)),
+            None => None,
+        };
+        // It has our Call-ID, and is in no call all the same. A flood must not become a flood of answers.
+        let is_stranger = status.is_none();
+        if is_stranger && !self.to_strangers.admits(datagram.at) {
+            return self.outbox.discard();
+        }
         if let Some(response) = self.answered.find(request, datagram.at) {
             return self.outbox.push_back(request, response.to_vec());
         }
-        let dialog = self.dialog_of(request);
-        let status = match dialog {
-            Some(_) => answer(request),
-            None if self.is_early(request) => answer_early(request),
-            None => NO_SUCH_CALL,
-        };
+        let status = status.unwrap_or(NO_SUCH_CALL);
         let Some(response) = reply(request, status, datagram.source, None) else {
             return self.outbox.discard();
         };
         let response =
             if status == NOT_ALLOWED { response.header("Allow", ALLOW) } else { response }.empty();
+        if is_stranger && response.len() > datagram.bytes.len() {
+            return self.outbox.discard();
+        }
         self.answered.keep(request, response.clone(), datagram.at);
         self.outbox.push_back(request, response);
         if let Some(index) = dialog.filter(|_| request.method() == Some(b"BYE")) {

@@ -2,12 +2,9 @@
 
 use crate::probe::sip::identity::Identifiers;
 use crate::probe::sip::message::{Message, StartLine, reply};
-use crate::probe::sip::rate::Rate;
+use crate::probe::sip::rate::{Rate, TO_STRANGERS_PER_S};
 use crate::probe::sip::uri::Hop;
 use tokio::time::Instant;
-
-/// Most answers in a second: a flood must not become a flood of answers to somebody else.
-const ANSWERS_PER_S: u32 = 100;
 
 const OK: (u16, &str) = (200, "OK");
 const NO_SUCH_CALL: (u16, &str) = (481, "Call/Transaction Does Not Exist");
@@ -23,7 +20,7 @@ pub(super) struct Strays {
 
 impl Strays {
     pub(super) fn new(identifiers: Identifiers, now: Instant) -> Self {
-        Self { identifiers, rate: Rate::new(ANSWERS_PER_S, now), seen: 0 }
+        Self { identifiers, rate: Rate::new(TO_STRANGERS_PER_S, now), seen: 0 }
     }
 
     /// The answer to a request; never larger than the request, so that nobody can have more sent to somebody else than

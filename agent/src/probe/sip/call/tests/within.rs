@@ -13,7 +13,8 @@ pub(super) fn request(invite: &Outgoing, method: &str, body: &str) -> String {
     let header = |name| text(message.first(name).expect("is there"));
     format!(
         "{method} sip:probefleet@192.0.2.1:40000 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.5:5070;branch=z9hG4bK{method}\r\n\
-         From: {};tag=b\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 {method}\r\nContent-Length: {}\r\n\r\n{body}",
+         Max-Forwards: 70\r\nUser-Agent: a telephone\r\nFrom: {};tag=b\r\nTo: {}\r\nCall-ID: {}\r\n\
+         CSeq: 1 {method}\r\nContent-Length: {}\r\n\r\n{body}",
         header("To"),
         header("From"),
         header("Call-ID"),
@@ -112,4 +113,28 @@ fn strangers_are_told_that_there_is_no_such_call() {
     desk.silence();
     assert_eq!(desk.call.outbox().discarded, 1, "what cannot be answered is garbage");
     assert!(desk.call.conclusion().is_none());
+}
+
+#[test]
+fn a_flood_of_strangers_is_no_flood_of_answers() {
+    let (mut desk, invite) = up();
+    let stranger = request(&invite, "BYE", "").replace(";tag=b", ";tag=c");
+    for number in 0..1_000 {
+        // One half comes again and again, the other is new each time.
+        let branch = format!("z9hG4bK{}", if number % 2 == 0 { 0 } else { number });
+        desk.receive(ms(0), stranger.replace("z9hG4bKBYE", &branch).as_bytes());
+    }
+    let mut answers = 0;
+    while let Some(answer) = desk.call.outbox().pop() {
+        assert!(answer.bytes.starts_with(b"SIP/2.0 481"), "{}", text(&answer.bytes));
+        assert!(answer.bytes.len() <= stranger.len());
+        answers += 1;
+    }
+    assert_eq!((answers, desk.call.outbox().discarded), (100, 900));
+    let short = stranger.replace("Max-Forwards: 70\r\nUser-Agent: a telephone\r\n", "");
+    desk.receive(ms(1_000), short.as_bytes());
+    desk.silence();
+    // Whoever is in the call is heard all the same.
+    desk.receive(ms(0), request(&invite, "OPTIONS", "").as_bytes());
+    desk.sent("SIP/2.0 200");
 }
