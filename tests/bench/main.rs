@@ -1,7 +1,7 @@
 //! The bench: what the programs cost, beside a peer or a limit that is measured in the same run.
 //!
 //! A bench prints and never fails on speed. It fails when what it measured did not really happen: attempts are counted
-//! by the target as well, and records by the store. And it fails when what is reported is not true: that has limits.
+//! by the target as well, and records by the store. Limits that are not kept it names; with `--strict` it fails on them.
 
 mod histogram;
 mod http;
@@ -33,6 +33,7 @@ How to read it:
   program used: below 95 % something around it was the limit, and `us/attempt` says more than the rate.
   Columns `of …` are ratios: 2.00 of wrk means twice as much per second of processor time as wrk.
   A peer that is not installed shows as `skipped: needs …`; tests/run installs them all. tcpdump needs root, too.
+  `sip` and `sip-truth` have limits, which they print; with --strict the bench fails where one is not kept.
   Other load on the machine shows in the figures: run it on an idle one.
 
 Examples:
@@ -50,6 +51,9 @@ struct Args {
     /// How long each row is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Fail when a limit is not kept; without it that is only said
+    #[arg(long)]
+    strict: bool,
     /// Tables for people, or one JSON object
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -106,7 +110,11 @@ fn main() -> anyhow::Result<()> {
         println!("{}", json(&machine, &tables));
     }
     let missed: Vec<&str> = tables.iter().flat_map(Table::missed).map(String::as_str).collect();
-    ensure!(missed.is_empty(), "limits were not kept:\n  {}", missed.join("\n  "));
+    let missed = missed.join("\n  ");
+    if args.format == Format::Text && !missed.is_empty() {
+        println!("\nlimits were not kept:\n  {missed}");
+    }
+    ensure!(missed.is_empty() || !args.strict, "limits were not kept");
     Ok(())
 }
 
