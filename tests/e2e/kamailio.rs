@@ -99,9 +99,11 @@ impl Desk {
             format!("{{user: probe, password_file: {folder}/{file}, from: 'sip:kept@lab.example'}}")
         };
         let policy = format!(
-            "allow: [{{kind: sip, to: [127.0.0.1, localhost]}}]\nsip:\n  trunk: {}\n  guess: {}\n",
+            "allow: [{{kind: sip, to: [127.0.0.1, localhost]}}]\nsip:\n  trunk: {}\n  guess: {}\n  \
+             by-proxy: {{proxy: 'sip:localhost:{}'}}\n",
             account("right"),
-            account("wrong")
+            account("wrong"),
+            kamailio.tls_port
         );
         std::fs::write(dir.path().join("policy.yaml"), policy).expect("writes");
         Some(Self { kamailio, near, far, dir })
@@ -267,6 +269,11 @@ fn private_calls_are_those_of_the_domain() {
         }
         assert_eq!(attempt["detail"]["timestamps"], "user");
     }
+    // What is asked by `sips:` is private on the way to the proxy too, whatever the account says.
+    let keys = format!("{}, account: by-proxy", trusts("ca.pem"));
+    let attempt = desk.asked(&format!("sips:echo@localhost:{port}"), &keys);
+    assert_ended(&attempt, "ok sip:200");
+    assert!(attempt["phases_ns"]["tls"].is_u64(), "{attempt}");
     let uri = format!("sip:echo@localhost:{port};transport=tls");
     assert_ended(&desk.asked(&uri, &trusts("other.pem")), "failed tls tls:issuer");
     let by_address = format!("sip:echo@127.0.0.1:{port};transport=tls");

@@ -27,6 +27,9 @@ impl Strays {
     /// he sends himself. `None` where nothing is to be said.
     pub(super) fn answer(&mut self, bytes: &[u8], source: &Hop, now: Instant) -> Option<Vec<u8>> {
         self.seen = self.seen.saturating_add(1);
+        if !self.rate.has_room(now) {
+            return None;
+        }
         let message = Message::parse(bytes).ok()?;
         let StartLine::Request { method, .. } = message.start else { return None };
         let status = match method {
