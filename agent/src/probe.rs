@@ -77,6 +77,8 @@ pub struct Attempt {
     pub started: Instant,
     /// When it must have ended.
     pub deadline: Instant,
+    /// Somebody looks at what stands beside its figures.
+    pub detailed: bool,
 }
 
 /// A probe of any kind, checked and ready to run.

@@ -306,9 +306,9 @@ impl Runner {
             return;
         }
         self.status_ns = now_ns + STATUS_EVERY_NS;
-        let mut probes: Vec<_> = self.latest.values().collect();
-        probes.sort_unstable_by(|one, other| one.probe.cmp(&other.probe));
-        let probes = probes.into_iter().take(STATUS_PROBES_MAX).cloned().collect();
+        let tasks = self.running.iter().flat_map(|running| &running.era.tasks);
+        let probes = tasks.filter_map(|task| self.latest.get(&task.series.probe));
+        let probes = probes.take(STATUS_PROBES_MAX).cloned().collect();
         self.ports.status.send_replace(v1::Status { probes, ..v1::Status::default() });
     }
 }

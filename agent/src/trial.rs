@@ -255,7 +255,7 @@ impl Series {
     async fn attempt(&self) -> Sample {
         let target = &self.targets[self.index];
         let started = Instant::now();
-        let attempt = Attempt { started, deadline: started + target.timeout };
+        let attempt = Attempt { started, deadline: started + target.timeout, detailed: true };
         target.probe.attempt(&self.environment, attempt).await
     }
 }

@@ -127,8 +127,11 @@ mod tests {
     #[test]
     fn phases_add_up() {
         let started = Instant::now();
-        let mut progress =
-            Progress::new(Attempt { started, deadline: started + Duration::from_secs(1) });
+        let mut progress = Progress::new(Attempt {
+            started,
+            deadline: started + Duration::from_secs(1),
+            detailed: true,
+        });
         let at = |ms| started + Duration::from_millis(ms);
         for (phase, ms) in [(RESOLVE, 3), (CONNECT, 10), (TLS, 10), ("wait", 25)] {
             progress.enter(phase);
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn counters_and_values_outlast_a_failure() {
         let started = Instant::now();
-        let mut progress = Progress::new(Attempt { started, deadline: started });
+        let mut progress = Progress::new(Attempt { started, deadline: started, detailed: true });
         progress.counters.push(("call_attempts", 1));
         progress.values.push(("loss_ppm", 250));
         let sample = progress.finish(started, Err(Failure::timeout("invite")));
@@ -153,7 +156,7 @@ mod tests {
     #[test]
     fn an_instant_that_lies_back_makes_no_negative_phase() {
         let started = Instant::now();
-        let mut progress = Progress::new(Attempt { started, deadline: started });
+        let mut progress = Progress::new(Attempt { started, deadline: started, detailed: true });
         progress.enter(CONNECT);
         progress.done_at(started + Duration::from_millis(5));
         progress.enter(TLS);

@@ -39,7 +39,7 @@ async fn run(block: &str) -> Sample {
 async fn run_in(environment: &Environment, block: &str, timeout: Duration) -> Sample {
     let probe = build(block).expect(block);
     let started = Instant::now();
-    let attempt = Attempt { started, deadline: started + timeout };
+    let attempt = Attempt { started, deadline: started + timeout, detailed: true };
     let sample = probe.attempt(environment, attempt).await;
     let took = started.elapsed();
     assert!(took < timeout + BUSY_SLACK, "{block}: took {took:?}");

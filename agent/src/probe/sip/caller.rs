@@ -94,12 +94,15 @@ impl Caller {
     pub(crate) fn request(&self, line: &Line<'_>, to: impl AsRef<[u8]>) -> Builder {
         let via = line.transport.via();
         Builder::request(line.method, &line.uri.to_string())
-            .header("Via", format!("SIP/2.0/{via} {};branch={};rport", self.local, line.branch))
+            .written(
+                "Via",
+                format_args!("SIP/2.0/{via} {};branch={};rport", self.local, line.branch),
+            )
             .header("Max-Forwards", MAX_FORWARDS)
-            .header("From", format!("<{}>;tag={}", named(&self.from), self.tag))
+            .written("From", format_args!("<{}>;tag={}", self.from.name(), self.tag))
             .header("To", to)
             .header("Call-ID", &self.call_id)
-            .header("CSeq", format!("{} {}", line.sequence, line.method))
+            .written("CSeq", format_args!("{} {}", line.sequence, line.method))
             .header("User-Agent", AGENT)
     }
 
@@ -121,7 +124,7 @@ impl Caller {
 
     /// Who is asked, before there is a dialog.
     pub(crate) fn to(&self) -> String {
-        format!("<{}>", named(&self.target))
+        format!("<{}>", self.target.name())
     }
 
     /// Where this side wants to be asked, in a request for that URI by a server of that transport: by `sips:` where it asks

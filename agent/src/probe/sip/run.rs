@@ -33,7 +33,8 @@ const REGISTER_EXPIRES_S: u32 = 60;
 /// Runs one attempt.
 pub(super) async fn run(spec: &Spec, environment: &Environment, attempt: Attempt) -> Sample {
     let progress = Progress::new(attempt);
-    let mut run = Run { spec, environment, progress, deadline: attempt.deadline };
+    let Attempt { deadline, detailed, .. } = attempt;
+    let mut run = Run { spec, environment, progress, deadline, detailed };
     let mut sample = match Box::pin(run.converse()).await {
         Ok(conclusion) => {
             for (phase, delay) in conclusion.phases {
@@ -71,6 +72,7 @@ struct Run<'a> {
     environment: &'a Environment,
     progress: Progress,
     deadline: Instant,
+    detailed: bool,
 }
 
 impl Run<'_> {
@@ -80,16 +82,24 @@ impl Run<'_> {
         let mut identifiers = Identifiers::new(seed()?);
         let servers = self.servers(&account, identifiers.number()).await?;
         let first = servers.first().ok_or_else(|| agent_error("nobody to ask"))?;
-        self.progress.detail.insert("address".to_owned(), first.address.to_string().into());
+        self.note("address", || first.address.to_string());
         let admitted = self.admit(first)?;
         let parts = self.begin((account, identifiers), &servers, admitted).await?;
         let mut conversation = Conversation::new(self.environment.tails(), parts);
         let conclusion = conversation.run(self.dialler(), self.deadline).await;
-        self.progress.detail.extend(conversation.notes());
+        if self.detailed {
+            self.progress.detail.extend(conversation.notes());
+        }
         let mut conclusion =
             conclusion.ok_or_else(|| agent_error("the conversation was over before it began"))?;
         self.progress.values = conversation.judge(&mut conclusion, &mut self.progress.detail);
         Ok(conclusion)
+    }
+
+    fn note(&mut self, key: &str, value: impl FnOnce() -> String) {
+        if self.detailed {
+            self.progress.detail.insert(key.to_owned(), value().into());
+        }
     }
 
     fn dialler(&self) -> Dialler<'_> {
@@ -101,9 +111,14 @@ impl Run<'_> {
         let Some(name) = self.spec.account.clone() else { return Ok(Account::default()) };
         let environment = self.environment.clone();
         let load = move || account::load(&name, environment.permission());
-        tokio::task::spawn_blocking(load)
+        let mut account = tokio::task::spawn_blocking(load)
             .await
-            .unwrap_or_else(|error| Err(agent_error(&error.to_string())))
+            .unwrap_or_else(|error| Err(agent_error(&error.to_string())))?;
+        // What must be private is private on every way, that to the proxy too (RFC 3261 §26.2.2).
+        if let Some(proxy) = &mut account.proxy {
+            proxy.secure |= self.spec.uri.secure;
+        }
+        Ok(account)
     }
 
     /// Those who can be asked, in that order, as far as the policy permits them.
@@ -174,8 +189,7 @@ impl Run<'_> {
         let mut refused = agent_error("nobody to ask");
         for index in 0..servers.len() {
             let mut links = Links::new(servers[index..].to_vec());
-            let asked = servers[index].address.to_string();
-            self.progress.detail.insert("address".to_owned(), asked.into());
+            self.note("address", || servers[index].address.to_string());
             match links.open_first(self.dialler(), limit).await {
                 Ok(local) => return Ok((links, local)),
                 Err(failure) => refused = failure,
@@ -210,7 +224,7 @@ impl Run<'_> {
         let audio_random = identifiers.number();
         let caller = Caller::new(self.spec.uri.clone(), local.to_string(), identifiers);
         // By it, traces and logs of the other side have the same call.
-        self.progress.detail.insert("call_id".to_owned(), caller.call_id().into());
+        self.note("call_id", || caller.call_id().to_owned());
         let now = Instant::now();
         let scenario: Box<dyn Scenario>;
         let mut audio = Audio::none();

@@ -243,6 +243,9 @@ fn media(node: &Node, problems: &mut Problems) -> Option<Option<(u64, Position)>
 /// A host as a URI, a route or a contact may have it: a name, or an address in any spelling that a URL may have too, so
 /// that the policy sees what the network will.
 pub(super) fn target(host: &str) -> Option<Target> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Some(Target { host: address.to_string(), address: Some(address.to_canonical()) });
+    }
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let (host, address) = match Host::parse(&bracketed).ok()? {
         Host::Domain(name) => (name, None),

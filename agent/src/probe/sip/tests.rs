@@ -37,7 +37,7 @@ fn within(policy: &str) -> Environment {
 
 async fn run_in(environment: &Environment, block: &str, timeout: Duration) -> Sample {
     let started = Instant::now();
-    let attempt = Attempt { started, deadline: started + timeout };
+    let attempt = Attempt { started, deadline: started + timeout, detailed: true };
     let sample = build(block).attempt(environment, attempt).await;
     assert!(started.elapsed() < timeout + BUSY_SLACK, "took {:?}", started.elapsed());
     assert_eq!(sample.phases_ns.last().expect("total").0, "total");

@@ -98,17 +98,30 @@ impl Uri {
     }
 }
 
-impl fmt::Display for Uri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Uri {
+    /// The name alone, as `From` and `To` have it: without where it is reached (RFC 3261 §19.1.1).
+    pub(crate) fn name(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| self.write_name(f))
+    }
+
+    fn write_name(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.secure { "sips:" } else { "sip:" })?;
         if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
+            f.write_str(user)?;
+            f.write_str("@")?;
         }
-        f.write_str(&self.host)?;
+        f.write_str(&self.host)
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_name(f)?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        write!(f, "{}{}", self.parameters, self.headers)
+        f.write_str(&self.parameters)?;
+        f.write_str(&self.headers)
     }
 }
 

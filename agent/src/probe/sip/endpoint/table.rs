@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_attempt_without_a_turn_costs_bounded_memory() {
-        let (queue, mut events) = mpsc::channel(EVENTS_MAX);
+        let (queue, mut events) = super::super::events();
         let mut table = Table::default();
         let attempt = table.insert(queue);
         for number in 0..1_000 {

@@ -1,5 +1,8 @@
 //! Writing messages: exactly the headers that are asked for, in that order.
 
+use std::fmt;
+use std::io::Write as _;
+
 /// A message that is being written.
 #[derive(Clone, Debug)]
 pub(crate) struct Builder {
@@ -32,6 +35,18 @@ impl Builder {
         self.push(name.as_bytes());
         self.bytes.extend_from_slice(b": ");
         self.push(value.as_ref());
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a header of formatted text.
+    pub(crate) fn written(mut self, name: &str, value: fmt::Arguments<'_>) -> Self {
+        self.push(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        let from = self.bytes.len();
+        // Writing to memory cannot fail.
+        let _infallible = self.bytes.write_fmt(value);
+        self.make_safe(from);
         self.bytes.extend_from_slice(b"\r\n");
         self
     }
@@ -71,6 +86,10 @@ impl Builder {
     fn push(&mut self, bytes: &[u8]) {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
+        self.make_safe(from);
+    }
+
+    fn make_safe(&mut self, from: usize) {
         for byte in &mut self.bytes[from..] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
