@@ -37,6 +37,9 @@ use span::Spans;
 use std::collections::BTreeSet;
 use verdict::Reason;
 
+/// Time after a period that is looked at: five weeks, so that there are service hours in it.
+const BEYOND_S: i64 = 35 * 86_400;
+
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
@@ -95,7 +98,8 @@ pub fn judge(
     question: &Question,
 ) -> Result<Verdict, JudgeError> {
     let period = question.label.span(agreement.zone())?;
-    let court = Court { agreement, windows, question, period };
+    let horizon = horizon(windows, period);
+    let court = Court { agreement, windows, question, period, horizon };
     let down_times = court.down_times()?;
     let mut judged = Vec::new();
     for objective in court.objectives() {
@@ -126,6 +130,16 @@ pub fn judge(
     })
 }
 
+/// The stretch in which service hours matter: where there are windows, the period, and what may still confirm an outage
+/// that is going on at its end.
+fn horizon(windows: &Windows, period: Span) -> Span {
+    let seen = windows.extent().unwrap_or(period);
+    Span {
+        from_s: seen.from_s.min(period.from_s),
+        until_s: seen.until_s.max(period.until_s).saturating_add(BEYOND_S),
+    }
+}
+
 /// An objective with its judgement, and what that costs where somebody owes it.
 struct Judged<'a> {
     objective: &'a Objective,
@@ -139,6 +153,8 @@ struct Court<'a> {
     windows: &'a Windows,
     question: &'a Question,
     period: Span,
+    /// The time that anything is known of, the period, and some more.
+    horizon: Span,
 }
 
 impl<'a> Court<'a> {
@@ -152,7 +168,15 @@ impl<'a> Court<'a> {
     fn times(&self, objective: &Objective) -> Times {
         let active =
             self.agreement.service_of(objective).map_or(Span::ALWAYS, |service| service.active);
-        let service = Spans::one(self.agreement.terms().term.meet(active));
+        let agreed = self.agreement.terms().term.meet(active);
+        let service = match &objective.hours {
+            None => Spans::one(agreed),
+            Some(hours) => {
+                let stretch = self.horizon.meet(agreed);
+                let hours = hours.hours_in(stretch, self.agreement.zone());
+                Spans::from_sorted(hours).within(stretch)
+            }
+        };
         let in_period = service.within(self.period);
         match self.question.as_of_s.filter(|as_of_s| *as_of_s < self.period.until_s) {
             None => Times { service, eligible: in_period, remaining: None },

@@ -186,9 +186,14 @@ fn agents_too_few(objective: &Objective) -> Option<usize> {
     u64::try_from(named.len()).is_ok_and(|agents| agents < at_least).then_some(named.len())
 }
 
-/// The shortest period of the objective's kind, in s, but for the hour of a changed clock.
+/// The shortest period of the objective's kind, in s of its service hours, but for the hour of a changed clock and for
+/// holidays.
 fn shortest_s(objective: &Objective) -> u64 {
-    objective.period.days_min() * 86_400
+    let days = objective.period.days_min();
+    match &objective.hours {
+        None => days * 86_400,
+        Some(hours) => days * hours.week_s() / 7,
+    }
 }
 
 fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings: &mut Problems) {

@@ -6,11 +6,13 @@ mod ratio;
 pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
 pub use ratio::Ratio;
 
+use super::calendar::Calendar;
 use super::money::{Currency, Money, Rounding};
 use super::number::{self, Exact};
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
+use std::sync::Arc;
 
 /// What sort of promise it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ pub struct Objective {
     pub target: Target,
     /// The stretch over which it is judged.
     pub period: PeriodKind,
+    /// Its service hours; `None`: around the clock.
+    pub hours: Option<Arc<Calendar>>,
     /// When an agent calls a window Down.
     pub window: WindowRule,
     /// How the agents' voices make one.
@@ -356,6 +360,8 @@ pub struct Terms {
     pub term: Span,
     /// Its period, for objectives without their own.
     pub period: PeriodKind,
+    /// Service hours that objectives may name.
+    pub calendars: Vec<Arc<Calendar>>,
     /// What is delivered.
     pub services: Vec<Service>,
     /// How credits combine.

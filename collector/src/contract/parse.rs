@@ -1,5 +1,6 @@
 //! Text to model: every key in one place, every problem in one run.
 
+mod calendar;
 mod credit;
 mod objective;
 mod scalar;
@@ -31,7 +32,6 @@ pub(super) struct Placed {
 /// Keys of the language that cannot be judged yet, and what to do instead.
 const NOT_YET: &[(&str, &str)] = &[
     ("parent", "write the parent's objectives into this agreement"),
-    ("calendars", "leave service hours out: objectives hold around the clock"),
     ("maintenance", "leave it out: nothing is excluded"),
     ("termination", "leave it out and count breached periods by hand"),
 ];

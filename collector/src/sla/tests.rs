@@ -4,6 +4,7 @@
 mod calls;
 mod credits;
 mod evidence;
+mod hours;
 mod live;
 mod measures;
 mod projected;

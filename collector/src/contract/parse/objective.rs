@@ -4,6 +4,7 @@ use super::credit::credit;
 use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
 use super::{Placed, not_yet, refuse};
+use crate::contract::calendar::Calendar;
 use crate::contract::lint;
 use crate::contract::model::{
     During, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale, Terms, Unit,
@@ -14,6 +15,7 @@ use crate::contract::period::PeriodKind;
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
 use probefleet_proto::yaml::{Map, Node, Position, Problems, Value, list, one_or_many, scalar};
+use std::sync::Arc;
 
 /// An evaluation window when nothing is agreed, in s.
 const WIDTH_DEFAULT_S: u32 = 60;
@@ -21,7 +23,6 @@ const WIDTH_DEFAULT_S: u32 = 60;
 const WIDTH_MAX_S: u64 = 86_400;
 
 const NOT_YET: &[(&str, &str)] = &[
-    ("hours", "leave it out: the objective holds around the clock"),
     ("round", "leave it out: values are compared exactly"),
     ("supported_by", "leave it out: it only informs the linter"),
     ("remove", "leave the objective out"),
@@ -74,6 +75,7 @@ fn objective(
     let target = map.required("target", problems, |node, p| target(node, scale, p));
     let default_period = terms.map_or(PeriodKind::Month, |terms| terms.period);
     let period = map.optional("period", default_period, problems, period);
+    let hours = map.optional("hours", None, problems, |node, p| hours(node, terms, p).map(Some));
     let window = map.optional("window", window_default(), problems, window);
     let vantages = map.optional("vantages", vantages_default(), problems, vantages);
     let outage = map.optional("outage", OUTAGE_DEFAULT, problems, outage);
@@ -97,6 +99,7 @@ fn objective(
         measure: measure?,
         target: target?,
         period: period?,
+        hours: hours?,
         window: window?,
         vantages: vantages?,
         outage: outage?,
@@ -135,6 +138,21 @@ fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Optio
         let known: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         let cure = format!("services here: {}", known.join(", "));
         problems.report(node.at, "unknown-service", format!("`{name}`"), cure)
+    })
+}
+
+fn hours(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<Arc<Calendar>> {
+    let name = node.name(problems)?;
+    let calendars = &terms?.calendars;
+    let found = calendars.iter().find(|calendar| calendar.name == name);
+    found.cloned().or_else(|| {
+        let known: Vec<&str> = calendars.iter().map(|calendar| calendar.name.as_str()).collect();
+        let cure = match known.as_slice() {
+            [] => "add it under `calendars`; without `hours`, the objective holds around the clock"
+                .to_owned(),
+            known => format!("calendars here: {}", known.join(", ")),
+        };
+        problems.report(node.at, "unknown-calendar", format!("`{name}`"), cure)
     })
 }
 

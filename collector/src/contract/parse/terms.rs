@@ -1,5 +1,6 @@
 //! Everything beside the objectives: who, when, what for, and how credits combine.
 
+use super::calendar::calendars;
 use super::scalar::{count, flag, moment, period, share_above_zero, words};
 use crate::contract::model::{
     Claim, CloseRules, Combine, CreditRules, Kind, Level, Parties, Party, Responsibility, Service,
@@ -45,6 +46,7 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
     let frame = frame(map, problems);
     let term = map.required("term", problems, |node, p| term(node, frame.as_ref(), p));
     let services = map.required("services", problems, |node, p| services(node, frame.as_ref(), p));
+    let calendars = map.optional("calendars", Vec::new(), problems, calendars);
     let credits = map.optional("credits", CreditRules::default(), problems, |n, p| {
         credits(n, frame.as_ref(), p)
     });
@@ -65,6 +67,7 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         currency,
         term: term?,
         period,
+        calendars: calendars?,
         services: services?,
         credits: credits?,
         close: close?,
