@@ -1,7 +1,8 @@
 //! Agreements: text that two parties signed, read into what it means. A text with a problem has no value.
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
-//! agreement says), `parse` (text to model, all problems in one run) and `lint` (what is legal but unwise). What the language has and
+//! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that
+//! claim time) and `lint` (what is legal but unwise). What the language has and
 //! this program cannot judge yet is refused with the code `not-supported-yet`, never passed over.
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
@@ -11,6 +12,7 @@
 //! the counters of calls ([`model::Ratio`]).
 
 pub mod calendar;
+pub mod exclusions;
 pub mod model;
 pub mod money;
 pub mod number;

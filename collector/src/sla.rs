@@ -1,6 +1,6 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
-//! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
+//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`
 //! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
 //! it is to the next credit), `credit` (judgements to money), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
@@ -13,6 +13,7 @@ mod band;
 mod credit;
 mod digest;
 pub mod evidence;
+mod exclusion;
 mod measure;
 pub mod outage;
 mod outlook;
@@ -28,6 +29,7 @@ pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Total, 
 pub use verdict::{ObjectiveVerdict, Status, Verdict};
 
 use crate::contract::Agreement;
+use crate::contract::exclusions::Exclusions;
 use crate::contract::model::{Measure, Objective, Vantages};
 use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
@@ -95,11 +97,12 @@ pub enum JudgeError {
 pub fn judge(
     agreement: &Agreement,
     windows: &Windows,
+    exclusions: &Exclusions,
     question: &Question,
 ) -> Result<Verdict, JudgeError> {
     let period = question.label.span(agreement.zone())?;
     let horizon = horizon(windows, period);
-    let court = Court { agreement, windows, question, period, horizon };
+    let court = Court { agreement, windows, exclusions, question, period, horizon };
     let down_times = court.down_times()?;
     let mut judged = Vec::new();
     for objective in court.objectives() {
@@ -126,7 +129,7 @@ pub fn judge(
         credits,
         // An agreement with a termination clause is refused until it can be judged.
         termination_right: false,
-        inputs_digest: digest::inputs(agreement, windows, question),
+        inputs_digest: digest::inputs(agreement, windows, exclusions, question),
     })
 }
 
@@ -151,6 +154,7 @@ struct Judged<'a> {
 struct Court<'a> {
     agreement: &'a Agreement,
     windows: &'a Windows,
+    exclusions: &'a Exclusions,
     question: &'a Question,
     period: Span,
     /// The time that anything is known of, the period, and some more.
@@ -177,14 +181,28 @@ impl<'a> Court<'a> {
                 Spans::from_sorted(hours).within(stretch)
             }
         };
-        let in_period = service.within(self.period);
+        let records = (self.exclusions, self.question.as_of_s);
+        let excluded = exclusion::excluded(self.agreement, objective, &service, records);
+        let service = service.without(&excluded);
+        let (in_period, excluded) = (service.within(self.period), excluded.within(self.period));
         match self.question.as_of_s.filter(|as_of_s| *as_of_s < self.period.until_s) {
-            None => Times { service, eligible: in_period, remaining: None },
+            None => Times {
+                service,
+                eligible: in_period,
+                remaining: None,
+                excluded,
+                excluded_to_come_s: 0,
+            },
             Some(as_of_s) => {
                 let past = Span { until_s: as_of_s, ..Span::ALWAYS };
                 let future = Span { from_s: as_of_s, ..Span::ALWAYS };
-                let remaining = Some(in_period.within(future));
-                Times { service, eligible: in_period.within(past), remaining }
+                Times {
+                    service,
+                    eligible: in_period.within(past),
+                    remaining: Some(in_period.within(future)),
+                    excluded: excluded.within(past),
+                    excluded_to_come_s: excluded.within(future).seconds(),
+                }
             }
         }
     }

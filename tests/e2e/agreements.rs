@@ -1,5 +1,7 @@
 //! Agreements judged through the command line, against figures that were worked out by hand.
 
+/// Maintenance and other time that does not count.
+mod exclusions;
 /// Service hours: nights, holidays, and clocks that change.
 mod hours;
 
@@ -82,7 +84,7 @@ impl Evidence {
     /// One window, with what it says beside where and when.
     fn cell(&mut self, agent: &str, start_s: i64, says: &Value) {
         let mut cell = json!({"agent": agent, "probe": self.probe, "start": instant(start_s),
-            "width_s": self.width_s, "interval_s": self.interval_s});
+            "width_s": self.width_s, "interval_s": self.interval_s, "ok": 0});
         let says = says.as_object().expect("an object").clone();
         cell.as_object_mut().expect("an object").extend(says);
         writeln!(self.lines, "{cell}").expect("a String");

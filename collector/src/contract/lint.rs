@@ -1,8 +1,8 @@
 //! What is wrong or unwise in an agreement that can be read.
 
 use super::model::{
-    Band, CreditForm, Failures, Good, Kind, Measure, Objective, Operator, Terms, Unit, UnknownAs,
-    Vantages,
+    Band, CreditForm, ExclusionRule, Failures, Good, Kind, Measure, Objective, Operator, Terms,
+    Unit, UnknownAs, Vantages,
 };
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
@@ -87,6 +87,7 @@ pub(super) fn check(
     for placed in &read.objectives {
         charge(placed, &read.terms, problems, warnings);
         wisdom(placed, warnings);
+        exclusions(placed, &read.terms, warnings);
         mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
             against_plan(placed, plan, problems, warnings);
@@ -157,6 +158,28 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
     } else if budget < number::whole(objective.window.width_s) && budget > number::whole(0) {
         let message = "the budget is shorter than one window: one bad window breaches";
         warn("budget-under-one-window", message, "narrow `window: width` or lower the target");
+    }
+}
+
+/// Excluded time that changes nothing, or changes too much.
+fn exclusions(placed: &Placed, terms: &Terms, warnings: &mut Problems) {
+    let objective = &placed.objective;
+    let mut warn = |code, message: &str, cure: &str| {
+        warnings.report::<()>(placed.at, code, message, cure);
+    };
+    let of_time = objective.measure == Measure::Availability;
+    if objective.exclusions == ExclusionRule::AsUp && !of_time {
+        let message = "only an availability adds excluded time to what was up";
+        warn("as-up-no-effect", message, "write `exclusions: removed`, which is the same here");
+    }
+    let Some(maintenance) = terms.maintenance.filter(|_| of_time) else { return };
+    let budget =
+        (number::whole(1) - &objective.target.limit) * number::whole(shortest_s(objective));
+    if objective.exclusions == ExclusionRule::None && number::whole(maintenance.at_most_s) > budget
+    {
+        let message =
+            "maintenance that is allowed counts as Down here, and is more than the budget";
+        warn("maintenance-over-budget", message, "exclude it, or allow less");
     }
 }
 

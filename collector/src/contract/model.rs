@@ -115,6 +115,8 @@ pub struct Objective {
     pub vantages: Vantages,
     /// When Down windows make an outage.
     pub outage: OutageRule,
+    /// What excluded time counts as.
+    pub exclusions: ExclusionRule,
     /// What Unknown time counts as.
     pub unknown: UnknownRule,
     /// Fewest counted attempts for a verdict.
@@ -200,6 +202,37 @@ pub struct OutageRule {
     pub until: u64,
     /// Unknown runs up to so many are neutral.
     pub bridge: u64,
+}
+
+/// What excluded time counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExclusionRule {
+    /// Nothing: it is not eligible.
+    Removed,
+    /// Likewise, but an availability adds it to Up and to the whole.
+    AsUp,
+    /// As any other time: nothing is excluded.
+    None,
+}
+
+/// Who grants maintenance that was announced in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody has to.
+    Automatic,
+    /// The customer.
+    Customer,
+}
+
+/// What maintenance is excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// It is announced at least so many seconds before it begins.
+    pub notice_s: u64,
+    /// So many seconds of each period, at most.
+    pub at_most_s: u64,
+    /// Who grants it.
+    pub approval: Approval,
 }
 
 /// What Unknown seconds count as.
@@ -362,6 +395,8 @@ pub struct Terms {
     pub period: PeriodKind,
     /// Service hours that objectives may name.
     pub calendars: Vec<Arc<Calendar>>,
+    /// What maintenance is excluded; `None`: none.
+    pub maintenance: Option<Maintenance>,
     /// What is delivered.
     pub services: Vec<Service>,
     /// How credits combine.

@@ -32,7 +32,6 @@ pub(super) struct Placed {
 /// Keys of the language that cannot be judged yet, and what to do instead.
 const NOT_YET: &[(&str, &str)] = &[
     ("parent", "write the parent's objectives into this agreement"),
-    ("maintenance", "leave it out: nothing is excluded"),
     ("termination", "leave it out and count breached periods by hand"),
 ];
 

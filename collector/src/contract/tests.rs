@@ -131,11 +131,9 @@ fn errors_of_the_agreement() {
             "calendars: {office: {weekly: {mon: \"08:00-18:00\"}, holidays: [2026-02-30]}}",
             "37:63 bad-date",
         ),
-        (
-            37,
-            "maintenance: {notice: 48h, at_most: 8h, approval: automatic}",
-            "37:14 not-supported-yet",
-        ),
+        (37, "maintenance: {notice: 48h, at_most: 8h}", "37:14 missing-key"),
+        (37, "maintenance: {notice: 48, at_most: 8h, approval: automatic}", "37:23 bad-duration"),
+        (37, "maintenance: {notice: 48h, at_most: 8h, approval: both}", "37:51 bad-value"),
         (37, "termination: [{consecutive: 2}]", "37:14 not-supported-yet"),
         (37, "close: &a {}", "37:8 bad-yaml"),
     ]);
@@ -157,7 +155,7 @@ fn errors_of_an_objective() {
         (26, "    vantages: {quorum: 51%, each: all}", "26:16 unknown-key"),
         (26, "    vantages: {each: []}", "26:22 bad-value"),
         (27, "    outage: {after: 0}", "27:21 bad-value"),
-        (28, "    exclusions: as_up", "28:17 not-supported-yet"),
+        (28, "    exclusions: as_down", "28:17 bad-value"),
         (29, "    unknown: {as: guess}", "29:19 bad-value"),
         (29, "    unknown: {coverage: 101%}", "29:25 percent-over-100"),
         (29, "    window: {width: 0s}", "29:21 bad-value"),

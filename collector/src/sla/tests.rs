@@ -4,6 +4,7 @@
 mod calls;
 mod credits;
 mod evidence;
+mod exclusions;
 mod hours;
 mod live;
 mod measures;
@@ -68,6 +69,8 @@ struct Bench {
     interval_s: u32,
     probe: &'static str,
     flagged: bool,
+    /// Records that claim time.
+    exclusions: Exclusions,
     /// The latest agent and its labels.
     labels: (String, Labels),
 }
@@ -112,6 +115,7 @@ impl Bench {
             interval_s: 60,
             probe: "call",
             flagged: false,
+            exclusions: Exclusions::default(),
             labels: (String::new(), Labels::new()),
         }
     }
@@ -169,7 +173,7 @@ impl Bench {
     fn ask(&self, label: &str, as_of: Option<&str>) -> Verdict {
         let label = PeriodLabel::parse(label).expect("a label");
         let question = Question { label, as_of_s: as_of.map(at), signed: true };
-        judge(&self.agreement, &self.windows, &question).expect("can be judged")
+        judge(&self.agreement, &self.windows, &self.exclusions, &question).expect("can be judged")
     }
 
     fn april(&self) -> ObjectiveVerdict {

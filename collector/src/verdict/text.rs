@@ -298,6 +298,9 @@ fn evidence(objective: &ObjectiveVerdict) -> String {
     if let Some(coverage) = &objective.coverage {
         parts.push(format!("{} of the time known", percent_text(coverage)));
     }
+    if objective.seconds.excluded > 0 {
+        parts.push(format!("{} excluded", span_text(objective.seconds.excluded)));
+    }
     let attempts = objective.attempts;
     parts.push(format!(
         "{} attempts ({} failed, {} invalid, {} missed)",

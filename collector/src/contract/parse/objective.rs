@@ -7,8 +7,8 @@ use super::{Placed, not_yet, refuse};
 use crate::contract::calendar::Calendar;
 use crate::contract::lint;
 use crate::contract::model::{
-    During, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale, Terms, Unit,
-    UnknownAs, UnknownRule, Vantages, WindowRule,
+    During, ExclusionRule, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale,
+    Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
@@ -79,7 +79,10 @@ fn objective(
     let window = map.optional("window", window_default(), problems, window);
     let vantages = map.optional("vantages", vantages_default(), problems, vantages);
     let outage = map.optional("outage", OUTAGE_DEFAULT, problems, outage);
-    exclusions_and_inheritance(&mut map, problems);
+    let exclusions = map.optional("exclusions", ExclusionRule::Removed, problems, |node, p| {
+        node.choice(p, EXCLUSIONS)
+    });
+    inheritance(&mut map, problems);
     let unknown = map.optional("unknown", unknown_default(), problems, unknown);
     let min_attempts = map.optional("min_attempts", 1, problems, count);
     let during = map.optional("during", During::Available, problems, |node, p| {
@@ -103,6 +106,7 @@ fn objective(
         window: window?,
         vantages: vantages?,
         outage: outage?,
+        exclusions: exclusions?,
         unknown: unknown?,
         min_attempts: min_attempts?,
         during: during?,
@@ -112,21 +116,22 @@ fn objective(
     Some(Placed { at: named.at, probes_at, objective })
 }
 
-/// `exclusions` and `inherit` have one word each that means what is done anyway.
-fn exclusions_and_inheritance(map: &mut Map<'_>, problems: &mut Problems) {
-    let words: [(&'static str, &[&str], &str); 2] = [
-        ("exclusions", &["removed", "none"], "write removed or none: nothing is excluded yet"),
-        ("inherit", &["open"], "leave it out: nothing is inherited yet"),
-    ];
-    for (key, meant_anyway, instead) in words {
-        let Some(node) = map.get(key) else { continue };
-        let word = match &node.value {
-            Value::Scalar { text, .. } => text.as_str(),
-            Value::Sequence(_) | Value::Mapping(_) => "",
-        };
-        if !meant_anyway.contains(&word) {
-            not_yet(node.at, &format!("`{key}: {word}`"), instead, problems);
-        }
+const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
+    ("removed", ExclusionRule::Removed),
+    ("as_up", ExclusionRule::AsUp),
+    ("none", ExclusionRule::None),
+];
+
+/// `inherit` has one word that means what is done anyway.
+fn inheritance(map: &mut Map<'_>, problems: &mut Problems) {
+    let Some(node) = map.get("inherit") else { return };
+    let word = match &node.value {
+        Value::Scalar { text, .. } => text.as_str(),
+        Value::Sequence(_) | Value::Mapping(_) => "",
+    };
+    if word != "open" {
+        let instead = "leave it out: nothing is inherited yet";
+        not_yet(node.at, &format!("`inherit: {word}`"), instead, problems);
     }
 }
 

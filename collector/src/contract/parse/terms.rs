@@ -3,8 +3,8 @@
 use super::calendar::calendars;
 use super::scalar::{count, flag, moment, period, share_above_zero, words};
 use crate::contract::model::{
-    Claim, CloseRules, Combine, CreditRules, Kind, Level, Parties, Party, Responsibility, Service,
-    Terms,
+    Approval, Claim, CloseRules, Combine, CreditRules, Kind, Level, Maintenance, Parties, Party,
+    Responsibility, Service, Terms,
 };
 use crate::contract::money::{Currency, Money, Rounding};
 use crate::contract::period::{PeriodKind, Span};
@@ -47,6 +47,8 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
     let term = map.required("term", problems, |node, p| term(node, frame.as_ref(), p));
     let services = map.required("services", problems, |node, p| services(node, frame.as_ref(), p));
     let calendars = map.optional("calendars", Vec::new(), problems, calendars);
+    let maintenance =
+        map.optional("maintenance", None, problems, |node, p| maintenance(node, p).map(Some));
     let credits = map.optional("credits", CreditRules::default(), problems, |n, p| {
         credits(n, frame.as_ref(), p)
     });
@@ -68,6 +70,7 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         term: term?,
         period,
         calendars: calendars?,
+        maintenance: maintenance?,
         services: services?,
         credits: credits?,
         close: close?,
@@ -187,6 +190,18 @@ fn amount(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Option
         return problems.report(node.at, "bad-value", node.describe(), cure);
     }
     scalar(node, problems, "bad-value", |text| currency.amount(text))
+}
+
+const APPROVAL: &[(&str, Approval)] =
+    &[("automatic", Approval::Automatic), ("customer", Approval::Customer)];
+
+fn maintenance(node: &Node, problems: &mut Problems) -> Option<Maintenance> {
+    let mut map = Map::open(node, "the maintenance", problems)?;
+    let notice_s = map.required("notice", problems, Node::duration_s);
+    let at_most_s = map.required("at_most", problems, Node::duration_s);
+    let approval = map.required("approval", problems, |node, p| node.choice(p, APPROVAL));
+    map.finish(problems);
+    Some(Maintenance { notice_s: notice_s?, at_most_s: at_most_s?, approval: approval? })
 }
 
 const COMBINE: &[(&str, Combine)] = &[("sum", Combine::Sum), ("max", Combine::Max)];

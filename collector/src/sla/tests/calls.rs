@@ -178,7 +178,10 @@ fn live(keys: &str, bad: usize, minutes: usize) -> ObjectiveVerdict {
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let as_of_s = april() + i64::try_from(minutes).expect("small") * 60;
     let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-    judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
+    judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+        .expect("judged")
+        .objectives
+        .remove(0)
 }
 
 /// 1 440 calls in the day, of which 72 may be ineffective, or not established: the two say the same here.
