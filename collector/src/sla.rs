@@ -30,7 +30,7 @@ pub use verdict::{ObjectiveVerdict, Status, Verdict};
 
 use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
-use crate::contract::model::{Measure, Objective, Vantages};
+use crate::contract::model::{Credit, CreditForm, Measure, Objective, PerOf, Vantages};
 use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
 use band::Due;
@@ -242,10 +242,37 @@ impl<'a> Court<'a> {
     ) -> Result<Observation, JudgeError> {
         let known =
             |down: &&DownTime<'_>| down.objective.name == objective.name && down.only == only;
-        match down_times.iter().find(known) {
-            Some(down) => Ok(down.seen.clone()),
-            None => self.case(objective, times, only).observe(down_times),
+        let mut seen = match down_times.iter().find(known) {
+            Some(down) => down.seen.clone(),
+            None => self.case(objective, times, only).observe(down_times)?,
+        };
+        if objective.credit.as_ref().is_some_and(counts_days) {
+            seen.failed_days = self.failed_days(objective, times, only, down_times)?;
         }
+        Ok(seen)
+    }
+
+    /// How many local days of the period have a value of their own that misses the target.
+    fn failed_days(
+        &self,
+        objective: &Objective,
+        times: &Times,
+        only: Option<u32>,
+        down_times: &[DownTime<'_>],
+    ) -> Result<u64, JudgeError> {
+        let mut failed = 0;
+        for date in self.question.label.dates(self.agreement.zone()) {
+            let eligible = times.eligible.within(date);
+            if eligible.seconds() == 0 {
+                continue;
+            }
+            let excluded = times.excluded.within(date);
+            let day = Times { eligible, excluded, remaining: None, ..times.clone() };
+            let seen = self.case(objective, &day, only).observe(down_times)?;
+            let measured = seen.measured(objective);
+            failed += u64::from(measured.is_some_and(|value| !value.meets(&objective.target).1));
+        }
+        Ok(failed)
     }
 
     fn case<'b>(&self, objective: &'b Objective, times: &'b Times, only: Option<u32>) -> Case<'b>
@@ -339,6 +366,11 @@ impl<'a> Court<'a> {
         let from_s = as_of_s.div_euclid(width_s) * width_s;
         times.service.within(self.period).within(Span { from_s, ..Span::ALWAYS })
     }
+}
+
+/// True for a credit by failed days.
+fn counts_days(credit: &Credit) -> bool {
+    matches!(&credit.form, CreditForm::Per(per) if per.of == PerOf::FailedDays)
 }
 
 /// The worst first: by status, then value, then name.

@@ -20,9 +20,9 @@
 pub mod csv;
 pub mod text;
 
-use crate::contract::model::{Operator, Unit};
+use crate::contract::model::{Operator, Unit, Worth};
 use crate::contract::money::Money;
-use crate::contract::number::{self, Exact, percent_short, percent_text};
+use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
     Attempts, Budget, CreditLine, CreditTotals, Distance, Measured, NextBand, ObjectiveVerdict,
@@ -168,6 +168,16 @@ pub(crate) fn threshold_text(unit: Unit, (operator, limit): &(Operator, Exact)) 
     format!("{} {}", operator.sign(), unit.text(limit))
 }
 
+/// The threshold of the next band: of the value, or of the period's Down time.
+pub(crate) fn next_threshold_text(unit: Unit, next: &NextBand) -> String {
+    if !next.by_downtime {
+        return threshold_text(unit, &next.threshold);
+    }
+    let (operator, limit_s) = &next.threshold;
+    let limit_ns = limit_s * number::whole(Unit::Duration.in_one());
+    format!("{} Down", threshold_text(Unit::Duration, &(*operator, limit_ns)))
+}
+
 fn seconds(seconds: &Seconds) -> Value {
     let mut value = json!({
         "eligible": seconds.eligible,
@@ -201,11 +211,24 @@ fn attempts(attempts: &Attempts) -> Value {
 }
 
 fn credit_line(line: &CreditLine, credits: &CreditTotals) -> Value {
-    json!({
-        "rate": percent_short(&line.rate),
-        "base": credits.currency.text(&line.base),
-        "amount": credits.currency.text(&line.amount),
-    })
+    let mut keys = Map::new();
+    let (key, worth) = worth(&line.worth);
+    keys.insert(key.to_owned(), worth);
+    if let Some(units) = &line.units {
+        keys.insert("units".to_owned(), json!(short(units)));
+    }
+    for (key, money) in [("base", &line.base), ("amount", &line.amount)] {
+        keys.insert(key.to_owned(), json!(credits.currency.text(money)));
+    }
+    Value::Object(keys)
+}
+
+/// The key and the value of a share of the base, or of a number of days.
+fn worth(worth: &Worth) -> (&'static str, Value) {
+    match worth {
+        Worth::Rate(rate) => ("rate", json!(percent_short(rate))),
+        Worth::Days(days) => ("days", json!(short(days))),
+    }
 }
 
 fn next_band(unit: Unit, next: &NextBand) -> Value {
@@ -214,11 +237,8 @@ fn next_band(unit: Unit, next: &NextBand) -> Value {
         Distance::Attempts(attempts) => ("away_attempts", json!(attempts)),
         Distance::Value(away) => ("away", json!(unit.text(away))),
     };
-    json!({
-        "rate": percent_short(&next.rate),
-        "threshold": threshold_text(unit, &next.threshold),
-        key: away,
-    })
+    let (worth_key, worth) = worth(&next.worth);
+    json!({worth_key: worth, "threshold": next_threshold_text(unit, next), key: away})
 }
 
 /// A credit exists only for what is breached, which nothing is before the period is over.
@@ -233,9 +253,13 @@ fn credits(of: &Verdict) -> Value {
             "projected": text(&credits.payable),
         });
     }
-    json!({
+    let mut keys = json!({
         "sum": text(&credits.sum),
         "payable": text(&credits.payable),
         "currency": credits.currency.code(),
-    })
+    });
+    if let (Some(until_s), Some(keys)) = (credits.claim_until_s, keys.as_object_mut()) {
+        keys.insert("claim_until".to_owned(), json!(instant_text(until_s)));
+    }
+    keys
 }

@@ -1,9 +1,17 @@
 //! Agreements judged through the command line, against figures that were worked out by hand.
 
+/// Measures by attempts: ranks, merged samples, failures.
+mod attempts;
+/// What breaches are worth, in every form.
+mod credits;
+/// The document for those who write agreements, with everything in it tried.
+mod document;
 /// Maintenance and other time that does not count.
 mod exclusions;
 /// Service hours: nights, holidays, and clocks that change.
 mod hours;
+/// From windows to states and outages.
+mod outages;
 
 use harness::command::{Ran, run, shell};
 use serde_json::{Value, json};

@@ -59,14 +59,31 @@ impl Calendar {
     /// Seconds of an ordinary week, overlaps counted once.
     #[must_use]
     pub fn week_s(&self) -> u64 {
+        let minutes: BTreeSet<u16> = self.week_minutes().collect();
+        u64::try_from(minutes.len()).unwrap_or(u64::MAX) * 60
+    }
+
+    /// Seconds of the shortest day of an ordinary week that has any.
+    #[must_use]
+    pub fn shortest_day_s(&self) -> u64 {
+        let minutes: BTreeSet<u16> = self.week_minutes().collect();
+        let mut days = [0_u64; 7];
+        for minute in minutes {
+            if let Some(day) = days.get_mut(usize::from(minute / DAY_MINUTES)) {
+                *day += 60;
+            }
+        }
+        days.into_iter().filter(|day_s| *day_s > 0).min().unwrap_or(0)
+    }
+
+    /// The minutes of the week, from Monday.
+    fn week_minutes(&self) -> impl Iterator<Item = u16> {
         const WEEK_MINUTES: u16 = 7 * DAY_MINUTES;
-        let minutes = self.weekly.iter().flat_map(|hours| {
+        self.weekly.iter().flat_map(|hours| {
             let midnight =
                 u16::from(hours.weekday.to_monday_zero_offset().unsigned_abs()) * DAY_MINUTES;
             (midnight + hours.from..midnight + hours.until).map(|minute| minute % WEEK_MINUTES)
-        });
-        let minutes: BTreeSet<u16> = minutes.collect();
-        u64::try_from(minutes.len()).unwrap_or(u64::MAX) * 60
+        })
     }
 }
 
@@ -212,7 +229,7 @@ mod tests {
             (hours.len(), hours.iter().map(|h| h.seconds()).sum::<u64>()),
             (20, 12_000 * 60)
         );
-        assert_eq!(office.week_s(), 50 * 3_600);
+        assert_eq!((office.week_s(), office.shortest_day_s()), (50 * 3_600, 10 * 3_600));
         let overlapping = calendar(
             &[
                 (Monday, "08:00", "12:00"),
@@ -221,7 +238,7 @@ mod tests {
             ],
             &[],
         );
-        assert_eq!(overlapping.week_s(), 8 * 3_600);
+        assert_eq!((overlapping.week_s(), overlapping.shortest_day_s()), (8 * 3_600, 3_600));
     }
 
     /// Whatever the stretch, and in a zone that has skipped a whole date (Samoa, 30 December 2011).

@@ -107,7 +107,7 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
     let zero = number::whole(0);
     let unit = placed.objective.measure.unit();
     let all = number::whole(unit.in_one());
-    let never_passed = match credit {
+    let never_passed = match &credit.form {
         CreditForm::Bands(bands) => {
             // No share is below 0 % or above 100 %; a duration is above any threshold when it takes long enough.
             let never = |band: &Band| match band.operator {
@@ -117,7 +117,11 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
             };
             bands.iter().all(never)
         }
-        CreditForm::Flat(_) => false,
+        CreditForm::Flat(_)
+        | CreditForm::Days(_)
+        | CreditForm::DownBands(_)
+        | CreditForm::Per(_)
+        | CreditForm::Linear(_) => false,
     };
     if terms.kind == Kind::Ola || never_passed {
         let cure =
@@ -215,6 +219,7 @@ fn shortest_s(objective: &Objective) -> u64 {
     let days = objective.period.days_min();
     match &objective.hours {
         None => days * 86_400,
+        Some(hours) if days == 1 => hours.shortest_day_s(),
         Some(hours) => days * hours.week_s() / 7,
     }
 }

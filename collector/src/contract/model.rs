@@ -1,13 +1,18 @@
 //! What an agreement says, after it was read and checked.
 
+mod credit;
 mod measure;
 mod ratio;
 
+pub use credit::{
+    Band, Base, Claim, Combine, Credit, CreditForm, CreditRules, DayFraction, Per, PerCount, PerOf,
+    Worth,
+};
 pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
 pub use ratio::Ratio;
 
 use super::calendar::Calendar;
-use super::money::{Currency, Money, Rounding};
+use super::money::{Currency, Money};
 use super::number::{self, Exact};
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
@@ -126,7 +131,7 @@ pub struct Objective {
     /// What a failed attempt is for a threshold.
     pub failures: Failures,
     /// What a breach is worth.
-    pub credit: Option<CreditForm>,
+    pub credit: Option<Credit>,
 }
 
 impl Objective {
@@ -143,7 +148,7 @@ impl Objective {
                 vec![low_side((operator, &number::whole(*limit)))]
             }
             Measure::Percentile { .. } => {
-                let bands = self.credit.as_ref().map_or(&[][..], CreditForm::bands);
+                let bands = self.credit.as_ref().map_or(&[][..], |credit| credit.form.bands());
                 let bands = bands.iter().map(|band| (band.operator.negated(), &band.threshold));
                 let target = (self.target.operator, &self.target.limit);
                 std::iter::once(target).chain(bands).map(low_side).collect()
@@ -271,88 +276,6 @@ pub enum Failures {
     AsWorst,
     /// Not counted.
     Exclude,
-}
-
-/// What a breach is worth, as shares of the base.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CreditForm {
-    /// The same for every breach.
-    Flat(Exact),
-    /// By how bad the value is; mildest first.
-    Bands(Vec<Band>),
-}
-
-impl CreditForm {
-    /// Its bands, mildest first.
-    #[must_use]
-    pub fn bands(&self) -> &[Band] {
-        match self {
-            Self::Flat(_) => &[],
-            Self::Bands(bands) => bands,
-        }
-    }
-}
-
-/// One step of a band table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Band {
-    /// `<` (below) or `<=` (at most) where high is good, `>` (above) or `>=` (at least) where low is.
-    pub operator: Operator,
-    /// The value it begins at, in the unit of the measure.
-    pub threshold: Exact,
-    /// The credit, as a share of the base.
-    pub rate: Exact,
-}
-
-/// How several credits become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combine {
-    /// All of them.
-    Sum,
-    /// The largest.
-    Max,
-}
-
-/// When a credit must be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Never: it is granted by itself.
-    Automatic,
-    /// Within so many seconds after the period's end.
-    WithinS(u64),
-}
-
-/// The rules for all credits of a period.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreditRules {
-    /// How several become one.
-    pub combine: Combine,
-    /// Largest total, as a share of the charges.
-    pub cap: Option<Exact>,
-    /// Objectives whose lines are filled first.
-    pub priority: Vec<Name>,
-    /// How a line becomes whole minor units.
-    pub rounding: Rounding,
-    /// A smaller total is not paid.
-    pub minimum: Option<Money>,
-    /// Credits are the only remedy.
-    pub sole_remedy: bool,
-    /// Whether they must be asked for.
-    pub claim: Claim,
-}
-
-impl Default for CreditRules {
-    fn default() -> Self {
-        Self {
-            combine: Combine::Sum,
-            cap: None,
-            priority: Vec::new(),
-            rounding: Rounding::HalfAwayFromZero,
-            minimum: None,
-            sole_remedy: false,
-            claim: Claim::Automatic,
-        }
-    }
 }
 
 /// How long a period stays open after its end, in s.

@@ -246,6 +246,16 @@ pub fn start_of_date(date: Date, zone: &TimeZone) -> Option<i64> {
     Some(date.to_zoned(zone.clone()).ok()?.timestamp().as_second())
 }
 
+/// The first instant of a date that is not before another one: the end of its date, unless it begins one itself.
+#[must_use]
+pub fn end_of_date_at(instant_s: i64, zone: &TimeZone) -> Option<i64> {
+    let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
+    if start_of_date(date, zone) == Some(instant_s) {
+        return Some(instant_s);
+    }
+    start_of_date(date.tomorrow().ok()?, zone)
+}
+
 /// Reads an instant, RFC 3339 with offset and whole seconds, as seconds since 1970 UTC.
 #[must_use]
 pub fn instant_s(text: &str) -> Option<i64> {

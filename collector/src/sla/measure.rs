@@ -69,6 +69,8 @@ pub(super) struct Observation {
     pub(super) undecided_s: u64,
     /// Service time to come that is excluded.
     pub(super) excluded_to_come_s: u64,
+    /// Local days whose own value misses the target, where a credit counts them.
+    pub(super) failed_days: u64,
     pub(super) attempts: Attempts,
     /// Attempts that count for the measure.
     pub(super) counted: Counted,
@@ -380,6 +382,12 @@ impl Observation {
                 Share::new(counted_ones, counted_ones, counted.all).map(Measured::Share)
             }
         }
+    }
+
+    /// Down time in the period, in s: with what is Unknown where that counts as Down.
+    pub(super) fn down_s(&self, objective: &Objective) -> u64 {
+        let Seconds { down, unknown, .. } = self.seconds;
+        down + if objective.unknown.counts_as == UnknownAs::Down { unknown } else { 0 }
     }
 
     /// The seconds that an availability adds to Up and to the whole for excluded time that has passed.

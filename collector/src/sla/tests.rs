@@ -5,6 +5,7 @@ mod calls;
 mod credits;
 mod evidence;
 mod exclusions;
+mod forms;
 mod hours;
 mod live;
 mod measures;
@@ -14,6 +15,7 @@ mod vantages;
 
 use super::verdict::{Measured, ObjectiveVerdict};
 use super::*;
+use crate::contract::model::Worth;
 use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
 use crate::verdict::value_text;
@@ -194,6 +196,14 @@ fn exact(verdict: &ObjectiveVerdict) -> String {
         Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
         Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
         Some(Measured::Mean(it)) => format!("{}/{}", it.sum, it.samples),
+    }
+}
+
+/// A share of the base, or days.
+fn worth(worth: &Worth) -> String {
+    match worth {
+        Worth::Rate(rate) => number::percent_short(rate),
+        Worth::Days(days) => format!("{} days", number::short(days)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::evidence::Counts;
 use super::states::States;
-use crate::contract::model::{Good, Measure, Operator, Target};
+use crate::contract::model::{Good, Measure, Operator, Target, Worth};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -330,9 +330,11 @@ pub enum Budget {
 /// What is due for one breach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditLine {
-    /// The share of the base.
-    pub rate: Exact,
-    /// What the share is taken of.
+    /// What one unit is worth, or the whole line.
+    pub worth: Worth,
+    /// How many units, where the credit is paid by them.
+    pub units: Option<Exact>,
+    /// What a share is taken of, and what the line does not exceed.
     pub base: Money,
     /// What is payable of it, after combination, cap and minimum.
     pub amount: Money,
@@ -341,8 +343,10 @@ pub struct CreditLine {
 /// The next step at which a breach costs more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextBand {
-    /// The share of the base that it costs from there on.
-    pub rate: Exact,
+    /// What it costs from there on.
+    pub worth: Worth,
+    /// The threshold is of Down time, in s, not of the value.
+    pub by_downtime: bool,
     /// The value from which on it does, in the unit of the measure.
     pub threshold: (Operator, Exact),
     /// How far away it is.
@@ -369,4 +373,6 @@ pub struct CreditTotals {
     pub payable: Money,
     /// The currency of every amount.
     pub currency: Currency,
+    /// The first instant at which it can no longer be asked for, where it must be.
+    pub claim_until_s: Option<i64>,
 }

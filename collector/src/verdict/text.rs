@@ -1,8 +1,8 @@
 //! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
 
-use super::{threshold_text, value_text};
-use crate::contract::model::{Good, Measure, Scale, Unit};
-use crate::contract::number::{self, Exact, percent_short, percent_text};
+use super::{next_threshold_text, value_text};
+use crate::contract::model::{Good, Measure, Scale, Unit, Worth};
+use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
     Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Status, Verdict,
@@ -134,7 +134,7 @@ impl Page<'_> {
                 "{} {}: {} of {}",
                 currency.text(&credit.amount),
                 currency.code(),
-                percent_short(&credit.rate),
+                worth_text(&credit.worth, credit.units.as_ref()),
                 currency.text(&credit.base),
             );
             self.line(if verdict.is_open() { "projected" } else { "credit" }, &words);
@@ -171,10 +171,10 @@ impl Page<'_> {
         let (sum, payable) =
             (credits.currency.text(&credits.sum), credits.currency.text(&credits.payable));
         let cut = if sum == payable { String::new() } else { format!(" (of {sum})") };
-        let (word, until) = if verdict.is_open() {
-            ("Projected", ", if nothing more goes wrong")
-        } else {
-            ("Payable", "")
+        let (word, until) = match credits.claim_until_s {
+            _ if verdict.is_open() => ("Projected", ", if nothing more goes wrong".to_owned()),
+            Some(until_s) => ("Payable", format!(", if asked for before {}", self.time(until_s))),
+            None => ("Payable", String::new()),
         };
         let strong = self.paint.strong;
         let _infallible = writeln!(
@@ -260,7 +260,7 @@ fn difference_text(unit: Unit, difference: &Exact) -> String {
 /// What costs more, and how far away it is: `25% when < 99.8%: 1h 4m 48s more Down time`.
 pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> String {
     let Scale { unit, good } = objective.measure.scale();
-    let threshold = threshold_text(unit, &next.threshold);
+    let threshold = next_threshold_text(unit, next);
     let away = match &next.away {
         Distance::Seconds(seconds) => format!("{} more Down time", span_text(*seconds)),
         Distance::Attempts(1) => "1 more bad attempt".to_owned(),
@@ -270,7 +270,17 @@ pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> S
             format!("{} {direction}", difference_text(unit, away))
         }
     };
-    format!("{} when {threshold}: {away}", percent_short(&next.rate))
+    format!("{} when {threshold}: {away}", worth_text(&next.worth, None))
+}
+
+/// What is due, in words: `10%`, `1 day`, `3 times 5%`.
+fn worth_text(worth: &Worth, units: Option<&Exact>) -> String {
+    let one = match worth {
+        Worth::Rate(rate) => percent_short(rate),
+        Worth::Days(days) if *days == number::whole(1) => "1 day".to_owned(),
+        Worth::Days(days) => format!("{} days", short(days)),
+    };
+    units.map_or(one.clone(), |units| format!("{} times {one}", short(units)))
 }
 
 pub(crate) fn because(reason: Reason) -> &'static str {

@@ -94,7 +94,7 @@ fn a_wrong_file_is_refused() {
     let line = "probefleet-collector evaluate --agreement agreement.yaml --windows windows.jsonl --period 2026-04";
     let ran = desk.run(&format!("{line} --exclusions x.yaml"));
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
-    assert!(ran.stderr.contains("x.yaml:2:83: bad-value"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("x.yaml:2:81: bad-value"), "{}", ran.stderr);
     assert!(
         ran.stderr.contains("unknown-objective: `speed`; objectives here: available"),
         "{}",

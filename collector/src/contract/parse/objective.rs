@@ -1,6 +1,6 @@
 //! Objectives: what is promised, how it is measured, and what counts.
 
-use super::credit::credit;
+use super::credit::{Context, credit};
 use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
 use super::{Placed, not_yet, refuse};
@@ -91,7 +91,13 @@ fn objective(
     let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
         node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
     });
-    let credit = map.optional("credit", None, problems, |node, p| credit(node, scale, p).map(Some));
+    let context = Context {
+        measure: measure.as_ref(),
+        target: target.as_ref(),
+        currency: terms.map(|terms| &terms.currency),
+    };
+    let credit =
+        map.optional("credit", None, problems, |node, p| credit(node, context, p).map(Some));
     map.finish(problems);
     let (probes_at, probes) = probes?;
     let objective = Objective {

@@ -1,12 +1,12 @@
 //! Everything beside the objectives: who, when, what for, and how credits combine.
 
 use super::calendar::calendars;
-use super::scalar::{count, flag, moment, period, share_above_zero, words};
+use super::scalar::{amount, count, flag, moment, period, share_above_zero, words};
 use crate::contract::model::{
     Approval, Claim, CloseRules, Combine, CreditRules, Kind, Level, Maintenance, Parties, Party,
     Responsibility, Service, Terms,
 };
-use crate::contract::money::{Currency, Money, Rounding};
+use crate::contract::money::{Currency, Rounding};
 use crate::contract::period::{PeriodKind, Span};
 use jiff::tz::TimeZone;
 use probefleet_proto::name::Name;
@@ -170,8 +170,9 @@ fn service(
     let mut map = Map::open(node, "a service", problems)?;
     let zone = frame.map_or(TimeZone::UTC, |frame| frame.zone.1.clone());
     let title = map.optional("title", name.to_string(), problems, words);
+    let currency = frame.map(|frame| &frame.currency);
     let charge = map.optional("monthly_charge", None, problems, |node, problems| {
-        amount(node, frame, problems).map(Some)
+        amount(node, currency, problems).map(Some)
     });
     let always = Span::ALWAYS;
     let from_s = map.optional("active_from", always.from_s, problems, |n, p| moment(n, &zone, p));
@@ -180,16 +181,6 @@ fn service(
     map.finish(problems);
     let active = stretch(node, from_s?, until_s?, problems);
     Some(Service { name, title: title?, monthly_charge: charge?, active: active? })
-}
-
-/// An amount in quotes.
-fn amount(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Option<Money> {
-    let currency = &frame?.currency;
-    if matches!(node.value, Value::Scalar { quoted: false, .. }) {
-        let cure = "write an amount in quotes, such as \"12000.00\"";
-        return problems.report(node.at, "bad-value", node.describe(), cure);
-    }
-    scalar(node, problems, "bad-value", |text| currency.amount(text))
 }
 
 const APPROVAL: &[(&str, Approval)] =
@@ -218,8 +209,9 @@ fn credits(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Optio
         map.optional("priority", Vec::new(), problems, |node, p| list(node, p, Node::name));
     let rounding =
         map.optional("rounding", default.rounding, problems, |node, p| node.choice(p, ROUNDING));
+    let currency = frame.map(|frame| &frame.currency);
     let minimum =
-        map.optional("minimum", None, problems, |node, p| amount(node, frame, p).map(Some));
+        map.optional("minimum", None, problems, |node, p| amount(node, currency, p).map(Some));
     let sole_remedy = map.optional("sole_remedy", false, problems, flag);
     let claim = map.optional("claim", default.claim, problems, claim);
     map.finish(problems);

@@ -31,7 +31,7 @@ fn day(bench: &Bench, minute: usize) -> ObjectiveVerdict {
 
 /// What is projected and the next band: `10% -> 25% < 99.8% 3888s`, `-` for none.
 fn costs(verdict: &ObjectiveVerdict) -> String {
-    let rate = verdict.credit.as_ref().map(|line| number::percent_short(&line.rate));
+    let rate = verdict.credit.as_ref().map(|line| worth(&line.worth));
     let next = verdict.next_band.as_ref().map(|next| {
         let away = match &next.away {
             Distance::Seconds(seconds) => format!("{seconds}s"),
@@ -39,7 +39,7 @@ fn costs(verdict: &ObjectiveVerdict) -> String {
             Distance::Value(away) => verdict.measure.unit().text(away),
         };
         let threshold = crate::verdict::threshold_text(verdict.measure.unit(), &next.threshold);
-        format!("{} {threshold} {away}", number::percent_short(&next.rate))
+        format!("{} {threshold} {away}", worth(&next.worth))
     });
     let text = |text: Option<String>| text.unwrap_or("-".to_owned());
     format!("{} -> {}", text(rate), text(next))
