@@ -227,12 +227,19 @@ impl Reading<'_> {
             let cure = format!("at most {AGREEMENTS_MAX}");
             return self.problems.report(*at, "bad-value", "too many agreements", cure);
         }
+        let mut read = Vec::new();
         for (named, countersigned) in entries {
-            let Some((name, text)) = self.read(&named) else {
-                complete = false;
-                continue;
-            };
-            match Agreement::load_with_plan(&[(&name, &text)], plan) {
+            match self.read(&named) {
+                Some(file) => read.push((file, named, countersigned)),
+                None => complete = false,
+            }
+        }
+        // One may inherit from another, in whatever order they are named.
+        let files: Vec<(&str, &str)> =
+            read.iter().map(|((name, text), ..)| (name.as_str(), text.as_str())).collect();
+        for (number, (_, named, countersigned)) in read.iter().enumerate() {
+            let countersigned = *countersigned;
+            match Agreement::load_among(&files, number, plan) {
                 Ok(loaded) => {
                     let same = |known: &Signed| known.agreement.id() == loaded.agreement.id();
                     if agreements.iter().any(same) {
@@ -252,7 +259,12 @@ impl Reading<'_> {
                 }
                 Err(Rejected(problems)) => {
                     complete = false;
-                    self.others.extend(problems);
+                    // A parent's problems are found with each of its children.
+                    for problems in problems {
+                        if !self.others.contains(&problems) {
+                            self.others.push(problems);
+                        }
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`
 //! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
-//! it is to the next credit), `credit` (judgements to money), `uncertainty` (what sampling leaves open), `digest` (what it
+//! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
 //! who draw or list it.
 //!
@@ -20,6 +20,7 @@ mod outlook;
 pub mod span;
 pub mod states;
 mod status;
+mod termination;
 mod uncertainty;
 pub mod verdict;
 mod window_state;
@@ -30,17 +31,21 @@ pub use verdict::{ObjectiveVerdict, Status, Verdict};
 
 use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
-use crate::contract::model::{Credit, CreditForm, Measure, Objective, PerOf, Vantages};
+use crate::contract::model::{Credit, CreditForm, Kind, Measure, Objective, PerOf, Vantages};
 use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
 use band::Due;
 use measure::{Case, DownTime, Observation, Times};
 use span::Spans;
 use std::collections::BTreeSet;
+use termination::Closed;
 use verdict::Reason;
 
 /// Time after a period that is looked at: five weeks, so that there are service hours in it.
 const BEYOND_S: i64 = 35 * 86_400;
+
+/// So much later than a period measuring may have begun that it still covers it: an hour.
+const LATE_S: i64 = 3_600;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -103,12 +108,7 @@ pub fn judge(
     let period = question.label.span(agreement.zone())?;
     let horizon = horizon(windows, period);
     let court = Court { agreement, windows, exclusions, question, period, horizon };
-    let down_times = court.down_times()?;
-    let mut judged = Vec::new();
-    for objective in court.objectives() {
-        let (verdict, due) = court.objective(objective, &down_times)?;
-        judged.push(Judged { objective, verdict, due });
-    }
+    let mut judged = court.judged()?;
     if judged.is_empty() {
         return Err(JudgeError::LabelFitsNone {
             agreement: agreement.id().to_string(),
@@ -117,6 +117,7 @@ pub fn judge(
         });
     }
     let credits = credit::settle(agreement, question.label, question.signed, &mut judged);
+    let termination_right = court.termination_right(&judged)?;
     Ok(Verdict {
         agreement: agreement.id().to_string(),
         version: agreement.version(),
@@ -127,8 +128,7 @@ pub fn judge(
         as_of_s: question.as_of_s,
         objectives: judged.into_iter().map(|judged| judged.verdict).collect(),
         credits,
-        // An agreement with a termination clause is refused until it can be judged.
-        termination_right: false,
+        termination_right,
         inputs_digest: digest::inputs(agreement, windows, exclusions, question),
     })
 }
@@ -151,6 +151,7 @@ struct Judged<'a> {
 }
 
 /// One question before all objectives.
+#[derive(Clone, Copy)]
 struct Court<'a> {
     agreement: &'a Agreement,
     windows: &'a Windows,
@@ -166,6 +167,61 @@ impl<'a> Court<'a> {
     fn objectives(&self) -> impl Iterator<Item = &'a Objective> {
         let kind = self.question.label.kind();
         self.agreement.objectives().iter().filter(move |objective| objective.period == kind)
+    }
+
+    /// Every objective with its judgement.
+    fn judged(&self) -> Result<Vec<Judged<'a>>, JudgeError> {
+        let down_times = self.down_times()?;
+        let judged = self.objectives().map(|objective| {
+            let (verdict, due) = self.objective(objective, &down_times)?;
+            Ok(Judged { objective, verdict, due })
+        });
+        judged.collect()
+    }
+
+    /// True when the customer may terminate after this period and the earlier ones that the windows cover.
+    fn termination_right(&self, judged: &[Judged<'_>]) -> Result<bool, JudgeError> {
+        let terms = self.agreement.terms();
+        let owed = self.question.signed && terms.kind != Kind::Ola;
+        if !owed || terms.termination.is_empty() {
+            return Ok(false);
+        }
+        let is_over =
+            |span: Span| self.question.as_of_s.is_none_or(|as_of_s| span.until_s <= as_of_s);
+        let closed = |judged: &[Judged<'_>]| {
+            Closed::new(judged.iter().map(|judged| (judged.objective, &judged.verdict)))
+        };
+        let mut row = Vec::new();
+        if is_over(self.period) {
+            row.push(closed(judged));
+        }
+        let mut label = self.question.label;
+        while !termination::is_long_enough(&terms.termination, &row) {
+            let Some(earlier) = label.previous() else { break };
+            let period = earlier.span(self.agreement.zone())?;
+            let question = &Question { label: earlier, ..*self.question };
+            let court = Court { question, period, ..*self };
+            if !court.is_covered() {
+                break;
+            }
+            if is_over(period) {
+                row.push(closed(&court.judged()?));
+            }
+            label = earlier;
+        }
+        Ok(termination::is_open(&terms.termination, &row))
+    }
+
+    /// True when windows were measured from the beginning of the period on: from the first time that is eligible for an
+    /// objective of it.
+    fn is_covered(&self) -> bool {
+        let Some(extent) = self.windows.extent() else { return false };
+        let firsts =
+            self.objectives().filter_map(|objective| self.times(objective).eligible.hull());
+        firsts
+            .map(|hull| hull.from_s)
+            .min()
+            .is_some_and(|first_s| extent.from_s <= first_s.saturating_add(LATE_S))
     }
 
     /// The time that matters to an objective.
@@ -360,7 +416,7 @@ impl<'a> Court<'a> {
     }
 
     /// Eligible time whose windows do not exist yet: the window in progress belongs to it.
-    fn to_come(&self, objective: &Objective, times: &Times) -> Spans {
+    fn to_come(self, objective: &Objective, times: &Times) -> Spans {
         let width_s = i64::from(objective.window.width_s);
         let as_of_s = self.question.as_of_s.unwrap_or(self.period.until_s);
         let from_s = as_of_s.div_euclid(width_s) * width_s;

@@ -10,8 +10,12 @@ mod document;
 mod exclusions;
 /// Service hours: nights, holidays, and clocks that change.
 mod hours;
+/// What is inherited from an agreement of a higher level.
+mod levels;
 /// From windows to states and outages.
 mod outages;
+/// When the customer may leave.
+mod termination;
 
 use harness::command::{Ran, run, shell};
 use serde_json::{Value, json};

@@ -27,7 +27,7 @@ Examples:
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the input is wrong.")]
 pub struct Args {
-    /// The agreement.
+    /// The agreement; given again, those that it inherits from.
     #[arg(long, value_name = "FILE", required = true)]
     agreement: Vec<PathBuf>,
     /// Measured windows, one JSON object a line.

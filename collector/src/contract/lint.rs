@@ -1,8 +1,8 @@
 //! What is wrong or unwise in an agreement that can be read.
 
 use super::model::{
-    Band, CreditForm, ExclusionRule, Failures, Good, Kind, Measure, Objective, Operator, Terms,
-    Unit, UnknownAs, Vantages,
+    Band, CreditForm, ExclusionRule, Failures, Good, Kind, Measure, Objective, Operator, Scale,
+    TerminationRule, Terms, Unit, UnknownAs, Vantages,
 };
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
@@ -84,13 +84,46 @@ pub(super) fn check(
             );
         }
     }
+    termination(read, problems, warnings);
     for placed in &read.objectives {
+        if placed.inherited {
+            // The rest is said of the file that it stands in; what it costs, this one says.
+            let here = Placed { at: read.parent_at, ..placed.clone() };
+            charge(&here, &read.terms, problems, warnings);
+            continue;
+        }
         charge(placed, &read.terms, problems, warnings);
         wisdom(placed, warnings);
         exclusions(placed, &read.terms, warnings);
         mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
             against_plan(placed, plan, problems, warnings);
+        }
+    }
+}
+
+/// A right to terminate follows from breaches that have a price, or from a percentage.
+fn termination(read: &Read, problems: &mut Problems, warnings: &mut Problems) {
+    let with_credit = read.objectives.iter().any(|placed| placed.objective.credit.is_some());
+    for (rule, at) in read.terms.termination.iter().zip(&read.termination_at) {
+        if read.terms.kind == Kind::Ola || !with_credit {
+            let message = "this right never opens";
+            let cure = "it follows from objectives with a credit, and an ola has none";
+            warnings.report::<()>(*at, "termination-without-credit", message, cure);
+        }
+        let TerminationRule::MeanBelow { objective, .. } = rule else { continue };
+        let named = read.objectives.iter().find(|placed| placed.objective.name == *objective);
+        let Some(named) = named else {
+            let message = format!("`{objective}` is no objective");
+            let cure = "name an objective of this agreement";
+            problems.report::<()>(*at, "unknown-objective", message, cure);
+            continue;
+        };
+        let measure = &named.objective.measure;
+        if measure.scale() != (Scale { unit: Unit::Share, good: Good::High }) {
+            let message = format!("`{objective}` is no percentage that is good when it is high");
+            let cure = "a mean below a percentage is of such ones only";
+            problems.report::<()>(*at, "measure-target-mismatch", message, cure);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod credit;
 mod measure;
 mod ratio;
+mod termination;
 
 pub use credit::{
     Band, Base, Claim, Combine, Credit, CreditForm, CreditRules, DayFraction, Per, PerCount, PerOf,
@@ -10,6 +11,7 @@ pub use credit::{
 };
 pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
 pub use ratio::Ratio;
+pub use termination::{MeanOf, TerminationRule};
 
 use super::calendar::Calendar;
 use super::money::{Currency, Money};
@@ -132,6 +134,8 @@ pub struct Objective {
     pub failures: Failures,
     /// What a breach is worth.
     pub credit: Option<Credit>,
+    /// What agreements that inherit it may do with it.
+    pub inherit: Inherit,
 }
 
 impl Objective {
@@ -207,6 +211,17 @@ pub struct OutageRule {
     pub until: u64,
     /// Unknown runs up to so many are neutral.
     pub bridge: u64,
+}
+
+/// What agreements that inherit an objective may do with it, from the freest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inherit {
+    /// Anything.
+    Open,
+    /// Promise more.
+    Floor,
+    /// Nothing.
+    Locked,
 }
 
 /// What excluded time counts as.
@@ -324,6 +339,8 @@ pub struct Terms {
     pub services: Vec<Service>,
     /// How credits combine.
     pub credits: CreditRules,
+    /// What lets the customer terminate.
+    pub termination: Vec<TerminationRule>,
     /// How long a period stays open.
     pub close: CloseRules,
 }

@@ -113,7 +113,8 @@ fn errors_of_the_agreement() {
         (36, "credits: {priority: [nothing]}", "36:10 unknown-objective"),
         (36, "credits: {minimum: 1.00}", "36:20 bad-value"),
         (37, "close: {grace: 72}", "37:16 bad-duration"),
-        (37, "parent: acme", "37:9 not-supported-yet"),
+        (37, "parent: acme", "37:9 unknown-parent"),
+        (37, "parent: acme-voice", "37:9 unknown-parent"),
         (37, "calendars: {office: {}}", "37:21 missing-key"),
         (37, "calendars: {Office: {weekly: {mon: \"08:00-18:00\"}}}", "37:13 bad-name"),
         (37, "calendars: {office: {weekly: {}}}", "37:30 missing-key"),
@@ -134,7 +135,16 @@ fn errors_of_the_agreement() {
         (37, "maintenance: {notice: 48h, at_most: 8h}", "37:14 missing-key"),
         (37, "maintenance: {notice: 48, at_most: 8h, approval: automatic}", "37:23 bad-duration"),
         (37, "maintenance: {notice: 48h, at_most: 8h, approval: both}", "37:51 bad-value"),
-        (37, "termination: [{consecutive: 2}]", "37:14 not-supported-yet"),
+        (37, "termination: [{consecutive: 0}]", "37:29 bad-value"),
+        (37, "termination: [{consecutive: 121}]", "37:29 bad-value"),
+        (37, "termination: [{breached: 3}]", "37:15 missing-key"),
+        (37, "termination: [{breached: 3, of_last: 2}]", "37:15 bad-value"),
+        (37, "termination: [{mean_below: 97%, over: 3}]", "37:15 missing-key"),
+        (
+            37,
+            "termination: [{objective: nothing, mean_below: 97%, over: 3}]",
+            "37:15 unknown-objective",
+        ),
         (37, "close: &a {}", "37:8 bad-yaml"),
     ]);
 }
@@ -165,8 +175,8 @@ fn errors_of_an_objective() {
         (29, "    hours: office", "29:12 unknown-calendar"),
         (29, "    round: {places: 2}", "29:12 not-supported-yet"),
         (29, "    supported_by: [b/c]", "29:19 not-supported-yet"),
-        (29, "    inherit: locked", "29:14 not-supported-yet"),
-        (29, "    remove: true", "29:13 not-supported-yet"),
+        (29, "    inherit: closed", "29:14 bad-value"),
+        (29, "    remove: true", "29:5 unknown-key"),
         (31, "      bands: []", "31:14 bad-value"),
         (
             31,
@@ -552,9 +562,9 @@ fn what_is_unwise_is_a_warning() {
 }
 
 #[test]
-fn several_files_wait_for_inheritance() {
+fn files_that_are_no_family_are_refused() {
     let rejected = Agreement::load(&[("a.yaml", GOOD), ("b.yaml", GOOD)]).expect_err("several");
-    assert!(rejected.to_string().contains("not-supported-yet"), "{rejected}");
+    assert!(rejected.to_string().contains("duplicate-name"), "{rejected}");
     assert!(Agreement::load(&[]).is_err());
     let rejected = Agreement::load(&[("a.yaml", "a: 1"), ("b.yaml", "[")]).expect_err("both bad");
     assert_eq!(rejected.0.len(), 2);

@@ -183,7 +183,7 @@ impl Figures<'_> {
         let missed = if good == Good::Low { value - limit } else { limit - value };
         let rate = factor * missed / number::whole(self.objective.measure.unit().in_one());
         let rate = rate.min(number::whole(1));
-        (rate > number::whole(0)).then(|| Amount { worth: Worth::Rate(rate), units: None })
+        (rate > number::whole(0)).then_some(Amount { worth: Worth::Rate(rate), units: None })
     }
 
     /// How the value stands to a threshold; `number` is its place among the objective's thresholds.

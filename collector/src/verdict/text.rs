@@ -167,6 +167,18 @@ impl Page<'_> {
     }
 
     fn totals(&mut self, verdict: &Verdict) {
+        self.amounts(verdict);
+        if verdict.termination_right {
+            let (bad, text) = (self.paint.bad, &mut self.text);
+            let _infallible = writeln!(
+                text,
+                "{bad}Termination{bad:#}   the customer may terminate the agreement"
+            );
+        }
+        let _infallible = writeln!(self.text, "Inputs        {}", verdict.inputs_digest);
+    }
+
+    fn amounts(&mut self, verdict: &Verdict) {
         let credits = &verdict.credits;
         let (sum, payable) =
             (credits.currency.text(&credits.sum), credits.currency.text(&credits.payable));
@@ -179,9 +191,8 @@ impl Page<'_> {
         let strong = self.paint.strong;
         let _infallible = writeln!(
             self.text,
-            "\n{strong}{word:<9}{strong:#}     {payable} {}{cut}{until}\nInputs        {}",
+            "\n{strong}{word:<9}{strong:#}     {payable} {}{cut}{until}",
             credits.currency.code(),
-            verdict.inputs_digest,
         );
     }
 

@@ -3,12 +3,12 @@
 use super::credit::{Context, credit};
 use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
-use super::{Placed, not_yet, refuse};
+use super::{Entry, Placed, not_yet, refuse};
 use crate::contract::calendar::Calendar;
 use crate::contract::lint;
 use crate::contract::model::{
-    During, ExclusionRule, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale,
-    Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
+    During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, Operator, OutageRule,
+    Ratio, Scale, Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
@@ -25,31 +25,49 @@ const WIDTH_MAX_S: u64 = 86_400;
 const NOT_YET: &[(&str, &str)] = &[
     ("round", "leave it out: values are compared exactly"),
     ("supported_by", "leave it out: it only informs the linter"),
-    ("remove", "leave the objective out"),
 ];
 
-/// Reads the objectives; `terms` is `None` when the rest of the agreement has problems.
+/// Reads the objectives; `terms` is `None` when the rest of the agreement has problems. What is inherited may be removed.
 pub(super) fn objectives(
     node: &Node,
     terms: Option<&Terms>,
+    inherits: bool,
     problems: &mut Problems,
-) -> Option<Vec<Placed>> {
+) -> Option<Vec<Entry>> {
     let map = Map::open(node, "the objectives", problems)?;
     let (mut read, mut total) = (Vec::new(), 0);
     for (key, at, node) in map.entries() {
         total += 1;
         match Name::new(key) {
-            Ok(name) => read.extend(objective(Named { name, at }, node, terms, problems)),
+            Ok(name) => read.extend(entry(Named { name, at }, node, terms, problems)),
             Err(_) => {
                 problems.report::<()>(at, "bad-name", format!("`{key}`"), NAME_CURE);
             }
         }
     }
-    if total == 0 {
+    if total == 0 && !inherits {
         let cure = "an agreement promises at least one thing";
         return problems.report(node.at, "missing-key", "no objective", cure);
     }
     (read.len() == total).then_some(read)
+}
+
+/// An objective, or `{remove: true}`.
+fn entry(
+    named: Named,
+    node: &Node,
+    terms: Option<&Terms>,
+    problems: &mut Problems,
+) -> Option<Entry> {
+    let removes = matches!(&node.value, Value::Mapping(entries)
+        if matches!(entries.as_slice(), [(key, _)] if key.text == "remove"));
+    if !removes {
+        let placed = objective(named, node, terms, problems)?;
+        return Some(Entry::Objective(Box::new(placed)));
+    }
+    let mut map = Map::open(node, "an objective", problems)?;
+    map.required("remove", problems, |node, p| node.choice(p, &[("true", ())]))?;
+    Some(Entry::Removed(named.name, named.at))
 }
 
 /// An objective's name and its place.
@@ -82,7 +100,8 @@ fn objective(
     let exclusions = map.optional("exclusions", ExclusionRule::Removed, problems, |node, p| {
         node.choice(p, EXCLUSIONS)
     });
-    inheritance(&mut map, problems);
+    let inherit =
+        map.optional("inherit", Inherit::Open, problems, |node, p| node.choice(p, INHERIT));
     let unknown = map.optional("unknown", unknown_default(), problems, unknown);
     let min_attempts = map.optional("min_attempts", 1, problems, count);
     let during = map.optional("during", During::Available, problems, |node, p| {
@@ -118,8 +137,9 @@ fn objective(
         during: during?,
         failures: failures?,
         credit: credit?,
+        inherit: inherit?,
     };
-    Some(Placed { at: named.at, probes_at, objective })
+    Some(Placed { inherited: false, at: named.at, probes_at, objective })
 }
 
 const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
@@ -128,18 +148,8 @@ const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
     ("none", ExclusionRule::None),
 ];
 
-/// `inherit` has one word that means what is done anyway.
-fn inheritance(map: &mut Map<'_>, problems: &mut Problems) {
-    let Some(node) = map.get("inherit") else { return };
-    let word = match &node.value {
-        Value::Scalar { text, .. } => text.as_str(),
-        Value::Sequence(_) | Value::Mapping(_) => "",
-    };
-    if word != "open" {
-        let instead = "leave it out: nothing is inherited yet";
-        not_yet(node.at, &format!("`inherit: {word}`"), instead, problems);
-    }
-}
+const INHERIT: &[(&str, Inherit)] =
+    &[("open", Inherit::Open), ("floor", Inherit::Floor), ("locked", Inherit::Locked)];
 
 fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<usize> {
     let name = node.name(problems)?;

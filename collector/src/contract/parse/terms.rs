@@ -1,5 +1,6 @@
 //! Everything beside the objectives: who, when, what for, and how credits combine.
 
+use super::Read;
 use super::calendar::calendars;
 use super::scalar::{amount, count, flag, moment, period, share_above_zero, words};
 use crate::contract::model::{
@@ -30,7 +31,11 @@ struct Frame {
 }
 
 /// Reads all keys of an agreement but its objectives.
-pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms, TimeZone)> {
+pub(super) fn terms(
+    map: &mut Map<'_>,
+    parent: Option<&Read>,
+    problems: &mut Problems,
+) -> Option<(Terms, TimeZone)> {
     let id = map.required("agreement", problems, Node::name);
     let version = map.required("version", problems, count);
     let kind = map.required("kind", problems, |node, problems| node.choice(problems, KINDS));
@@ -44,6 +49,9 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         list(node, p, responsibility)
     });
     let frame = frame(map, problems);
+    if let (Some(frame), Some(parent)) = (&frame, parent) {
+        same_frame(map, frame, parent, problems);
+    }
     let term = map.required("term", problems, |node, p| term(node, frame.as_ref(), p));
     let services = map.required("services", problems, |node, p| services(node, frame.as_ref(), p));
     let calendars = map.optional("calendars", Vec::new(), problems, calendars);
@@ -71,8 +79,9 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         period,
         calendars: calendars?,
         maintenance: maintenance?,
-        services: services?,
+        services: with_inherited(services?, parent),
         credits: credits?,
+        termination: Vec::new(),
         close: close?,
     };
     Some((terms, zone))
@@ -92,6 +101,32 @@ fn frame(map: &mut Map<'_>, problems: &mut Problems) -> Option<Frame> {
     });
     let period = map.required("period", problems, period);
     Some(Frame { zone: zone?, currency: currency?, period: period? })
+}
+
+/// Dates and amounts of an agreement mean what they mean in its parent.
+fn same_frame(map: &mut Map<'_>, frame: &Frame, parent: &Read, problems: &mut Problems) {
+    let terms = &parent.terms;
+    let (zone, currency) = (terms.time_zone.as_str(), terms.currency.code());
+    for (key, own, of_parent) in
+        [("time_zone", frame.zone.0.as_str(), zone), ("currency", frame.currency.code(), currency)]
+    {
+        if own != of_parent {
+            let at = map.get(key).map_or(map.at(), |node| node.at);
+            let message = format!("the parent's {key} is {of_parent}");
+            let cure = format!("write {of_parent}: objectives are inherited from it");
+            problems.report::<()>(at, "bad-value", message, cure);
+        }
+    }
+}
+
+/// The services of an agreement, and those of its parent that it does not name itself.
+fn with_inherited(mut services: Vec<Service>, parent: Option<&Read>) -> Vec<Service> {
+    for service in parent.into_iter().flat_map(|parent| &parent.terms.services) {
+        if !services.iter().any(|own| own.name == service.name) {
+            services.push(service.clone());
+        }
+    }
+    services
 }
 
 fn parties(node: &Node, problems: &mut Problems) -> Option<Parties> {
