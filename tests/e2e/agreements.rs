@@ -12,8 +12,12 @@ mod exclusions;
 mod hours;
 /// What is inherited from an agreement of a higher level.
 mod levels;
+/// A whole month of the sample agreement.
+mod month;
 /// From windows to states and outages.
 mod outages;
+/// The samples of published agreements.
+mod published;
 /// When the customer may leave.
 mod termination;
 

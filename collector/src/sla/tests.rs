@@ -10,6 +10,7 @@ mod hours;
 mod live;
 mod measures;
 mod projected;
+mod properties;
 mod response;
 mod vantages;
 
