@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
 //! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that
-//! claim time) `levels` (what is inherited) and `lint` (what is legal but unwise). What the language has and
+//! claim time) `levels` (what is inherited), `chain` (what it rests on) and `lint` (what is legal but unwise). What the language has and
 //! this program cannot judge yet is refused with the code `not-supported-yet`, never passed over.
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
@@ -20,6 +20,7 @@ pub mod period;
 
 pub mod template;
 
+mod chain;
 mod levels;
 mod lint;
 mod parse;
@@ -50,6 +51,14 @@ pub struct Loaded {
     pub agreement: Agreement,
     /// Warnings: legal, but probably not meant.
     pub warnings: Problems,
+}
+
+/// Where an objective stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: Position,
+    /// In another file.
+    inherited: bool,
 }
 
 /// Files that are no agreement: the problems of each.
@@ -101,7 +110,7 @@ impl Agreement {
             let fault = heads[stranger].stranger();
             return Err(at_file(files, (stranger, fault)));
         }
-        Self::load_lineage(files, &documents, &lineage, plan)
+        Self::load_lineage(files, &documents, &lineage, plan).map(|(loaded, _)| loaded)
     }
 
     /// Like [`Agreement::load_with_plan`], of the file with that number; the others are there to inherit from.
@@ -125,7 +134,16 @@ impl Agreement {
         let heads: Vec<Head> = documents.iter().map(|document| Head::of(&document.root)).collect();
         let judged = readable.iter().position(|index| *index == number);
         let lineage = levels::lineage(&heads, judged).map_err(|fault| at_file(&files, fault))?;
-        Self::load_lineage(&files, &documents, &lineage, plan)
+        let (loaded, places) = Self::load_lineage(&files, &documents, &lineage, plan)?;
+        let name = judged.and_then(|judged| files.get(judged)).map_or("", |(name, _)| *name);
+        let mut problems = Problems::new(name);
+        let given = |id: &Name| {
+            let found = heads.iter().position(|head| head.is(id))?;
+            let lineage = levels::lineage(&heads, Some(found)).ok()?;
+            Some(Self::load_lineage(&files, &documents, &lineage, None).ok()?.0.agreement)
+        };
+        chain::check(&loaded.agreement, &places, given, &mut problems);
+        problems.into_result(Some(loaded)).map_err(|problems| Rejected(vec![problems]))
     }
 
     /// Reads an agreement after those that it inherits from, the eldest first.
@@ -134,7 +152,7 @@ impl Agreement {
         documents: &[Document],
         lineage: &[usize],
         plan: Option<&Plan>,
-    ) -> Result<Loaded, Rejected> {
+    ) -> Result<(Loaded, Vec<Place>), Rejected> {
         let mut parent: Option<parse::Read> = None;
         let (mut texts, mut warnings) = (Vec::new(), Problems::default());
         for (index, last) in lineage.iter().zip((0..lineage.len()).rev()) {
@@ -152,9 +170,11 @@ impl Agreement {
             texts.push((*text).to_owned());
         }
         let Some(read) = parent else { return Err(Rejected(vec![none_given()])) };
+        let place = |placed: &parse::Placed| Place { at: placed.at, inherited: placed.inherited };
+        let places = read.objectives.iter().map(place).collect();
         let objectives = read.objectives.into_iter().map(|placed| placed.objective).collect();
         let agreement = Self { terms: read.terms, zone: read.zone, objectives, texts };
-        Ok(Loaded { agreement, warnings })
+        Ok((Loaded { agreement, warnings }, places))
     }
 
     /// Everything beside the objectives.

@@ -210,6 +210,19 @@ mod tests {
         assert_eq!(parse("exclusions: []"), Ok(Exclusions::default()));
     }
 
+    proptest::proptest! {
+        /// A file is read or refused, whatever was done to it.
+        #[test]
+        fn is_read_or_refused(
+            cut in 0_usize..300, length in 0_usize..40, text in "[-a-z0-9%.:,{}\\[\\]\"'&*#<>= \n]{0,30}",
+        ) {
+            let (start, end) = (cut.min(RECORD.len()), (cut + length).min(RECORD.len()));
+            let changed = format!("{}{text}{}", &RECORD[..start], &RECORD[end..]);
+            let read = parse(&changed);
+            proptest::prop_assert!(read.is_ok() || !read.expect_err("refused").is_empty());
+        }
+    }
+
     #[test]
     fn every_problem_has_its_place() {
         for (from, to, expected) in [

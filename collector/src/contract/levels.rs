@@ -37,6 +37,11 @@ impl Head {
         Fault::new(self.id_at, "bad-value", message, "leave its file out")
     }
 
+    /// True when it is the agreement of that name.
+    pub(super) fn is(&self, id: &Name) -> bool {
+        self.id == id.as_str()
+    }
+
     /// True when it names no parent.
     pub(super) fn is_root(&self) -> bool {
         self.parent.is_none()
@@ -214,6 +219,7 @@ fn weaker(parent: &Objective, child: &Objective) -> Option<&'static str> {
     let alike = Objective {
         target: parent.target.clone(),
         credit: parent.credit.clone(),
+        supported_by: parent.supported_by.clone(),
         inherit: parent.inherit,
         ..child.clone()
     };

@@ -134,6 +134,8 @@ pub struct Objective {
     pub failures: Failures,
     /// What a breach is worth.
     pub credit: Option<Credit>,
+    /// The objectives of other agreements that it rests on, all of them: agreement and name.
+    pub supported_by: Vec<(Name, Name)>,
     /// What agreements that inherit it may do with it.
     pub inherit: Inherit,
 }

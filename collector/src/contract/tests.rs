@@ -1,5 +1,7 @@
 //! Every code of the linter, each with the place it is reported at.
 
+mod zones;
+
 use super::*;
 use probefleet_proto::yaml::Problem;
 
@@ -174,9 +176,16 @@ fn errors_of_an_objective() {
         (29, "    window: {bad: \"> 100%\"}", "29:19 bad-value"),
         (29, "    hours: office", "29:12 unknown-calendar"),
         (29, "    round: {places: 2}", "29:12 not-supported-yet"),
-        (29, "    supported_by: [b/c]", "29:19 not-supported-yet"),
+        (29, "    supported_by: [b]", "29:20 bad-value"),
+        (29, "    supported_by: [b/C]", "29:20 bad-value"),
         (29, "    inherit: closed", "29:14 bad-value"),
         (29, "    remove: true", "29:5 unknown-key"),
+    ]);
+}
+
+#[test]
+fn errors_of_a_credit() {
+    assert_reported(&[
         (31, "      bands: []", "31:14 bad-value"),
         (
             31,

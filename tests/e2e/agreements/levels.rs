@@ -143,3 +143,55 @@ fn a_family_has_one_youngest() {
         assert!(ran.stderr.contains(found), "{files}: {}", ran.stderr);
     }
 }
+
+/// T34: 99.95 % × 99.9 % × 99.99 % are 99.840065 %, which is less than 99.9 %.
+#[test]
+fn a_promise_is_no_stronger_than_what_it_rests_on() {
+    let below = |id: &str, target: &str| {
+        let objective = format!("measure: availability, target: \">= {target}\"");
+        agreement(&format!("agreement: {id}\nkind: ola"), &[("up", &objective)])
+    };
+    let above = |target: &str, rests_on: &str| {
+        agreement(
+            "",
+            &[(
+                "up",
+                &format!(
+                    "measure: availability, target: \">= {target}\", supported_by: [{rests_on}]"
+                ),
+            )],
+        )
+    };
+    let desk = Desk::new("", &Evidence::new());
+    for (id, target) in [("network", "99.95%"), ("servers", "99.9%"), ("power", "99.99%")] {
+        desk.write(&format!("{id}.yaml"), &below(id, target));
+    }
+    let all = "network/up, servers/up, power/up";
+    for (target, rests_on, files, found) in [
+        (
+            "99.9%",
+            all,
+            "network.yaml servers.yaml power.yaml",
+            "chain-too-weak: `up` promises >= 99.9%, and what it rests on comes to 99.840065%",
+        ),
+        ("99.84%", all, "network.yaml servers.yaml power.yaml", ""),
+        // Whose file was not given may be as good as can be.
+        ("99.9%", all, "network.yaml power.yaml", ""),
+        (
+            "99.9%",
+            "network/down",
+            "network.yaml",
+            "unknown-objective: `network/down`; objectives there: up",
+        ),
+    ] {
+        desk.write("agreement.yaml", &above(target, rests_on));
+        let ran = desk.run(&format!("probefleet-collector contract check agreement.yaml {files}"));
+        assert_eq!(
+            ran.code,
+            Some(i32::from(!found.is_empty())),
+            "{target} {files}: {}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains(found), "{target} {files}: {}", ran.stderr);
+    }
+}

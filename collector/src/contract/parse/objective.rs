@@ -22,10 +22,7 @@ const WIDTH_DEFAULT_S: u32 = 60;
 /// Widest evaluation window, in s: a day.
 const WIDTH_MAX_S: u64 = 86_400;
 
-const NOT_YET: &[(&str, &str)] = &[
-    ("round", "leave it out: values are compared exactly"),
-    ("supported_by", "leave it out: it only informs the linter"),
-];
+const NOT_YET: &[(&str, &str)] = &[("round", "leave it out: values are compared exactly")];
 
 /// Reads the objectives; `terms` is `None` when the rest of the agreement has problems. What is inherited may be removed.
 pub(super) fn objectives(
@@ -100,6 +97,8 @@ fn objective(
     let exclusions = map.optional("exclusions", ExclusionRule::Removed, problems, |node, p| {
         node.choice(p, EXCLUSIONS)
     });
+    let supported_by =
+        map.optional("supported_by", Vec::new(), problems, |node, p| list(node, p, supporter));
     let inherit =
         map.optional("inherit", Inherit::Open, problems, |node, p| node.choice(p, INHERIT));
     let unknown = map.optional("unknown", unknown_default(), problems, unknown);
@@ -137,6 +136,7 @@ fn objective(
         during: during?,
         failures: failures?,
         credit: credit?,
+        supported_by: supported_by?,
         inherit: inherit?,
     };
     Some(Placed { inherited: false, at: named.at, probes_at, objective })
@@ -150,6 +150,16 @@ const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
 
 const INHERIT: &[(&str, Inherit)] =
     &[("open", Inherit::Open), ("floor", Inherit::Floor), ("locked", Inherit::Locked)];
+
+/// `agreement/objective`.
+fn supporter(node: &Node, problems: &mut Problems) -> Option<(Name, Name)> {
+    scalar(node, problems, "bad-value", |text| {
+        let cure = "write an agreement and its objective, such as network-ola/available";
+        let (agreement, objective) = text.split_once('/').ok_or(cure)?;
+        let names = Name::new(agreement).ok().zip(Name::new(objective).ok());
+        names.ok_or(cure)
+    })
+}
 
 fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<usize> {
     let name = node.name(problems)?;

@@ -180,7 +180,7 @@ fn an_excess_is_rounded_half_up_before_it_is_banded() {
     );
 }
 
-/// PacketFabric: by how many per cent of the target it is over.
+/// By how many per cent of the target it is over, as one carrier's latency is priced.
 #[test]
 fn bands_on_the_excess_as_a_share_of_the_target() {
     let credit = "by: excess_ratio, bands: [{above: 10%, rate: 10%}, {at_least: 100%, rate: 60%}]";

@@ -214,7 +214,7 @@ proptest! {
         for index in 0..letters.len() {
             let index = (index + turn) % letters.len();
             let start_s = world.begin_s() - 7_200 + index as i64 * 300;
-            for _ in 0..=usize::from(index % 3 == 0) {
+            for _ in 0..=usize::from(index.is_multiple_of(3)) {
                 other.timeline("ber-1", start_s, &letters[index].to_string());
             }
         }
