@@ -30,6 +30,7 @@ pub use period::{PeriodLabel, Span};
 
 use jiff::tz::TimeZone;
 use levels::Head;
+use period::PeriodKind;
 use probefleet_proto::name::Name;
 use probefleet_proto::plan::Plan;
 use probefleet_proto::yaml::{Document, Position, Problems};
@@ -243,6 +244,16 @@ impl Agreement {
         thresholds.sort();
         thresholds.dedup();
         thresholds
+    }
+
+    /// The period that a label means: of a month, the one that begins in it on the billing day, where there is one.
+    #[must_use]
+    pub fn meant(&self, label: PeriodLabel) -> PeriodLabel {
+        let billing_day = self.objectives.iter().find_map(|objective| match objective.period {
+            PeriodKind::Billing(day) => Some(day),
+            _ => None,
+        });
+        billing_day.map_or(label, |day| label.billed(day))
     }
 
     /// The period of the agreement in which an instant lies. `None` outside the calendar.

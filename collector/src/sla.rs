@@ -105,6 +105,7 @@ pub fn judge(
     exclusions: &Exclusions,
     question: &Question,
 ) -> Result<Verdict, JudgeError> {
+    let question = &Question { label: agreement.meant(question.label), ..*question };
     let period = question.label.span(agreement.zone())?;
     let horizon = horizon(windows, period);
     let court = Court { agreement, windows, exclusions, question, period, horizon };

@@ -109,11 +109,6 @@ impl Desk {
             "listen: 127.0.0.1:0\nportal: 127.0.0.1:0\nstate_dir: collector\nplan: plan.yaml\nwindow: 10s\n\
              agreements:\n  - {file: agreement.yaml, countersigned: true}\n  - {file: voice.yaml, countersigned: true}\n",
         );
-        write(
-            "x.yaml",
-            "exclusions:\n  - {from: 2026-03-29T10:00:00+02:00, until: 2026-03-29T11:00:00+02:00, reason: customer, \
-             approved: true}\n",
-        );
         let fixtures = root().join("collector/tests/fixtures/evaluate");
         for (from, to) in [("agreement.yaml", "acme.yaml"), ("windows.jsonl", "w.jsonl")] {
             std::fs::copy(fixtures.join(from), dir.join(to)).expect("copies");

@@ -23,7 +23,6 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 Examples:
   probefleet-collector evaluate --agreement acme.yaml --windows w.jsonl --period 2026-03-29
   probefleet-collector evaluate --agreement acme.yaml --windows w.jsonl --period 2026-03-29 --signed
-  probefleet-collector evaluate --agreement acme.yaml --windows w.jsonl --exclusions x.yaml --period 2026-03-29
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the input is wrong.")]
 pub struct Args {

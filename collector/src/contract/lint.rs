@@ -6,6 +6,7 @@ use super::model::{
 };
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
+use super::period::PeriodKind;
 use num_bigint::BigInt;
 use probefleet_proto::name::Name;
 use probefleet_proto::plan::{Plan, PlannedProbe};
@@ -85,6 +86,7 @@ pub(super) fn check(
         }
     }
     termination(read, problems, warnings);
+    ambiguous(read, problems);
     for placed in &read.objectives {
         if placed.inherited {
             // The rest is said of the file that it stands in; what it costs, this one says.
@@ -99,6 +101,23 @@ pub(super) fn check(
         if let Some(plan) = plan {
             against_plan(placed, plan, problems, warnings);
         }
+    }
+}
+
+/// The label of a month means one stretch of time: a calendar month, or the month from one billing day on.
+fn ambiguous(read: &Read, problems: &mut Problems) {
+    let monthly = |placed: &&Placed| {
+        matches!(placed.objective.period, PeriodKind::Month | PeriodKind::Billing(_))
+    };
+    let mut months = read.objectives.iter().filter(monthly);
+    let Some(first) = months.next() else { return };
+    if let Some(other) = months.find(|other| other.objective.period != first.objective.period) {
+        let message = format!(
+            "`{}` and `{}` begin their months on different days",
+            first.objective.name, other.objective.name
+        );
+        let at = if other.inherited { read.parent_at } else { other.at };
+        problems.report::<()>(at, "period-ambiguous", message, "agree on one day for both");
     }
 }
 

@@ -58,3 +58,26 @@ fn months_and_hours_have_their_real_length() {
         assert_eq!(verdict["seconds"]["eligible"], minutes * 60, "{label}");
     }
 }
+
+/// The month from 15 March on has 31 days less the hour that Berlin skips; a day that February lacks is its last.
+#[test]
+fn a_month_may_begin_on_a_billing_day() {
+    let keys = "measure: success, target: \">= 99%\", unknown: {as: up}, credit: {flat: 10%}";
+    for (day, label, start, seconds) in [
+        (15, "2026-03", "2026-03-14T23:00:00Z", 31 * 86_400 - 3_600),
+        (15, "2026-04", "2026-04-14T22:00:00Z", 30 * 86_400),
+        (31, "2026-02", "2026-02-27T23:00:00Z", 31 * 86_400 - 3_600),
+    ] {
+        let text = agreement(&format!("period: {{billing_day: {day}}}"), &[("calls", keys)]);
+        let mut evidence = Evidence::new();
+        evidence.cell("a", super::seconds(start), &serde_json::json!({"failed": {"timeout": 1}}));
+        evidence.cell("a", super::seconds(start) - 60, &serde_json::json!({"ok": 1_000}));
+        let verdict = Desk::new(&text, &evidence).judge(&format!("--period {label}"));
+        assert_eq!(
+            (&verdict["period"]["label"], &verdict["period"]["start"]),
+            (&label.into(), &start.into())
+        );
+        assert_eq!(verdict["objectives"][0]["seconds"]["eligible"], seconds, "{day} {label}");
+        assert_eq!(verdict["credits"]["payable"], "1200.00", "a whole month's charge");
+    }
+}

@@ -6,7 +6,7 @@ use crate::contract::number::{self, Exact};
 use crate::contract::period::{PeriodKind, instant_s, start_of_date};
 use jiff::tz::TimeZone;
 use probefleet_proto::units::parse_duration_ns;
-use probefleet_proto::yaml::{Node, Problems, Value, scalar};
+use probefleet_proto::yaml::{Map, Node, Problems, Value, scalar};
 
 /// Highest score that anything is compared with: a MOS ends at 5, an R factor at 100.
 const SCORE_MAX: u64 = 1_000;
@@ -244,8 +244,13 @@ pub(super) fn moment(node: &Node, zone: &TimeZone, problems: &mut Problems) -> O
 pub(super) fn period(node: &Node, problems: &mut Problems) -> Option<PeriodKind> {
     match &node.value {
         Value::Mapping(entries) if entries.iter().any(|(key, _)| key.text == "billing_day") => {
-            super::not_yet(node.at, "a billing month", "write month", problems);
-            None
+            let mut map = Map::open(node, "a period", problems)?;
+            let day = map.required("billing_day", problems, |node, p| match node.whole(p)? {
+                day @ 1..=31 => i8::try_from(day).ok(),
+                _ => p.report(node.at, "bad-value", node.describe(), "write a day from 1 to 31"),
+            });
+            map.finish(problems);
+            day.map(PeriodKind::Billing)
         }
         _ => node.choice(problems, PeriodKind::WORDS),
     }

@@ -37,6 +37,7 @@ fn every_instant_is_in_one_period() {
         for kind in [
             PeriodKind::Week,
             PeriodKind::Month,
+            PeriodKind::Billing(31),
             PeriodKind::Quarter,
             PeriodKind::HalfYear,
             PeriodKind::Year,
