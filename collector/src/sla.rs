@@ -128,6 +128,7 @@ pub fn judge(
         period,
         as_of_s: question.as_of_s,
         objectives: judged.into_iter().map(|judged| judged.verdict).collect(),
+        claims: exclusion::claims(agreement, period, (exclusions, question.as_of_s)),
         credits,
         termination_right,
         inputs_digest: digest::inputs(agreement, windows, exclusions, question),

@@ -5,7 +5,9 @@
 //! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
 //! hundredths as a decimal of two places, a mean's of at most four (`4.38`).
 //!
-//! Keys are only ever added. Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
+//! Keys are only ever added. `exclusions`, at the end, is there when records claim time of the period: what they claim, and
+//! `because` of what they do not hold (`not_agreed`, `not_announced`, `short_notice`, `not_approved`).
+//! Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
 //! percentiles, `value` is the bad end of the histogram bucket in which the attempt of rank `needed` lies, counted from the
 //! good end: the highest duration or loss, the lowest score (beyond the ok attempts: `timeout` of a phase, `failed` of a
 //! value). `exact` is attempts on the good side of the target over all; with means, it is ns, ppm or hundredths over
@@ -13,6 +15,8 @@
 //! `uncertainty.rank_interval` has the ranks that bracket the true percentile, from the good end, `null` where too few
 //! attempts have no such end.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
+//! A `credit` has a `rate`, or `days` of the charge, and with credits by the unit how many `units` that is to be taken; a
+//! claim that has a deadline has `credits.claim_until`, the first instant after it.
 //! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
 //! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
 //! bad attempts, or `away`, by which a mean must get worse). `credits.projected` is what would be payable.
@@ -25,8 +29,8 @@ use crate::contract::money::Money;
 use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Attempts, Budget, CreditLine, CreditTotals, Distance, Measured, NextBand, ObjectiveVerdict,
-    Outage, Seconds, Verdict,
+    Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Measured, NextBand,
+    ObjectiveVerdict, Outage, Seconds, Verdict,
 };
 use serde_json::{Map, Value, json};
 
@@ -45,7 +49,7 @@ impl Verdict {
     pub fn to_json_of(&self, shown: impl Fn(&ObjectiveVerdict) -> bool) -> Value {
         let objectives = self.objectives.iter().filter(|verdict| shown(verdict));
         let objectives: Vec<Value> = objectives.map(|verdict| objective(self, verdict)).collect();
-        json!({
+        let mut keys = json!({
             "agreement": self.agreement,
             "version": self.version,
             "signed": self.signed,
@@ -59,8 +63,25 @@ impl Verdict {
             "credits": credits(self),
             "termination_right": self.termination_right,
             "inputs_digest": self.inputs_digest,
-        })
+        });
+        if let Some(keys) = keys.as_object_mut().filter(|_| !self.claims.is_empty()) {
+            keys.insert("exclusions".to_owned(), self.claims.iter().map(claim).collect());
+        }
+        keys
     }
+}
+
+fn claim(claim: &Claim) -> Value {
+    let mut keys = json!({
+        "from": instant_text(claim.span.from_s),
+        "until": instant_text(claim.span.until_s),
+        "reason": claim.reason.as_str(),
+        "holds": claim.refused.is_none(),
+    });
+    if let (Some(refused), Some(keys)) = (claim.refused, keys.as_object_mut()) {
+        keys.insert("because".to_owned(), json!(refused.as_str()));
+    }
+    keys
 }
 
 fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {

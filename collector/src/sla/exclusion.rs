@@ -1,6 +1,7 @@
 //! Which of the time that records claim is excluded: what passes notice and approval, as far as the allowance goes.
 
 use super::span::Spans;
+use super::verdict::{Claim, Refusal};
 use crate::contract::Agreement;
 use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
 use crate::contract::model::{Approval, ExclusionRule, Maintenance, Objective};
@@ -19,10 +20,10 @@ pub(super) fn excluded(
     let rule = agreement.terms().maintenance.as_ref();
     let (mut maintenance, mut others) = (Vec::new(), Vec::new());
     for record in records.at(as_of_s).filter(|record| record.names(&objective.name)) {
-        if record.reason != Reason::Maintenance {
-            others.extend(record.approved.then_some(record.span));
-        } else if rule.is_some_and(|rule| is_granted(record, rule)) {
-            maintenance.push(record.span);
+        match refusal(record, rule) {
+            Some(_) => {}
+            None if record.reason == Reason::Maintenance => maintenance.push(record.span),
+            None => others.push(record.span),
         }
     }
     let allowed = match rule {
@@ -35,13 +36,36 @@ pub(super) fn excluded(
     allowed.unite(&Spans::from_sorted(others).meet(service))
 }
 
-/// Announced in time, and approved where that is agreed.
-fn is_granted(record: &Exclusion, rule: &Maintenance) -> bool {
-    let notice = record
-        .announced_s
-        .and_then(|announced_s| u64::try_from(record.span.from_s.saturating_sub(announced_s)).ok());
-    let in_time = notice.is_some_and(|notice_s| notice_s >= rule.notice_s);
-    in_time && (record.approved || rule.approval == Approval::Automatic)
+/// The records that claim time of the period, each with why it does not hold.
+pub(super) fn claims(
+    agreement: &Agreement,
+    period: Span,
+    (records, as_of_s): (&Exclusions, Option<i64>),
+) -> Vec<Claim> {
+    let rule = agreement.terms().maintenance.as_ref();
+    let claiming = records.at(as_of_s).filter(|record| record.span.meet(period).seconds() > 0);
+    let claim = |record: &Exclusion| Claim {
+        span: record.span,
+        reason: record.reason,
+        refused: refusal(record, rule),
+    };
+    claiming.map(claim).collect()
+}
+
+/// Why a record does not hold: maintenance is announced in time, and approved where that is agreed; everything else is
+/// approved.
+fn refusal(record: &Exclusion, rule: Option<&Maintenance>) -> Option<Refusal> {
+    let not_approved = (!record.approved).then_some(Refusal::NotApproved);
+    if record.reason != Reason::Maintenance {
+        return not_approved;
+    }
+    let Some(rule) = rule else { return Some(Refusal::NotAgreed) };
+    let Some(announced_s) = record.announced_s else { return Some(Refusal::NotAnnounced) };
+    let notice = u64::try_from(record.span.from_s.saturating_sub(announced_s)).ok();
+    if notice.is_none_or(|notice_s| notice_s < rule.notice_s) {
+        return Some(Refusal::ShortNotice);
+    }
+    not_approved.filter(|_| rule.approval == Approval::Customer)
 }
 
 /// The first so many seconds of each of the objective's periods.

@@ -2,6 +2,7 @@
 
 use super::evidence::Counts;
 use super::states::States;
+use crate::contract::exclusions;
 use crate::contract::model::{Good, Measure, Operator, Target, Worth};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
@@ -26,6 +27,8 @@ pub struct Verdict {
     pub as_of_s: Option<i64>,
     /// One a judged objective, in the order of the agreement.
     pub objectives: Vec<ObjectiveVerdict>,
+    /// The records that claim time of the period, by beginning.
+    pub claims: Vec<Claim>,
     /// The credits together; while the period is open, those that are projected.
     pub credits: CreditTotals,
     /// The customer may terminate.
@@ -39,6 +42,43 @@ impl Verdict {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.as_of_s.is_some_and(|as_of_s| as_of_s < self.period.until_s)
+    }
+}
+
+/// A record that claims time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The time.
+    pub span: Span,
+    /// Why it claims it.
+    pub reason: exclusions::Reason,
+    /// Why it does not hold; `None` where it does, as far as hours and allowance go.
+    pub refused: Option<Refusal>,
+}
+
+/// Why a record does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The agreement excludes no maintenance.
+    NotAgreed,
+    /// It was never announced.
+    NotAnnounced,
+    /// It was announced too late.
+    ShortNotice,
+    /// Nobody approved it.
+    NotApproved,
+}
+
+impl Refusal {
+    /// The word in results.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAgreed => "not_agreed",
+            Self::NotAnnounced => "not_announced",
+            Self::ShortNotice => "short_notice",
+            Self::NotApproved => "not_approved",
+        }
     }
 }
 

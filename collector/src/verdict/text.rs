@@ -5,7 +5,8 @@ use crate::contract::model::{Good, Measure, Scale, Unit, Worth};
 use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Status, Verdict,
+    Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Refusal, Status,
+    Verdict,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,6 +14,9 @@ use std::fmt::Write as _;
 
 /// Outages that are listed; the rest are counted.
 const OUTAGES_SHOWN: usize = 10;
+
+/// Records that claim time that are listed; the rest are counted.
+const CLAIMS_SHOWN: usize = 20;
 
 /// The colours of a text; all empty for a text without.
 #[derive(Clone, Copy, Debug, Default)]
@@ -166,7 +170,27 @@ impl Page<'_> {
         format!("{start} to {end}, {}", span_text(outage.seconds))
     }
 
+    fn claims(&mut self, verdict: &Verdict) {
+        if !verdict.claims.is_empty() {
+            self.text.push('\n');
+        }
+        for (index, claim) in verdict.claims.iter().take(CLAIMS_SHOWN).enumerate() {
+            let label = if index == 0 { "Excluded" } else { "" };
+            let (from, until) = (self.time(claim.span.from_s), self.time(claim.span.until_s));
+            let reason = claim.reason.as_str().replace('_', " ");
+            let holds = claim.refused.map_or("holds", refused);
+            // Writing to a String cannot fail.
+            let _infallible =
+                writeln!(self.text, "{label:<13} {from} to {until}, {reason}: {holds}");
+        }
+        if verdict.claims.len() > CLAIMS_SHOWN {
+            let more = verdict.claims.len() - CLAIMS_SHOWN;
+            let _infallible = writeln!(self.text, "{:<13} and {more} more", "");
+        }
+    }
+
     fn totals(&mut self, verdict: &Verdict) {
+        self.claims(verdict);
         self.amounts(verdict);
         if verdict.termination_right {
             let (bad, text) = (self.paint.bad, &mut self.text);
@@ -202,6 +226,15 @@ impl Page<'_> {
         let format =
             if instant_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
         at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+}
+
+fn refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAgreed => "does not hold, no maintenance is excluded",
+        Refusal::NotAnnounced => "does not hold, it was not announced",
+        Refusal::ShortNotice => "does not hold, it was announced too late",
+        Refusal::NotApproved => "does not hold, it was not approved",
     }
 }
 

@@ -66,19 +66,27 @@ fn notice_and_approval_are_asked_for() {
     let approved = TWO_HOURS.replace("announced:", "approved: true, announced:");
     let emergency = approved.replace("reason: maintenance", "reason: emergency_maintenance");
     let by_customer = RULE.replace("automatic", "customer");
-    for (rule, records, excluded) in [
-        (RULE, TWO_HOURS, 7_200),
-        (RULE, &late, 0),
-        (&*by_customer, TWO_HOURS, 0),
-        (&*by_customer, &approved, 7_200),
-        ("", &approved, 0),
-        ("", &emergency, 7_200),
-        ("maintenance: {notice: 0s, at_most: 45m, approval: automatic}", &late, 2_700),
+    let unannounced = TWO_HOURS.replace(",\n     announced: 2026-04-07T09:00:00+02:00", "");
+    for (rule, records, excluded, because) in [
+        (RULE, TWO_HOURS, 7_200, None),
+        (RULE, &late, 0, Some("short_notice")),
+        (RULE, &unannounced, 0, Some("not_announced")),
+        (&*by_customer, TWO_HOURS, 0, Some("not_approved")),
+        (&*by_customer, &approved, 7_200, None),
+        ("", &approved, 0, Some("not_agreed")),
+        ("", &emergency, 7_200, None),
+        ("maintenance: {notice: 0s, at_most: 45m, approval: automatic}", &late, 2_700, None),
     ] {
         let desk = Desk::new(&agreement(rule, &[("available", keys)]), &Evidence::new());
         desk.write("x.yaml", records);
         let verdict = desk.judge("--period 2026-04 --exclusions x.yaml");
         assert_eq!(verdict["objectives"][0]["seconds"]["excluded"], excluded, "{rule} {records}");
+        let claim = &verdict["exclusions"][0];
+        assert_eq!(
+            (claim["holds"].as_bool(), claim["because"].as_str()),
+            (Some(because.is_none()), because),
+            "{rule} {records}"
+        );
         let without = desk.judge("--period 2026-04");
         assert_ne!(without["inputs_digest"], verdict["inputs_digest"], "records are inputs");
     }
