@@ -1,24 +1,14 @@
 //! Agreements judged through the command line, against figures that were worked out by hand.
 
-/// Measures by attempts: ranks, merged samples, failures.
 mod attempts;
-/// What breaches are worth, in every form.
 mod credits;
-/// The document for those who write agreements, with everything in it tried.
 mod document;
-/// Maintenance and other time that does not count.
 mod exclusions;
-/// Service hours: nights, holidays, and clocks that change.
 mod hours;
-/// What is inherited from an agreement of a higher level.
 mod levels;
-/// A whole month of the sample agreement.
 mod month;
-/// From windows to states and outages.
 mod outages;
-/// The samples of published agreements.
 mod published;
-/// When the customer may leave.
 mod termination;
 
 use harness::command::{Ran, run, shell};

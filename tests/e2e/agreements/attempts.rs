@@ -1,3 +1,5 @@
+//! Measures by attempts: ranks, merged samples, failures.
+
 use super::{Desk, Evidence, agreement, seconds};
 use serde_json::{Value, json};
 

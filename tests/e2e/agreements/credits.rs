@@ -1,3 +1,5 @@
+//! What breaches are worth, in every form.
+
 use super::{Desk, Evidence, agreement, seconds};
 use serde_json::{Value, json};
 

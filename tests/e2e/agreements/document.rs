@@ -1,3 +1,5 @@
+//! The document for those who write agreements, with everything in it tried.
+
 use super::{agreement, command};
 use harness::root;
 use std::path::Path;

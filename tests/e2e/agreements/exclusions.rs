@@ -1,3 +1,5 @@
+//! Maintenance and other time that does not count.
+
 use super::{Desk, Evidence, agreement};
 
 const RULE: &str = "maintenance: {notice: 48h, at_most: 70h, approval: automatic}";

@@ -1,3 +1,5 @@
+//! Service hours: nights, holidays, and clocks that change.
+
 use super::{Desk, Evidence, agreement};
 
 const OFFICE: &str =

@@ -1,3 +1,5 @@
+//! What is inherited from an agreement of a higher level.
+
 use super::{Desk, Evidence, agreement, seconds};
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! A whole month of the sample agreement.
+
 use super::{Desk, Evidence, instant, seconds};
 use serde_json::json;
 use std::fmt::Write as _;

@@ -1,3 +1,5 @@
+//! From windows to states and outages.
+
 use super::{Desk, Evidence, agreement, seconds};
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! The samples of published agreements.
+
 use super::{Desk, Evidence, instant, seconds};
 use harness::root;
 use serde_json::{Value, json};

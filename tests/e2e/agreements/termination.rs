@@ -1,3 +1,5 @@
+//! When the customer may leave.
+
 use super::{Desk, Evidence, agreement, instant, seconds};
 use serde_json::json;
 
