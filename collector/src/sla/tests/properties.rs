@@ -4,9 +4,12 @@
 use super::*;
 use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
-/// Cases of each property: as many as a second has room for.
+/// Worlds whose verdict is looked at.
 const CASES: u32 = if cfg!(debug_assertions) { 60 } else { 10_000 };
+/// Worlds of which two verdicts are compared.
+const PAIRS: u32 = if cfg!(debug_assertions) { 60 } else { 1_000 };
 
 /// Days of Berlin with 24, 23 and 25 hours, and a Sunday before a short one.
 const DAYS: [&str; 4] = ["2026-04-14", "2026-03-29", "2026-10-25", "2026-03-28"];
@@ -149,61 +152,74 @@ fn share(verdict: &ObjectiveVerdict) -> Option<Exact> {
     Some(share.share.clone())
 }
 
+fn every_second_is_in_one_state(world: &World, bench: &Bench, verdict: &Verdict) -> TestCaseResult {
+    let objective = &bench.agreement.objectives()[0];
+    let zone = bench.agreement.zone();
+    let day = verdict.period;
+    // Minute by minute, at whose edges hours begin and end.
+    let service = match &objective.hours {
+        None => day.seconds(),
+        Some(hours) => {
+            let spans = Spans::from_sorted(hours.hours_in(day, zone));
+            (day.from_s..day.until_s)
+                .step_by(60)
+                .filter(|s| spans.covers(Span { from_s: *s, until_s: s + 60 }))
+                .count() as u64
+                * 60
+        }
+    };
+    for judged in &verdict.objectives {
+        let seconds = judged.seconds;
+        prop_assert_eq!(seconds.up + seconds.down + seconds.unknown, seconds.eligible);
+        prop_assert_eq!(seconds.eligible + seconds.excluded, service);
+        let maintenance = world.records.iter().all(|record| record.2 == Reason::Maintenance);
+        prop_assert!(!maintenance || seconds.excluded <= 45 * 60, "the allowance holds");
+        let outages: u64 = judged.outages.iter().flatten().map(|outage| outage.seconds).sum();
+        prop_assert_eq!(outages, seconds.down);
+    }
+    Ok(())
+}
+
+fn money_has_its_bounds(world: &World, verdict: &Verdict) -> TestCaseResult {
+    let credits = &verdict.credits;
+    let mut paid = crate::contract::money::Money::zero();
+    for line in verdict.objectives.iter().filter_map(|judged| judged.credit.as_ref()) {
+        prop_assert!(line.amount <= line.base, "a line is at most its base");
+        paid = paid.plus(&line.amount);
+    }
+    prop_assert_eq!(&paid, &credits.payable);
+    prop_assert!(credits.payable <= credits.sum);
+    // A day of 12,000.00 a month is 400.00; the cap is a share of it, cut.
+    let cap = number::whole(400 * world.cap);
+    prop_assert!(credits.payable.exact() <= cap, "the cap holds");
+    for judged in verdict.objectives.iter().filter(|judged| judged.status != Status::Breached) {
+        prop_assert!(judged.credit.is_none(), "nothing is owed for {:?}", judged.status);
+    }
+    Ok(())
+}
+
+fn stricter_is_no_easier(verdict: &Verdict) -> TestCaseResult {
+    let [weaker, _, stricter] = verdict.objectives.as_slice() else { panic!("there are three") };
+    prop_assert!(weaker.status != Status::Breached || stricter.status != Status::Met);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
 
+    /// Every second of service time is in one state, money adds up and has its bounds, and a stricter target is not met
+    /// where a weaker one is breached.
     #[test]
-    fn every_second_of_service_time_is_in_one_state(world in world()) {
+    fn every_verdict_is_sound(world in world()) {
         let (bench, verdict) = world.judged();
-        let objective = &bench.agreement.objectives()[0];
-        let zone = bench.agreement.zone();
-        let day = verdict.period;
-        // Minute by minute, at whose edges hours begin and end.
-        let service = match &objective.hours {
-            None => day.seconds(),
-            Some(hours) => {
-                let spans = Spans::from_sorted(hours.hours_in(day, zone));
-                (day.from_s..day.until_s)
-                    .step_by(60).filter(|s| spans.covers(Span { from_s: *s, until_s: s + 60 })).count() as u64
-                    * 60
-            }
-        };
-        for judged in &verdict.objectives {
-            let seconds = judged.seconds;
-            prop_assert_eq!(seconds.up + seconds.down + seconds.unknown, seconds.eligible);
-            prop_assert_eq!(seconds.eligible + seconds.excluded, service);
-            let maintenance = world.records.iter().all(|record| record.2 == Reason::Maintenance);
-            prop_assert!(!maintenance || seconds.excluded <= 45 * 60, "the allowance holds");
-            let outages: u64 = judged.outages.iter().flatten().map(|outage| outage.seconds).sum();
-            prop_assert_eq!(outages, seconds.down);
-        }
+        every_second_is_in_one_state(&world, &bench, &verdict)?;
+        money_has_its_bounds(&world, &verdict)?;
+        stricter_is_no_easier(&verdict)?;
     }
+}
 
-    #[test]
-    fn money_adds_up_and_has_its_bounds(world in world()) {
-        let (_, verdict) = world.judged();
-        let credits = &verdict.credits;
-        let mut paid = crate::contract::money::Money::zero();
-        for line in verdict.objectives.iter().filter_map(|judged| judged.credit.as_ref()) {
-            prop_assert!(line.amount <= line.base, "a line is at most its base");
-            paid = paid.plus(&line.amount);
-        }
-        prop_assert_eq!(&paid, &credits.payable);
-        prop_assert!(credits.payable <= credits.sum);
-        // A day of 12,000.00 a month is 400.00; the cap is a share of it, cut.
-        let cap = number::whole(400 * world.cap);
-        prop_assert!(credits.payable.exact() <= cap, "the cap holds");
-        for judged in verdict.objectives.iter().filter(|judged| judged.status != Status::Breached) {
-            prop_assert!(judged.credit.is_none(), "nothing is owed for {:?}", judged.status);
-        }
-    }
-
-    #[test]
-    fn a_stricter_target_is_not_met_where_a_weaker_one_is_breached(world in world()) {
-        let (_, verdict) = world.judged();
-        let [weaker, _, stricter] = verdict.objectives.as_slice() else { panic!("there are three") };
-        prop_assert!(weaker.status != Status::Breached || stricter.status != Status::Met);
-    }
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(PAIRS))]
 
     #[test]
     fn the_order_of_the_evidence_changes_nothing(world in world(), turn in 0_usize..1_000) {
