@@ -227,12 +227,19 @@ impl Reading<'_> {
             let cure = format!("at most {AGREEMENTS_MAX}");
             return self.problems.report(*at, "bad-value", "too many agreements", cure);
         }
+        let mut read = Vec::new();
         for (named, countersigned) in entries {
-            let Some((name, text)) = self.read(&named) else {
-                complete = false;
-                continue;
-            };
-            match Agreement::load_with_plan(&[(&name, &text)], plan) {
+            match self.read(&named) {
+                Some(file) => read.push((file, named, countersigned)),
+                None => complete = false,
+            }
+        }
+        // One may inherit from another, in whatever order they are named.
+        let files: Vec<(&str, &str)> =
+            read.iter().map(|((name, text), ..)| (name.as_str(), text.as_str())).collect();
+        for (number, (_, named, countersigned)) in read.iter().enumerate() {
+            let countersigned = *countersigned;
+            match Agreement::load_among(&files, number, plan) {
                 Ok(loaded) => {
                     let same = |known: &Signed| known.agreement.id() == loaded.agreement.id();
                     if agreements.iter().any(same) {
@@ -252,7 +259,12 @@ impl Reading<'_> {
                 }
                 Err(Rejected(problems)) => {
                     complete = false;
-                    self.others.extend(problems);
+                    // A parent's problems are found with each of its children.
+                    for problems in problems {
+                        if !self.others.contains(&problems) {
+                            self.others.push(problems);
+                        }
+                    }
                 }
             }
         }
@@ -332,10 +344,22 @@ mod tests {
 
     const PLAN: &str = "probes:\n  - {name: p, http: {url: https://a.example/}, every: 30s}\n";
 
+    const FRAME: &str = "version: 1\nkind: sla\nlevel: customer\ntitle: T\nparties: {provider: {name: P}, customer: {name: C}}\n\
+        time_zone: UTC\ncurrency: EUR\nterm: {from: 2026-01-01, until: 2027-01-01}\nperiod: month\nservices: {web: {}}\n";
+
     fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("plan.yaml"), PLAN).expect("writes");
         std::fs::write(folder.path().join("broken.yaml"), "agreement: A\n").expect("writes");
+        for (file, keys) in [
+            (
+                "all.yaml",
+                "agreement: all\nobjectives:\n  up: {service: web, probe: p, measure: success, target: \">= 99%\"}\n",
+            ),
+            ("acme.yaml", "agreement: acme\nparent: all\nobjectives: {}\n"),
+        ] {
+            std::fs::write(folder.path().join(file), format!("{FRAME}{keys}")).expect("writes");
+        }
         let path = folder.path().join("collector.yaml");
         std::fs::write(&path, text).expect("writes");
         Config::load(&path)
@@ -363,6 +387,25 @@ mod tests {
         ] {
             assert!(error.contains(code), "{code} in {error}");
         }
+    }
+
+    #[test]
+    fn an_agreement_may_inherit_from_another_one_here() {
+        let base = "state_dir: s\nplan: plan.yaml\n";
+        let config =
+            load(&format!("{base}agreements: [{{file: acme.yaml}}, {{file: all.yaml}}]\n"))
+                .expect("is fine");
+        let names = config.agreements.iter().map(|signed| {
+            let objectives = signed.agreement.objectives().iter();
+            (signed.agreement.id().as_str(), objectives.map(|one| one.name.as_str()).collect())
+        });
+        let names: Vec<(&str, Vec<&str>)> = names.collect();
+        assert_eq!(names, [("acme", vec!["up"]), ("all", vec!["up"])]);
+        let alone =
+            load(&format!("{base}agreements: [{{file: acme.yaml}}]\n")).expect_err("has no parent");
+        assert!(alone.to_string().contains("unknown-parent"), "{alone}");
+        let twice = load(&format!("{base}agreements: [{{file: all.yaml}}, {{file: all.yaml}}]\n"));
+        assert!(twice.expect_err("twice").to_string().contains("duplicate-name"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub use evidence::{Docket, add_record};
 
 use crate::config::Signed;
 use crate::contract::Agreement;
+use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodKind, PeriodLabel, Span};
 use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
 use crate::store::{
@@ -301,7 +302,7 @@ pub fn judge(
     let as_of_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
     let until_s = label.span(agreement.zone())?.until_s;
     let question = Question { label, as_of_s: (as_of_s < until_s).then_some(as_of_s), signed };
-    crate::sla::judge(agreement, windows, &question)
+    crate::sla::judge(agreement, windows, &Exclusions::default(), &question)
 }
 
 /// The windows that a period's verdict looks at: its own, and those in which an outage may have begun.

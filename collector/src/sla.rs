@@ -1,8 +1,8 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
-//! In reading order: [`evidence`] (the cells), `window_state` (cells to states), [`outage`] (states to outages), `measure`
+//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`
 //! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
-//! it is to the next credit), `credit` (judgements to money), `uncertainty` (what sampling leaves open), `digest` (what it
+//! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
 //! who draw or list it.
 //!
@@ -13,12 +13,14 @@ mod band;
 mod credit;
 mod digest;
 pub mod evidence;
+mod exclusion;
 mod measure;
 pub mod outage;
 mod outlook;
 pub mod span;
 pub mod states;
 mod status;
+mod termination;
 mod uncertainty;
 pub mod verdict;
 mod window_state;
@@ -28,14 +30,22 @@ pub use evidence::{Added, Cell, Counts, EvidenceError, Observed, Phases, Total, 
 pub use verdict::{ObjectiveVerdict, Status, Verdict};
 
 use crate::contract::Agreement;
-use crate::contract::model::{Measure, Objective, Vantages};
+use crate::contract::exclusions::Exclusions;
+use crate::contract::model::{Credit, CreditForm, Kind, Measure, Objective, PerOf, Vantages};
 use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
 use band::Due;
 use measure::{Case, DownTime, Observation, Times};
 use span::Spans;
 use std::collections::BTreeSet;
+use termination::Closed;
 use verdict::Reason;
+
+/// Time after a period that is looked at: five weeks, so that there are service hours in it.
+const BEYOND_S: i64 = 35 * 86_400;
+
+/// So much later than a period measuring may have begun that it still covers it: an hour.
+const LATE_S: i64 = 3_600;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +102,14 @@ pub enum JudgeError {
 pub fn judge(
     agreement: &Agreement,
     windows: &Windows,
+    exclusions: &Exclusions,
     question: &Question,
 ) -> Result<Verdict, JudgeError> {
+    let question = &Question { label: agreement.meant(question.label), ..*question };
     let period = question.label.span(agreement.zone())?;
-    let court = Court { agreement, windows, question, period };
-    let down_times = court.down_times()?;
-    let mut judged = Vec::new();
-    for objective in court.objectives() {
-        let (verdict, due) = court.objective(objective, &down_times)?;
-        judged.push(Judged { objective, verdict, due });
-    }
+    let horizon = horizon(windows, period);
+    let court = Court { agreement, windows, exclusions, question, period, horizon };
+    let mut judged = court.judged()?;
     if judged.is_empty() {
         return Err(JudgeError::LabelFitsNone {
             agreement: agreement.id().to_string(),
@@ -110,6 +118,7 @@ pub fn judge(
         });
     }
     let credits = credit::settle(agreement, question.label, question.signed, &mut judged);
+    let termination_right = court.termination_right(&judged)?;
     Ok(Verdict {
         agreement: agreement.id().to_string(),
         version: agreement.version(),
@@ -119,11 +128,21 @@ pub fn judge(
         period,
         as_of_s: question.as_of_s,
         objectives: judged.into_iter().map(|judged| judged.verdict).collect(),
+        claims: exclusion::claims(agreement, period, (exclusions, question.as_of_s)),
         credits,
-        // An agreement with a termination clause is refused until it can be judged.
-        termination_right: false,
-        inputs_digest: digest::inputs(agreement, windows, question),
+        termination_right,
+        inputs_digest: digest::inputs(agreement, windows, exclusions, question),
     })
+}
+
+/// The stretch in which service hours matter: where there are windows, the period, and what may still confirm an outage
+/// that is going on at its end.
+fn horizon(windows: &Windows, period: Span) -> Span {
+    let seen = windows.extent().unwrap_or(period);
+    Span {
+        from_s: seen.from_s.min(period.from_s),
+        until_s: seen.until_s.max(period.until_s).saturating_add(BEYOND_S),
+    }
 }
 
 /// An objective with its judgement, and what that costs where somebody owes it.
@@ -134,11 +153,15 @@ struct Judged<'a> {
 }
 
 /// One question before all objectives.
+#[derive(Clone, Copy)]
 struct Court<'a> {
     agreement: &'a Agreement,
     windows: &'a Windows,
+    exclusions: &'a Exclusions,
     question: &'a Question,
     period: Span,
+    /// The time that anything is known of, the period, and some more.
+    horizon: Span,
 }
 
 impl<'a> Court<'a> {
@@ -148,19 +171,96 @@ impl<'a> Court<'a> {
         self.agreement.objectives().iter().filter(move |objective| objective.period == kind)
     }
 
+    /// Every objective with its judgement.
+    fn judged(&self) -> Result<Vec<Judged<'a>>, JudgeError> {
+        let down_times = self.down_times()?;
+        let judged = self.objectives().map(|objective| {
+            let (verdict, due) = self.objective(objective, &down_times)?;
+            Ok(Judged { objective, verdict, due })
+        });
+        judged.collect()
+    }
+
+    /// True when the customer may terminate after this period and the earlier ones that the windows cover.
+    fn termination_right(&self, judged: &[Judged<'_>]) -> Result<bool, JudgeError> {
+        let terms = self.agreement.terms();
+        let owed = self.question.signed && terms.kind != Kind::Ola;
+        if !owed || terms.termination.is_empty() {
+            return Ok(false);
+        }
+        let is_over =
+            |span: Span| self.question.as_of_s.is_none_or(|as_of_s| span.until_s <= as_of_s);
+        let closed = |judged: &[Judged<'_>]| {
+            Closed::new(judged.iter().map(|judged| (judged.objective, &judged.verdict)))
+        };
+        let mut row = Vec::new();
+        if is_over(self.period) {
+            row.push(closed(judged));
+        }
+        let mut label = self.question.label;
+        while !termination::is_long_enough(&terms.termination, &row) {
+            let Some(earlier) = label.previous() else { break };
+            let period = earlier.span(self.agreement.zone())?;
+            let question = &Question { label: earlier, ..*self.question };
+            let court = Court { question, period, ..*self };
+            if !court.is_covered() {
+                break;
+            }
+            if is_over(period) {
+                row.push(closed(&court.judged()?));
+            }
+            label = earlier;
+        }
+        Ok(termination::is_open(&terms.termination, &row))
+    }
+
+    /// True when windows were measured from the beginning of the period on: from the first time that is eligible for an
+    /// objective of it.
+    fn is_covered(&self) -> bool {
+        let Some(extent) = self.windows.extent() else { return false };
+        let firsts =
+            self.objectives().filter_map(|objective| self.times(objective).eligible.hull());
+        firsts
+            .map(|hull| hull.from_s)
+            .min()
+            .is_some_and(|first_s| extent.from_s <= first_s.saturating_add(LATE_S))
+    }
+
     /// The time that matters to an objective.
     fn times(&self, objective: &Objective) -> Times {
         let active =
             self.agreement.service_of(objective).map_or(Span::ALWAYS, |service| service.active);
-        let service = Spans::one(self.agreement.terms().term.meet(active));
-        let in_period = service.within(self.period);
+        let agreed = self.agreement.terms().term.meet(active);
+        let service = match &objective.hours {
+            None => Spans::one(agreed),
+            Some(hours) => {
+                let stretch = self.horizon.meet(agreed);
+                let hours = hours.hours_in(stretch, self.agreement.zone());
+                Spans::from_sorted(hours).within(stretch)
+            }
+        };
+        let records = (self.exclusions, self.question.as_of_s);
+        let excluded = exclusion::excluded(self.agreement, objective, &service, records);
+        let service = service.without(&excluded);
+        let (in_period, excluded) = (service.within(self.period), excluded.within(self.period));
         match self.question.as_of_s.filter(|as_of_s| *as_of_s < self.period.until_s) {
-            None => Times { service, eligible: in_period, remaining: None },
+            None => Times {
+                service,
+                eligible: in_period,
+                remaining: None,
+                excluded,
+                excluded_to_come_s: 0,
+            },
             Some(as_of_s) => {
                 let past = Span { until_s: as_of_s, ..Span::ALWAYS };
                 let future = Span { from_s: as_of_s, ..Span::ALWAYS };
-                let remaining = Some(in_period.within(future));
-                Times { service, eligible: in_period.within(past), remaining }
+                Times {
+                    service,
+                    eligible: in_period.within(past),
+                    remaining: Some(in_period.within(future)),
+                    excluded: excluded.within(past),
+                    excluded_to_come_s: excluded.within(future).seconds(),
+                }
             }
         }
     }
@@ -200,10 +300,37 @@ impl<'a> Court<'a> {
     ) -> Result<Observation, JudgeError> {
         let known =
             |down: &&DownTime<'_>| down.objective.name == objective.name && down.only == only;
-        match down_times.iter().find(known) {
-            Some(down) => Ok(down.seen.clone()),
-            None => self.case(objective, times, only).observe(down_times),
+        let mut seen = match down_times.iter().find(known) {
+            Some(down) => down.seen.clone(),
+            None => self.case(objective, times, only).observe(down_times)?,
+        };
+        if objective.credit.as_ref().is_some_and(counts_days) {
+            seen.failed_days = self.failed_days(objective, times, only, down_times)?;
         }
+        Ok(seen)
+    }
+
+    /// How many local days of the period have a value of their own that misses the target.
+    fn failed_days(
+        &self,
+        objective: &Objective,
+        times: &Times,
+        only: Option<u32>,
+        down_times: &[DownTime<'_>],
+    ) -> Result<u64, JudgeError> {
+        let mut failed = 0;
+        for date in self.question.label.dates(self.agreement.zone()) {
+            let eligible = times.eligible.within(date);
+            if eligible.seconds() == 0 {
+                continue;
+            }
+            let excluded = times.excluded.within(date);
+            let day = Times { eligible, excluded, remaining: None, ..times.clone() };
+            let seen = self.case(objective, &day, only).observe(down_times)?;
+            let measured = seen.measured(objective);
+            failed += u64::from(measured.is_some_and(|value| !value.meets(&objective.target).1));
+        }
+        Ok(failed)
     }
 
     fn case<'b>(&self, objective: &'b Objective, times: &'b Times, only: Option<u32>) -> Case<'b>
@@ -291,12 +418,17 @@ impl<'a> Court<'a> {
     }
 
     /// Eligible time whose windows do not exist yet: the window in progress belongs to it.
-    fn to_come(&self, objective: &Objective, times: &Times) -> Spans {
+    fn to_come(self, objective: &Objective, times: &Times) -> Spans {
         let width_s = i64::from(objective.window.width_s);
         let as_of_s = self.question.as_of_s.unwrap_or(self.period.until_s);
         let from_s = as_of_s.div_euclid(width_s) * width_s;
         times.service.within(self.period).within(Span { from_s, ..Span::ALWAYS })
     }
+}
+
+/// True for a credit by failed days.
+fn counts_days(credit: &Credit) -> bool {
+    matches!(&credit.form, CreditForm::Per(per) if per.of == PerOf::FailedDays)
 }
 
 /// The worst first: by status, then value, then name.

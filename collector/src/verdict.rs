@@ -5,7 +5,9 @@
 //! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
 //! hundredths as a decimal of two places, a mean's of at most four (`4.38`).
 //!
-//! Keys are only ever added. Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
+//! Keys are only ever added. `exclusions`, at the end, is there when records claim time of the period: what they claim, and
+//! `because` of what they do not hold (`not_agreed`, `not_announced`, `short_notice`, `not_approved`).
+//! Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
 //! percentiles, `value` is the bad end of the histogram bucket in which the attempt of rank `needed` lies, counted from the
 //! good end: the highest duration or loss, the lowest score (beyond the ok attempts: `timeout` of a phase, `failed` of a
 //! value). `exact` is attempts on the good side of the target over all; with means, it is ns, ppm or hundredths over
@@ -13,6 +15,8 @@
 //! `uncertainty.rank_interval` has the ranks that bracket the true percentile, from the good end, `null` where too few
 //! attempts have no such end.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
+//! A `credit` has a `rate`, or `days` of the charge, and with credits by the unit how many `units` that is to be taken; a
+//! claim that has a deadline has `credits.claim_until`, the first instant after it.
 //! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
 //! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
 //! bad attempts, or `away`, by which a mean must get worse). `credits.projected` is what would be payable.
@@ -20,13 +24,13 @@
 pub mod csv;
 pub mod text;
 
-use crate::contract::model::{Operator, Unit};
+use crate::contract::model::{Operator, Unit, Worth};
 use crate::contract::money::Money;
-use crate::contract::number::{self, Exact, percent_short, percent_text};
+use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Attempts, Budget, CreditLine, CreditTotals, Distance, Measured, NextBand, ObjectiveVerdict,
-    Outage, Seconds, Verdict,
+    Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Measured, NextBand,
+    ObjectiveVerdict, Outage, Seconds, Verdict,
 };
 use serde_json::{Map, Value, json};
 
@@ -45,7 +49,7 @@ impl Verdict {
     pub fn to_json_of(&self, shown: impl Fn(&ObjectiveVerdict) -> bool) -> Value {
         let objectives = self.objectives.iter().filter(|verdict| shown(verdict));
         let objectives: Vec<Value> = objectives.map(|verdict| objective(self, verdict)).collect();
-        json!({
+        let mut keys = json!({
             "agreement": self.agreement,
             "version": self.version,
             "signed": self.signed,
@@ -59,8 +63,25 @@ impl Verdict {
             "credits": credits(self),
             "termination_right": self.termination_right,
             "inputs_digest": self.inputs_digest,
-        })
+        });
+        if let Some(keys) = keys.as_object_mut().filter(|_| !self.claims.is_empty()) {
+            keys.insert("exclusions".to_owned(), self.claims.iter().map(claim).collect());
+        }
+        keys
     }
+}
+
+fn claim(claim: &Claim) -> Value {
+    let mut keys = json!({
+        "from": instant_text(claim.span.from_s),
+        "until": instant_text(claim.span.until_s),
+        "reason": claim.reason.as_str(),
+        "holds": claim.refused.is_none(),
+    });
+    if let (Some(refused), Some(keys)) = (claim.refused, keys.as_object_mut()) {
+        keys.insert("because".to_owned(), json!(refused.as_str()));
+    }
+    keys
 }
 
 fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
@@ -168,6 +189,16 @@ pub(crate) fn threshold_text(unit: Unit, (operator, limit): &(Operator, Exact)) 
     format!("{} {}", operator.sign(), unit.text(limit))
 }
 
+/// The threshold of the next band: of the value, or of the period's Down time.
+pub(crate) fn next_threshold_text(unit: Unit, next: &NextBand) -> String {
+    if !next.by_downtime {
+        return threshold_text(unit, &next.threshold);
+    }
+    let (operator, limit_s) = &next.threshold;
+    let limit_ns = limit_s * number::whole(Unit::Duration.in_one());
+    format!("{} Down", threshold_text(Unit::Duration, &(*operator, limit_ns)))
+}
+
 fn seconds(seconds: &Seconds) -> Value {
     let mut value = json!({
         "eligible": seconds.eligible,
@@ -201,11 +232,24 @@ fn attempts(attempts: &Attempts) -> Value {
 }
 
 fn credit_line(line: &CreditLine, credits: &CreditTotals) -> Value {
-    json!({
-        "rate": percent_short(&line.rate),
-        "base": credits.currency.text(&line.base),
-        "amount": credits.currency.text(&line.amount),
-    })
+    let mut keys = Map::new();
+    let (key, worth) = worth(&line.worth);
+    keys.insert(key.to_owned(), worth);
+    if let Some(units) = &line.units {
+        keys.insert("units".to_owned(), json!(short(units)));
+    }
+    for (key, money) in [("base", &line.base), ("amount", &line.amount)] {
+        keys.insert(key.to_owned(), json!(credits.currency.text(money)));
+    }
+    Value::Object(keys)
+}
+
+/// The key and the value of a share of the base, or of a number of days.
+fn worth(worth: &Worth) -> (&'static str, Value) {
+    match worth {
+        Worth::Rate(rate) => ("rate", json!(percent_short(rate))),
+        Worth::Days(days) => ("days", json!(short(days))),
+    }
 }
 
 fn next_band(unit: Unit, next: &NextBand) -> Value {
@@ -214,11 +258,8 @@ fn next_band(unit: Unit, next: &NextBand) -> Value {
         Distance::Attempts(attempts) => ("away_attempts", json!(attempts)),
         Distance::Value(away) => ("away", json!(unit.text(away))),
     };
-    json!({
-        "rate": percent_short(&next.rate),
-        "threshold": threshold_text(unit, &next.threshold),
-        key: away,
-    })
+    let (worth_key, worth) = worth(&next.worth);
+    json!({worth_key: worth, "threshold": next_threshold_text(unit, next), key: away})
 }
 
 /// A credit exists only for what is breached, which nothing is before the period is over.
@@ -233,9 +274,13 @@ fn credits(of: &Verdict) -> Value {
             "projected": text(&credits.payable),
         });
     }
-    json!({
+    let mut keys = json!({
         "sum": text(&credits.sum),
         "payable": text(&credits.payable),
         "currency": credits.currency.code(),
-    })
+    });
+    if let (Some(until_s), Some(keys)) = (credits.claim_until_s, keys.as_object_mut()) {
+        keys.insert("claim_until".to_owned(), json!(instant_text(until_s)));
+    }
+    keys
 }

@@ -280,7 +280,7 @@ fn bad_input_is_exit_2_and_says_why() {
             vec!["--period", "2026-03-29", "--objective", "slow"],
             "the agreement has available, fast, answered",
         ),
-        (vec!["--period", "2026-03-29", "--exclusions", "x.yaml"], "not-supported-yet"),
+        (vec!["--period", "2026-03-29", "--exclusions", "/nonexistent"], "cannot be read"),
         (vec!["--period", "2026-03-29", "--windows", "/nonexistent"], "cannot be read"),
         (vec![], "--period"),
     ] {

@@ -2,6 +2,8 @@
 
 /// Every attempt is accounted for, whoever is killed when: against the schedule recomputed from the plan alone.
 mod accounting;
+/// Agreements judged through the command line, against figures that were worked out by hand.
+mod agreements;
 /// Broken files, wicked files, files of others: refused with their line, and nothing changed.
 mod bad_input;
 /// What the bench prints, and that programs can read it.

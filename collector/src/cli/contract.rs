@@ -30,7 +30,7 @@ Examples:
 
 Exit codes: 0 no errors, 1 errors, 2 a file cannot be read or the plan is wrong.")]
 pub struct CheckArgs {
-    /// Agreements.
+    /// Agreements; one that names a `parent` is checked with it, when its file is given too.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The plan whose probes the agreements name.
@@ -77,6 +77,7 @@ fn check(args: &CheckArgs) -> ExitCode {
         Err(problem) => return bad_input(&problem),
     };
     let mut findings = Findings { errors: Vec::new(), warnings: Vec::new() };
+    let mut texts = Vec::new();
     for path in &args.files {
         let text = match std::fs::File::open(path).and_then(read_text) {
             Ok(text) => text,
@@ -86,10 +87,14 @@ fn check(args: &CheckArgs) -> ExitCode {
             }
             Err(error) => return bad_input(&unreadable(path, &error)),
         };
-        let name = path.display().to_string();
-        match Agreement::load_with_plan(&[(&name, &text)], plan.as_ref()) {
+        texts.push((path.display().to_string(), text));
+    }
+    let files: Vec<(&str, &str)> =
+        texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    for number in 0..files.len() {
+        match Agreement::load_among(&files, number, plan.as_ref()) {
             Ok(loaded) => findings.warnings.push(loaded.warnings),
-            Err(rejected) => findings.errors.extend(rejected.0),
+            Err(rejected) => findings.add_errors(rejected.0),
         }
     }
     let printed = match args.format {
@@ -154,6 +159,15 @@ fn init(args: &InitArgs) -> ExitCode {
 // === impl Findings ===
 
 impl Findings {
+    /// Errors of a parent are found with each of its children, and said once.
+    fn add_errors(&mut self, errors: Vec<Problems>) {
+        for problems in errors {
+            if !self.errors.contains(&problems) {
+                self.errors.push(problems);
+            }
+        }
+    }
+
     fn print_text(&self, files: usize) -> std::io::Result<()> {
         let (bad, unwise) =
             (anstyle::AnsiColor::Red.on_default(), anstyle::AnsiColor::Yellow.on_default());

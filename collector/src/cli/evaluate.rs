@@ -2,6 +2,7 @@
 //! give the same bytes out.
 
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
+use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, instant_s};
 use crate::contract::{Agreement, Loaded};
 use crate::sla::{Question, Verdict, Windows, judge};
@@ -25,7 +26,7 @@ Examples:
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the input is wrong.")]
 pub struct Args {
-    /// The agreement.
+    /// The agreement; given again, those that it inherits from.
     #[arg(long, value_name = "FILE", required = true)]
     agreement: Vec<PathBuf>,
     /// Measured windows, one JSON object a line.
@@ -43,7 +44,7 @@ pub struct Args {
     /// Show only this objective; all of them are computed.
     #[arg(long, value_name = "NAME")]
     objective: Option<String>,
-    /// Exclusion records.
+    /// Records of time that is to be excluded, and of who approved it.
     #[arg(long, value_name = "FILE")]
     exclusions: Option<PathBuf>,
     /// How to print the result.
@@ -88,12 +89,6 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn evaluate(args: &Args) -> Result<(Agreement, Verdict), String> {
-    if let Some(file) = &args.exclusions {
-        return Err(format!(
-            "{}: not-supported-yet: exclusions cannot be judged yet; leave --exclusions out",
-            file.display()
-        ));
-    }
     let label = PeriodLabel::parse(&args.period).map_err(|error| format!("--period: {error}"))?;
     let as_of_s = match &args.as_of {
         None => None,
@@ -113,8 +108,13 @@ fn evaluate(args: &Args) -> Result<(Agreement, Verdict), String> {
     for path in &args.windows {
         read_windows(&mut evidence, path)?;
     }
+    let exclusions = match &args.exclusions {
+        Some(path) => exclusions(path, &agreement)?,
+        None => Exclusions::default(),
+    };
     let question = Question { label, as_of_s, signed: args.signed };
-    let verdict = judge(&agreement, &evidence, &question).map_err(|error| error.to_string())?;
+    let verdict =
+        judge(&agreement, &evidence, &exclusions, &question).map_err(|error| error.to_string())?;
     Ok((agreement, verdict))
 }
 
@@ -133,6 +133,13 @@ fn agreement(paths: &[PathBuf]) -> Result<Agreement, String> {
         anstream::eprintln!("{warnings}");
     }
     Ok(agreement)
+}
+
+fn exclusions(path: &Path, agreement: &Agreement) -> Result<Exclusions, String> {
+    let text = File::open(path).and_then(read_text);
+    let text = text.map_err(|error| unreadable(path, &error))?;
+    let name = path.display().to_string();
+    Exclusions::parse(&name, &text, agreement).map_err(|problems| problems.to_string())
 }
 
 fn read_windows(evidence: &mut Windows, path: &Path) -> Result<(), String> {

@@ -100,6 +100,7 @@ pub fn make(args: &Args) -> Result<String, Failure> {
             .period_at(i64::try_from(as_of_s).unwrap_or(i64::MAX))
             .ok_or_else(|| Failure::Input("now lies outside the calendar".to_owned()))?,
     };
+    let label = agreement.meant(label);
     let period = label.span(agreement.zone()).map_err(|error| Failure::Input(error.to_string()))?;
 
     let environment = |error: &dyn std::fmt::Display| {

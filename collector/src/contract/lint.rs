@@ -1,11 +1,12 @@
 //! What is wrong or unwise in an agreement that can be read.
 
 use super::model::{
-    Band, CreditForm, Failures, Good, Kind, Measure, Objective, Operator, Terms, Unit, UnknownAs,
-    Vantages,
+    Band, CreditForm, ExclusionRule, Failures, Good, Kind, Measure, Objective, Operator, Scale,
+    TerminationRule, Terms, Unit, UnknownAs, Vantages,
 };
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
+use super::period::PeriodKind;
 use num_bigint::BigInt;
 use probefleet_proto::name::Name;
 use probefleet_proto::plan::{Plan, PlannedProbe};
@@ -84,12 +85,64 @@ pub(super) fn check(
             );
         }
     }
+    termination(read, problems, warnings);
+    ambiguous(read, problems);
     for placed in &read.objectives {
+        if placed.inherited {
+            // The rest is said of the file that it stands in; what it costs, this one says.
+            let here = Placed { at: read.parent_at, ..placed.clone() };
+            charge(&here, &read.terms, problems, warnings);
+            continue;
+        }
         charge(placed, &read.terms, problems, warnings);
         wisdom(placed, warnings);
+        exclusions(placed, &read.terms, warnings);
         mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
             against_plan(placed, plan, problems, warnings);
+        }
+    }
+}
+
+/// The label of a month means one stretch of time: a calendar month, or the month from one billing day on.
+fn ambiguous(read: &Read, problems: &mut Problems) {
+    let monthly = |placed: &&Placed| {
+        matches!(placed.objective.period, PeriodKind::Month | PeriodKind::Billing(_))
+    };
+    let mut months = read.objectives.iter().filter(monthly);
+    let Some(first) = months.next() else { return };
+    if let Some(other) = months.find(|other| other.objective.period != first.objective.period) {
+        let message = format!(
+            "`{}` and `{}` begin their months on different days",
+            first.objective.name, other.objective.name
+        );
+        let at = if other.inherited { read.parent_at } else { other.at };
+        problems.report::<()>(at, "period-ambiguous", message, "agree on one day for both");
+    }
+}
+
+/// A right to terminate follows from breaches that have a price, or from a percentage.
+fn termination(read: &Read, problems: &mut Problems, warnings: &mut Problems) {
+    let with_credit = read.objectives.iter().any(|placed| placed.objective.credit.is_some());
+    for (rule, at) in read.terms.termination.iter().zip(&read.termination_at) {
+        if read.terms.kind == Kind::Ola || !with_credit {
+            let message = "this right never opens";
+            let cure = "it follows from objectives with a credit, and an ola has none";
+            warnings.report::<()>(*at, "termination-without-credit", message, cure);
+        }
+        let TerminationRule::MeanBelow { objective, .. } = rule else { continue };
+        let named = read.objectives.iter().find(|placed| placed.objective.name == *objective);
+        let Some(named) = named else {
+            let message = format!("`{objective}` is no objective");
+            let cure = "name an objective of this agreement";
+            problems.report::<()>(*at, "unknown-objective", message, cure);
+            continue;
+        };
+        let measure = &named.objective.measure;
+        if measure.scale() != (Scale { unit: Unit::Share, good: Good::High }) {
+            let message = format!("`{objective}` is no percentage that is good when it is high");
+            let cure = "a mean below a percentage is of such ones only";
+            problems.report::<()>(*at, "measure-target-mismatch", message, cure);
         }
     }
 }
@@ -106,7 +159,7 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
     let zero = number::whole(0);
     let unit = placed.objective.measure.unit();
     let all = number::whole(unit.in_one());
-    let never_passed = match credit {
+    let never_passed = match &credit.form {
         CreditForm::Bands(bands) => {
             // No share is below 0 % or above 100 %; a duration is above any threshold when it takes long enough.
             let never = |band: &Band| match band.operator {
@@ -116,7 +169,11 @@ fn charge(placed: &Placed, terms: &Terms, problems: &mut Problems, warnings: &mu
             };
             bands.iter().all(never)
         }
-        CreditForm::Flat(_) => false,
+        CreditForm::Flat(_)
+        | CreditForm::Days(_)
+        | CreditForm::DownBands(_)
+        | CreditForm::Per(_)
+        | CreditForm::Linear(_) => false,
     };
     if terms.kind == Kind::Ola || never_passed {
         let cure =
@@ -160,6 +217,28 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
     }
 }
 
+/// Excluded time that changes nothing, or changes too much.
+fn exclusions(placed: &Placed, terms: &Terms, warnings: &mut Problems) {
+    let objective = &placed.objective;
+    let mut warn = |code, message: &str, cure: &str| {
+        warnings.report::<()>(placed.at, code, message, cure);
+    };
+    let of_time = objective.measure == Measure::Availability;
+    if objective.exclusions == ExclusionRule::AsUp && !of_time {
+        let message = "only an availability adds excluded time to what was up";
+        warn("as-up-no-effect", message, "write `exclusions: removed`, which is the same here");
+    }
+    let Some(maintenance) = terms.maintenance.filter(|_| of_time) else { return };
+    let budget =
+        (number::whole(1) - &objective.target.limit) * number::whole(shortest_s(objective));
+    if objective.exclusions == ExclusionRule::None && number::whole(maintenance.at_most_s) > budget
+    {
+        let message =
+            "maintenance that is allowed counts as Down here, and is more than the budget";
+        warn("maintenance-over-budget", message, "exclude it, or allow less");
+    }
+}
+
 /// A mean is of ok attempts only: the more of them fail, the less there is to find fault with.
 fn mean_alone(placed: &Placed, all: &[Placed], warnings: &mut Problems) {
     let mean = &placed.objective;
@@ -186,9 +265,15 @@ fn agents_too_few(objective: &Objective) -> Option<usize> {
     u64::try_from(named.len()).is_ok_and(|agents| agents < at_least).then_some(named.len())
 }
 
-/// The shortest period of the objective's kind, in s, but for the hour of a changed clock.
+/// The shortest period of the objective's kind, in s of its service hours, but for the hour of a changed clock and for
+/// holidays.
 fn shortest_s(objective: &Objective) -> u64 {
-    objective.period.days_min() * 86_400
+    let days = objective.period.days_min();
+    match &objective.hours {
+        None => days * 86_400,
+        Some(hours) if days == 1 => hours.shortest_day_s(),
+        Some(hours) => days * hours.week_s() / 7,
+    }
 }
 
 fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings: &mut Problems) {

@@ -1,16 +1,25 @@
 //! What an agreement says, after it was read and checked.
 
+mod credit;
 mod measure;
 mod ratio;
+mod termination;
 
+pub use credit::{
+    Band, Base, Claim, Combine, Credit, CreditForm, CreditRules, DayFraction, Per, PerCount, PerOf,
+    Worth,
+};
 pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
 pub use ratio::Ratio;
+pub use termination::{MeanOf, TerminationRule};
 
-use super::money::{Currency, Money, Rounding};
+use super::calendar::Calendar;
+use super::money::{Currency, Money};
 use super::number::{self, Exact};
 use super::period::{PeriodKind, Span};
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
+use std::sync::Arc;
 
 /// What sort of promise it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +114,16 @@ pub struct Objective {
     pub target: Target,
     /// The stretch over which it is judged.
     pub period: PeriodKind,
+    /// Its service hours; `None`: around the clock.
+    pub hours: Option<Arc<Calendar>>,
     /// When an agent calls a window Down.
     pub window: WindowRule,
     /// How the agents' voices make one.
     pub vantages: Vantages,
     /// When Down windows make an outage.
     pub outage: OutageRule,
+    /// What excluded time counts as.
+    pub exclusions: ExclusionRule,
     /// What Unknown time counts as.
     pub unknown: UnknownRule,
     /// Fewest counted attempts for a verdict.
@@ -120,7 +133,11 @@ pub struct Objective {
     /// What a failed attempt is for a threshold.
     pub failures: Failures,
     /// What a breach is worth.
-    pub credit: Option<CreditForm>,
+    pub credit: Option<Credit>,
+    /// The objectives of other agreements that it rests on, all of them: agreement and name.
+    pub supported_by: Vec<(Name, Name)>,
+    /// What agreements that inherit it may do with it.
+    pub inherit: Inherit,
 }
 
 impl Objective {
@@ -137,7 +154,7 @@ impl Objective {
                 vec![low_side((operator, &number::whole(*limit)))]
             }
             Measure::Percentile { .. } => {
-                let bands = self.credit.as_ref().map_or(&[][..], CreditForm::bands);
+                let bands = self.credit.as_ref().map_or(&[][..], |credit| credit.form.bands());
                 let bands = bands.iter().map(|band| (band.operator.negated(), &band.threshold));
                 let target = (self.target.operator, &self.target.limit);
                 std::iter::once(target).chain(bands).map(low_side).collect()
@@ -198,6 +215,48 @@ pub struct OutageRule {
     pub bridge: u64,
 }
 
+/// What agreements that inherit an objective may do with it, from the freest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inherit {
+    /// Anything.
+    Open,
+    /// Promise more.
+    Floor,
+    /// Nothing.
+    Locked,
+}
+
+/// What excluded time counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExclusionRule {
+    /// Nothing: it is not eligible.
+    Removed,
+    /// Likewise, but an availability adds it to Up and to the whole.
+    AsUp,
+    /// As any other time: nothing is excluded.
+    None,
+}
+
+/// Who grants maintenance that was announced in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Nobody has to.
+    Automatic,
+    /// The customer.
+    Customer,
+}
+
+/// What maintenance is excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maintenance {
+    /// It is announced at least so many seconds before it begins.
+    pub notice_s: u64,
+    /// So many seconds of each period, at most.
+    pub at_most_s: u64,
+    /// Who grants it.
+    pub approval: Approval,
+}
+
 /// What Unknown seconds count as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownAs {
@@ -234,88 +293,6 @@ pub enum Failures {
     AsWorst,
     /// Not counted.
     Exclude,
-}
-
-/// What a breach is worth, as shares of the base.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CreditForm {
-    /// The same for every breach.
-    Flat(Exact),
-    /// By how bad the value is; mildest first.
-    Bands(Vec<Band>),
-}
-
-impl CreditForm {
-    /// Its bands, mildest first.
-    #[must_use]
-    pub fn bands(&self) -> &[Band] {
-        match self {
-            Self::Flat(_) => &[],
-            Self::Bands(bands) => bands,
-        }
-    }
-}
-
-/// One step of a band table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Band {
-    /// `<` (below) or `<=` (at most) where high is good, `>` (above) or `>=` (at least) where low is.
-    pub operator: Operator,
-    /// The value it begins at, in the unit of the measure.
-    pub threshold: Exact,
-    /// The credit, as a share of the base.
-    pub rate: Exact,
-}
-
-/// How several credits become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Combine {
-    /// All of them.
-    Sum,
-    /// The largest.
-    Max,
-}
-
-/// When a credit must be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// Never: it is granted by itself.
-    Automatic,
-    /// Within so many seconds after the period's end.
-    WithinS(u64),
-}
-
-/// The rules for all credits of a period.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreditRules {
-    /// How several become one.
-    pub combine: Combine,
-    /// Largest total, as a share of the charges.
-    pub cap: Option<Exact>,
-    /// Objectives whose lines are filled first.
-    pub priority: Vec<Name>,
-    /// How a line becomes whole minor units.
-    pub rounding: Rounding,
-    /// A smaller total is not paid.
-    pub minimum: Option<Money>,
-    /// Credits are the only remedy.
-    pub sole_remedy: bool,
-    /// Whether they must be asked for.
-    pub claim: Claim,
-}
-
-impl Default for CreditRules {
-    fn default() -> Self {
-        Self {
-            combine: Combine::Sum,
-            cap: None,
-            priority: Vec::new(),
-            rounding: Rounding::HalfAwayFromZero,
-            minimum: None,
-            sole_remedy: false,
-            claim: Claim::Automatic,
-        }
-    }
 }
 
 /// How long a period stays open after its end, in s.
@@ -356,10 +333,16 @@ pub struct Terms {
     pub term: Span,
     /// Its period, for objectives without their own.
     pub period: PeriodKind,
+    /// Service hours that objectives may name.
+    pub calendars: Vec<Arc<Calendar>>,
+    /// What maintenance is excluded; `None`: none.
+    pub maintenance: Option<Maintenance>,
     /// What is delivered.
     pub services: Vec<Service>,
     /// How credits combine.
     pub credits: CreditRules,
+    /// What lets the customer terminate.
+    pub termination: Vec<TerminationRule>,
     /// How long a period stays open.
     pub close: CloseRules,
 }

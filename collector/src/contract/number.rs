@@ -9,7 +9,7 @@ pub type Exact = BigRational;
 /// Most digits of a written number: more than any contract needs, few enough to stay cheap.
 pub const DIGITS_MAX: usize = 30;
 
-/// Decimal places of a displayed percentage.
+/// Decimal places of a displayed percentage, and of any other number, at most.
 const PERCENT_PLACES: u32 = 6;
 
 /// The text is not an exact number.
@@ -80,12 +80,17 @@ pub fn percent_text(share: &Exact) -> String {
     format!("{}%", fixed(&(share * whole(100)), PERCENT_PLACES))
 }
 
+/// A number as the shortest decimal of at most six places: `1`, `0.5`.
+#[must_use]
+pub fn short(value: &Exact) -> String {
+    let text = fixed(value, PERCENT_PLACES);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A share as the shortest percentage of at most six places: `10%`, `0.5%`.
 #[must_use]
 pub fn percent_short(share: &Exact) -> String {
-    let text = fixed(&(share * whole(100)), PERCENT_PLACES);
-    let short = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{short}%")
+    format!("{}%", short(&(share * whole(100))))
 }
 
 /// A number with exactly `places` decimals, rounded half away from zero.

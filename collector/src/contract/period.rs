@@ -47,6 +47,8 @@ pub enum PeriodKind {
     Week,
     /// A calendar month.
     Month,
+    /// A month from that day of the calendar month on; where there is no such day, from its last.
+    Billing(i8),
     /// Three months, from January.
     Quarter,
     /// Six months, from January.
@@ -69,7 +71,8 @@ impl PeriodKind {
     /// The word in an agreement.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+        let word = Self::WORDS.iter().find(|(_, kind)| *kind == self).map(|(word, _)| *word);
+        word.unwrap_or("billing month")
     }
 
     /// Whole months in it; `None` for days and weeks.
@@ -77,7 +80,7 @@ impl PeriodKind {
     pub fn months(self) -> Option<i8> {
         match self {
             Self::Day | Self::Week => None,
-            Self::Month => Some(1),
+            Self::Month | Self::Billing(_) => Some(1),
             Self::Quarter => Some(3),
             Self::HalfYear => Some(6),
             Self::Year => Some(12),
@@ -90,7 +93,7 @@ impl PeriodKind {
         match self {
             Self::Day => 1,
             Self::Week => 7,
-            Self::Month => 28,
+            Self::Month | Self::Billing(_) => 28,
             Self::Quarter => 90,
             Self::HalfYear => 181,
             Self::Year => 365,
@@ -99,12 +102,26 @@ impl PeriodKind {
 
     /// The first date of the period in which a date lies.
     fn first(self, date: Date) -> Option<Date> {
+        if let Self::Billing(day) = self {
+            let first = billed_from(date, day);
+            let before = || date.first_of_month().yesterday().ok();
+            return if first <= date { Some(first) } else { Some(billed_from(before()?, day)) };
+        }
         let Some(months) = self.months() else {
             let back = if self == Self::Week { date.weekday().to_monday_zero_offset() } else { 0 };
             return date.checked_sub(i64::from(back).days()).ok();
         };
         let month = (date.month() - 1) / months * months + 1;
         Date::new(date.year(), month, 1).ok()
+    }
+
+    /// The first date of the period that many months or days away from one that begins at a date.
+    fn away(self, first: Date, periods: i64) -> Option<Date> {
+        let Self::Billing(day) = self else {
+            return first.checked_add(self.length().checked_mul(periods).ok()?).ok();
+        };
+        let month = first.first_of_month().checked_add(periods.months()).ok()?;
+        Some(billed_from(month, day))
     }
 
     /// The length of the period that begins at its first date.
@@ -172,6 +189,17 @@ impl PeriodLabel {
         Some(Self { first: kind.first(date)?, kind })
     }
 
+    /// What it names where months begin on a billing day: the one that begins in that month.
+    #[must_use]
+    pub fn billed(self, day: i8) -> Self {
+        match self.kind {
+            PeriodKind::Month => {
+                Self { first: billed_from(self.first, day), kind: PeriodKind::Billing(day) }
+            }
+            _ => self,
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(self) -> PeriodKind {
@@ -187,7 +215,7 @@ impl PeriodLabel {
     /// The period of the same kind before. `None` at the calendar's beginning.
     #[must_use]
     pub fn previous(self) -> Option<Self> {
-        Some(Self { first: self.first.checked_sub(self.kind.length()).ok()?, kind: self.kind })
+        Some(Self { first: self.kind.away(self.first, -1)?, kind: self.kind })
     }
 
     /// Its bounds in a zone: from the first instant of its first date to the first instant of the date after it, so
@@ -214,8 +242,14 @@ impl PeriodLabel {
     }
 
     fn end_date(self) -> Option<Date> {
-        self.first.checked_add(self.kind.length()).ok()
+        self.kind.away(self.first, 1)
     }
+}
+
+/// The billing day of a date's month, or its last where it has no such day.
+fn billed_from(date: Date, day: i8) -> Date {
+    let day = day.clamp(1, date.days_in_month());
+    date.with().day(day).build().unwrap_or(date)
 }
 
 /// The Monday of a week of ISO 8601.
@@ -232,7 +266,7 @@ impl fmt::Display for PeriodLabel {
                 let week = self.first.iso_week_date();
                 write!(f, "{:04}-W{:02}", week.year(), week.week())
             }
-            PeriodKind::Month => write!(f, "{year:04}-{month:02}"),
+            PeriodKind::Month | PeriodKind::Billing(_) => write!(f, "{year:04}-{month:02}"),
             PeriodKind::Quarter => write!(f, "{year:04}-Q{}", (month + 2) / 3),
             PeriodKind::HalfYear => write!(f, "{year:04}-H{}", (month + 5) / 6),
             PeriodKind::Year => write!(f, "{year:04}"),
@@ -244,6 +278,16 @@ impl fmt::Display for PeriodLabel {
 #[must_use]
 pub fn start_of_date(date: Date, zone: &TimeZone) -> Option<i64> {
     Some(date.to_zoned(zone.clone()).ok()?.timestamp().as_second())
+}
+
+/// The first instant of a date that is not before another one: the end of its date, unless it begins one itself.
+#[must_use]
+pub fn end_of_date_at(instant_s: i64, zone: &TimeZone) -> Option<i64> {
+    let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
+    if start_of_date(date, zone) == Some(instant_s) {
+        return Some(instant_s);
+    }
+    start_of_date(date.tomorrow().ok()?, zone)
 }
 
 /// Reads an instant, RFC 3339 with offset and whole seconds, as seconds since 1970 UTC.
@@ -362,6 +406,45 @@ mod tests {
             assert!(dates as u64 >= kind.days_min());
         }
         assert_eq!(label(PeriodKind::Week, "2027-01-03T12:00:00Z"), "2026-W53");
+    }
+
+    /// On a day that a month lacks, its last is meant, and the month after has the day again.
+    #[test]
+    fn billing_months_begin_on_their_day() {
+        let berlin = zone("Europe/Berlin");
+        let at = |day, date: &str| {
+            let noon: Timestamp = format!("{date}T10:00:00Z").parse().expect("an instant");
+            PeriodLabel::at(PeriodKind::Billing(day), &berlin, noon.as_second()).expect("in range")
+        };
+        for (day, date, expected, first) in [
+            (15, "2026-04-14", "2026-03", "2026-03-15"),
+            (15, "2026-04-15", "2026-04", "2026-04-15"),
+            (31, "2026-02-27", "2026-01", "2026-01-31"),
+            (31, "2026-02-28", "2026-02", "2026-02-28"),
+            (31, "2026-03-30", "2026-02", "2026-02-28"),
+            (29, "2028-02-29", "2028-02", "2028-02-29"),
+            (1, "2026-12-31", "2026-12", "2026-12-01"),
+        ] {
+            let label = at(day, date);
+            assert_eq!(
+                (label.to_string().as_str(), label.first.to_string().as_str()),
+                (expected, first),
+                "{day} {date}"
+            );
+            assert_eq!(PeriodLabel::parse(expected).expect("a label").billed(day), label);
+            assert_eq!(label.next().and_then(PeriodLabel::previous), Some(label));
+        }
+        let seconds = |label: &str| {
+            PeriodLabel::parse(label)
+                .expect("a label")
+                .billed(31)
+                .span(&berlin)
+                .expect("in range")
+                .seconds()
+        };
+        assert_eq!((seconds("2026-01"), seconds("2026-02")), (28 * 86_400, 31 * 86_400 - 3_600));
+        let day = PeriodLabel::parse("2026-04-15").expect("a label");
+        assert_eq!(day.billed(3), day, "only a month begins on a billing day");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Every code of the linter, each with the place it is reported at.
 
+mod zones;
+
 use super::*;
 use probefleet_proto::yaml::Problem;
 
@@ -104,7 +106,7 @@ fn errors_of_the_agreement() {
         (15, "term: {from: 2026-01-01, until: 2026-01-01}", "15:7 term-empty"),
         (15, "term: {from: 2026-02-30, until: 2027-01-01}", "15:14 bad-date"),
         (16, "period: fortnight", "16:9 bad-value"),
-        (16, "period: {billing_day: 15}", "16:9 not-supported-yet"),
+        (16, "period: {billing_day: 32}", "16:23 bad-value"),
         (18, "  voice: {monthly_charge: 12000.00}", "18:27 bad-value"),
         (18, "  voice: {monthly_charge: \"0.001\"}", "18:27 bad-value"),
         (18, "  voice: {}", "20:3 missing-key"),
@@ -113,14 +115,38 @@ fn errors_of_the_agreement() {
         (36, "credits: {priority: [nothing]}", "36:10 unknown-objective"),
         (36, "credits: {minimum: 1.00}", "36:20 bad-value"),
         (37, "close: {grace: 72}", "37:16 bad-duration"),
-        (37, "parent: acme", "37:9 not-supported-yet"),
-        (37, "calendars: {office: {}}", "37:12 not-supported-yet"),
+        (37, "parent: acme", "37:9 unknown-parent"),
+        (37, "parent: acme-voice", "37:9 unknown-parent"),
+        (37, "calendars: {office: {}}", "37:21 missing-key"),
+        (37, "calendars: {Office: {weekly: {mon: \"08:00-18:00\"}}}", "37:13 bad-name"),
+        (37, "calendars: {office: {weekly: {}}}", "37:30 missing-key"),
+        (37, "calendars: {office: {weekly: {mon: []}}}", "37:30 missing-key"),
+        (37, "calendars: {office: {weekly: {monday: \"08:00-18:00\"}}}", "37:31 bad-value"),
+        (37, "calendars: {office: {weekly: {mon-: \"08:00-18:00\"}}}", "37:31 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: \"8:00-18:00\"}}}", "37:36 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: \"08:00-24:01\"}}}", "37:36 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: \"24:00-08:00\"}}}", "37:36 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: \"08:60-09:00\"}}}", "37:36 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: \"08:00-08:00\"}}}", "37:36 bad-value"),
+        (37, "calendars: {office: {weekly: {mon: [\"08:00\"]}}}", "37:37 bad-value"),
         (
             37,
-            "maintenance: {notice: 48h, at_most: 8h, approval: automatic}",
-            "37:14 not-supported-yet",
+            "calendars: {office: {weekly: {mon: \"08:00-18:00\"}, holidays: [2026-02-30]}}",
+            "37:63 bad-date",
         ),
-        (37, "termination: [{consecutive: 2}]", "37:14 not-supported-yet"),
+        (37, "maintenance: {notice: 48h, at_most: 8h}", "37:14 missing-key"),
+        (37, "maintenance: {notice: 48, at_most: 8h, approval: automatic}", "37:23 bad-duration"),
+        (37, "maintenance: {notice: 48h, at_most: 8h, approval: both}", "37:51 bad-value"),
+        (37, "termination: [{consecutive: 0}]", "37:29 bad-value"),
+        (37, "termination: [{consecutive: 121}]", "37:29 bad-value"),
+        (37, "termination: [{breached: 3}]", "37:15 missing-key"),
+        (37, "termination: [{breached: 3, of_last: 2}]", "37:15 bad-value"),
+        (37, "termination: [{mean_below: 97%, over: 3}]", "37:15 missing-key"),
+        (
+            37,
+            "termination: [{objective: nothing, mean_below: 97%, over: 3}]",
+            "37:15 unknown-objective",
+        ),
         (37, "close: &a {}", "37:8 bad-yaml"),
     ]);
 }
@@ -141,18 +167,26 @@ fn errors_of_an_objective() {
         (26, "    vantages: {quorum: 51%, each: all}", "26:16 unknown-key"),
         (26, "    vantages: {each: []}", "26:22 bad-value"),
         (27, "    outage: {after: 0}", "27:21 bad-value"),
-        (28, "    exclusions: as_up", "28:17 not-supported-yet"),
+        (28, "    exclusions: as_down", "28:17 bad-value"),
         (29, "    unknown: {as: guess}", "29:19 bad-value"),
         (29, "    unknown: {coverage: 101%}", "29:25 percent-over-100"),
         (29, "    window: {width: 0s}", "29:21 bad-value"),
         (29, "    window: {width: 1.5s}", "29:21 bad-duration"),
         (29, "    window: {bad: \"< 50%\"}", "29:19 bad-value"),
         (29, "    window: {bad: \"> 100%\"}", "29:19 bad-value"),
-        (29, "    hours: office", "29:12 not-supported-yet"),
+        (29, "    hours: office", "29:12 unknown-calendar"),
+        (29, "    period: {billing_day: 1}", "32:3 period-ambiguous"),
         (29, "    round: {places: 2}", "29:12 not-supported-yet"),
-        (29, "    supported_by: [b/c]", "29:19 not-supported-yet"),
-        (29, "    inherit: locked", "29:14 not-supported-yet"),
-        (29, "    remove: true", "29:13 not-supported-yet"),
+        (29, "    supported_by: [b]", "29:20 bad-value"),
+        (29, "    supported_by: [b/C]", "29:20 bad-value"),
+        (29, "    inherit: closed", "29:14 bad-value"),
+        (29, "    remove: true", "29:5 unknown-key"),
+    ]);
+}
+
+#[test]
+fn errors_of_a_credit() {
+    assert_reported(&[
         (31, "      bands: []", "31:14 bad-value"),
         (
             31,
@@ -168,11 +202,39 @@ fn errors_of_an_objective() {
         (31, "      bands: [{below: 99.9%, rate: 110%}]", "31:36 percent-over-100"),
         (31, "      bands: [{below: 99.9%}]", "31:15 missing-key"),
         (31, "      {bands: [{below: 99.9%, rate: 10%}], flat: 5%}", "31:7 two-credit-forms"),
-        (31, "      {days: 1, base: {amount: \"1.00\"}}", "31:7 base-with-days"),
-        (31, "      {days: 1}", "31:14 not-supported-yet"),
-        (31, "      {linear: 1}", "31:16 not-supported-yet"),
-        (31, "      {per: {every: 4h, of: downtime, days: 1}}", "31:13 not-supported-yet"),
-        (31, "      {flat: 5%, base: {amount: \"1.00\"}}", "31:24 not-supported-yet"),
+        (31, "      {days: 1, base: {amount: \"1.00\"}}", "31:23 base-with-days"),
+        (31, "      {days: 0}", "31:14 bad-value"),
+        (31, "      {days: 1, day_fraction: half}", "31:31 bad-value"),
+        (31, "      {linear: 0}", "31:16 bad-value"),
+        (31, "      {flat: 5%, base: 1.00}", "31:24 bad-value"),
+        (31, "      {flat: 5%, base: {amount: 1.00}}", "31:33 bad-value"),
+        (31, "      {flat: 5%, base: {greater_of: [monthly_charge]}}", "31:37 bad-value"),
+        (31, "      {flat: 5%, by: excess}", "31:22 bad-value"),
+        (31, "      {per: {of: downtime, days: 1}}", "31:13 missing-key"),
+        (31, "      {per: {every: 0s, of: downtime, days: 1}}", "31:21 bad-duration"),
+        (31, "      {per: {every: 4h, of: outages, days: 1}}", "31:29 bad-value"),
+        (31, "      {per: {every: 4h, of: downtime}}", "31:13 missing-key"),
+        (31, "      {per: {every: 4h, of: downtime, days: 1, rate: 5%}}", "31:13 two-credit-forms"),
+        (31, "      {per: {of: failed_days, days: 1, round: 15m}}", "31:47 bad-value"),
+        (
+            31,
+            "      {per: {every: 4h, of: downtime, days: 1}, base: monthly_charge}",
+            "31:55 base-with-days",
+        ),
+        (31, "      {by: speed, bands: [{above: 1%, rate: 5%}]}", "31:12 bad-value"),
+        (31, "      {by: excess, bands: [{below: 1%, rate: 5%}]}", "31:36 measure-target-mismatch"),
+        (31, "      {by: excess, bands: [{above: 99.96%, rate: 5%}]}", "31:27 bad-value"),
+        (
+            31,
+            "      {by: downtime, bands: [{above: 1%, rate: 5%}]}",
+            "31:38 measure-target-mismatch",
+        ),
+        (
+            31,
+            "      {by: downtime, precision: 1s, bands: [{above: 1m, rate: 5%}]}",
+            "31:33 bad-value",
+        ),
+        (31, "      {by: excess_ratio, bands: [{rate: 5%}]}", "31:34 missing-key"),
         (31, "      {}", "31:7 missing-key"),
     ]);
 }
@@ -510,9 +572,9 @@ fn what_is_unwise_is_a_warning() {
 }
 
 #[test]
-fn several_files_wait_for_inheritance() {
+fn files_that_are_no_family_are_refused() {
     let rejected = Agreement::load(&[("a.yaml", GOOD), ("b.yaml", GOOD)]).expect_err("several");
-    assert!(rejected.to_string().contains("not-supported-yet"), "{rejected}");
+    assert!(rejected.to_string().contains("duplicate-name"), "{rejected}");
     assert!(Agreement::load(&[]).is_err());
     let rejected = Agreement::load(&[("a.yaml", "a: 1"), ("b.yaml", "[")]).expect_err("both bad");
     assert_eq!(rejected.0.len(), 2);

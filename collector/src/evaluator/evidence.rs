@@ -178,6 +178,7 @@ impl Latencies<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::exclusions::Exclusions;
     use crate::contract::{Agreement, PeriodLabel};
     use crate::sla::{Question, judge};
     use crate::windows;
@@ -328,7 +329,9 @@ objectives:
         windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         let label = PeriodLabel::parse("2026-03-20").expect("a label");
         let question = Question { label, as_of_s: None, signed: true };
-        let verdict = |windows: &Windows| judge(agreement, windows, &question).expect("judged");
+        let verdict = |windows: &Windows| {
+            judge(agreement, windows, &Exclusions::default(), &question).expect("judged")
+        };
         assert_eq!(verdict(&stored), verdict(&read));
         // The same cell from both is one cell.
         windows::read(&mut stored, "w.jsonl", line.to_string().as_bytes()).expect("a cell");

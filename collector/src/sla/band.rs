@@ -1,22 +1,33 @@
-//! Which credit band a value has passed, and how far away the next one is.
+//! What a breach costs by its rule: which credit band a value has passed, how many units there are, and how far away the
+//! next band is.
 //!
-//! In a closed period it is passed or not. While a period is open, a band is passed when the value will have passed it at
+//! In a closed period a band is passed or not. While a period is open, it is passed when the value will have passed it at
 //! the period's end even if nothing more goes wrong: so a projected credit appears with the last of the budget, and never
 //! goes away by itself. A mean has no such end; it is taken as it is.
 
 use super::measure::Observation;
 use super::outlook::{self, Outlook};
 use super::verdict::{Distance, Measured, NextBand, Status};
-use crate::contract::model::{CreditForm, Good, Measure, Objective, Operator, Unit};
+use crate::contract::model::{
+    Band, Credit, CreditForm, Good, Measure, Objective, Operator, Per, PerOf, Unit, Worth,
+};
 use crate::contract::number::{self, Exact};
 
 /// What a judgement costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
-    /// The share of the base; `None` when nothing is due.
-    pub(super) rate: Option<Exact>,
+    /// `None` when nothing is due.
+    pub(super) amount: Option<Amount>,
     /// What costs more, while the period is open.
     pub(super) next: Option<NextBand>,
+}
+
+/// What is due, before anybody knows what the service costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) worth: Worth,
+    /// So many times.
+    pub(super) units: Option<Exact>,
 }
 
 /// The figures that steps are measured by.
@@ -30,8 +41,10 @@ pub(super) struct Figures<'a> {
 
 /// A value at which a breach begins to cost something, or more.
 struct Step<'a> {
-    rate: &'a Exact,
+    worth: Worth,
     threshold: Threshold<'a>,
+    /// The threshold is of Down time, in s, not of the value.
+    by_downtime: bool,
     /// `None`: no value is known.
     margin: Option<Margin>,
 }
@@ -51,40 +64,126 @@ struct Margin {
 
 /// What is due in a closed period, or projected in an open one.
 pub(super) fn due(figures: &Figures<'_>, status: Status, open: bool) -> Due {
-    let Some(form) = &figures.objective.credit else { return Due::default() };
+    let Some(Credit { form, .. }) = &figures.objective.credit else { return Due::default() };
     if !open && status != Status::Breached {
         return Due::default();
     }
+    let breached = !open || figures.breach().is_some_and(|margin| margin.passed);
     let steps = figures.steps(form);
-    let passed = |step: &&Step<'_>| step.margin.as_ref().is_some_and(|margin| margin.passed);
-    let rate = steps.iter().rev().find(passed).map(|step| step.rate.clone());
-    let next = if open { figures.next(&steps, rate.as_ref()) } else { None };
-    Due { rate, next }
+    let amount = match form {
+        CreditForm::Per(per) => figures.units(per).filter(|_| breached),
+        CreditForm::Linear(factor) => figures.points(factor).filter(|_| breached),
+        CreditForm::Flat(_)
+        | CreditForm::Days(_)
+        | CreditForm::Bands(_)
+        | CreditForm::DownBands(_) => {
+            let passed =
+                |step: &&Step<'_>| step.margin.as_ref().is_some_and(|margin| margin.passed);
+            let step = steps.iter().rev().find(passed).filter(|_| breached);
+            step.map(|step| Amount { worth: step.worth.clone(), units: None })
+        }
+    };
+    let next = if open { figures.next(&steps, amount.as_ref()) } else { None };
+    Due { amount, next }
 }
 
 // === impl Figures ===
 
 impl Figures<'_> {
-    /// The steps of a credit, mildest first. Nothing is due before the promise is broken: a milder band begins with that.
+    /// What is true of a value that breaks the promise.
+    fn broken(&self) -> Threshold<'_> {
+        (self.objective.target.operator.negated(), &self.objective.target.limit)
+    }
+
+    /// How far away the breach is.
+    fn breach(&self) -> Option<Margin> {
+        self.margin(0, self.broken())
+    }
+
+    /// The steps of a credit, mildest first; none where it grows with every unit. Nothing is due before the promise is
+    /// broken: a milder band begins with that.
     fn steps<'f>(&'f self, form: &'f CreditForm) -> Vec<Step<'f>> {
-        let target = &self.objective.target;
-        let breach = (0, (target.operator.negated(), &target.limit));
-        let step = |rate, (number, threshold): (usize, Threshold<'f>)| Step {
-            rate,
+        let breach = (0, self.broken());
+        let step = |worth, (number, threshold): (usize, Threshold<'f>)| Step {
+            worth,
             threshold,
+            by_downtime: false,
             margin: self.margin(number, threshold),
         };
         match form {
-            CreditForm::Flat(rate) => vec![step(rate, breach)],
+            CreditForm::Flat(rate) => vec![step(Worth::Rate(rate.clone()), breach)],
+            CreditForm::Days(days) => vec![step(Worth::Days(days.clone()), breach)],
             CreditForm::Bands(bands) => {
                 let steps = bands.iter().zip(1..).map(|(band, number)| {
                     let own = (number, (band.operator, &band.threshold));
                     let begin = if is_milder(own.1, breach.1) { breach } else { own };
-                    step(&band.rate, begin)
+                    step(Worth::Rate(band.rate.clone()), begin)
                 });
                 steps.collect()
             }
+            CreditForm::DownBands(bands) => bands.iter().map(|band| self.down_step(band)).collect(),
+            CreditForm::Per(_) | CreditForm::Linear(_) => Vec::new(),
         }
+    }
+
+    /// A step by Down time.
+    fn down_step<'f>(&'f self, band: &'f Band) -> Step<'f> {
+        let down = number::whole(self.down_s());
+        let threshold = (band.operator, &band.threshold);
+        // Down time comes in whole seconds: so many more until it is above, or at least, the threshold.
+        let needed = match band.operator {
+            Operator::Above | Operator::Below => band.threshold.floor() + number::whole(1),
+            Operator::AtLeast | Operator::AtMost => band.threshold.ceil(),
+        };
+        let seconds = self.seen.seconds;
+        let open = seconds.unknown + seconds.remaining.unwrap_or(0) + self.seen.undecided_s;
+        let away = (needed - &down).max(number::whole(0));
+        let margin = Margin {
+            passed: band.operator.holds(&down, &band.threshold),
+            in_reach: away <= number::whole(open),
+            away,
+        };
+        let worth = Worth::Rate(band.rate.clone());
+        Step { worth, threshold, by_downtime: true, margin: Some(margin) }
+    }
+
+    /// The period's Down time, in s; what is Unknown belongs to it where that is agreed.
+    fn down_s(&self) -> u64 {
+        self.seen.down_s(self.objective)
+    }
+
+    /// The units of a credit that is paid by them; `None` when there is none.
+    fn units(&self, per: &Per) -> Option<Amount> {
+        let amount = match per.of {
+            PerOf::Downtime => number::whole(self.down_s()),
+            PerOf::FailedDays => number::whole(self.seen.failed_days),
+            PerOf::ExcessDowntime => {
+                let outlook = self.outlook?;
+                let limit = &self.objective.target.limit;
+                let budget = (number::whole(1) - limit) * number::whole(outlook.all);
+                (number::whole(outlook.bad_so_far) - budget).max(number::whole(0))
+            }
+        };
+        let units = per.units(&amount);
+        (units > number::whole(0)).then(|| Amount { worth: per.pays.clone(), units: Some(units) })
+    }
+
+    /// The credit of points missed, as a share; `None` when there is none.
+    fn points(&self, factor: &Exact) -> Option<Amount> {
+        let limit = &self.objective.target.limit;
+        let good = self.objective.measure.scale().good;
+        let value = match (self.outlook, self.measured) {
+            (Some(outlook), _) => {
+                let bad = number::ratio(outlook.bad_so_far, outlook.all)?;
+                if good == Good::Low { bad } else { number::whole(1) - bad }
+            }
+            (None, Some(Measured::Mean(mean))) => mean.mean.clone(),
+            (None, _) => return None,
+        };
+        let missed = if good == Good::Low { value - limit } else { limit - value };
+        let rate = factor * missed / number::whole(self.objective.measure.unit().in_one());
+        let rate = rate.min(number::whole(1));
+        (rate > number::whole(0)).then_some(Amount { worth: Worth::Rate(rate), units: None })
     }
 
     /// How the value stands to a threshold; `number` is its place among the objective's thresholds.
@@ -118,11 +217,16 @@ impl Figures<'_> {
         (outlook.all > 0).then_some(Margin { passed, away, in_reach })
     }
 
-    /// The nearest step that costs more than `rate`; of several at once the most severe.
-    fn next(&self, steps: &[Step<'_>], rate: Option<&Exact>) -> Option<NextBand> {
+    /// The nearest step that costs more than what is due; of several at once the most severe.
+    fn next(&self, steps: &[Step<'_>], due: Option<&Amount>) -> Option<NextBand> {
+        let rate = |worth: &Worth| match worth {
+            Worth::Rate(of) | Worth::Days(of) => of.clone(),
+        };
+        let paid = due.map(|due| rate(&due.worth));
         let ahead = |step: &&Step<'_>| {
             let reachable = |margin: &Margin| !margin.passed && margin.in_reach;
-            step.margin.as_ref().is_some_and(reachable) && Some(step.rate) > rate
+            let margin = step.margin.as_ref();
+            margin.is_some_and(reachable) && Some(rate(&step.worth)) > paid
         };
         let away = |step: &Step<'_>| step.margin.as_ref().map(|margin| margin.away.clone());
         let nearest = steps.iter().find(ahead)?;
@@ -133,12 +237,18 @@ impl Figures<'_> {
             step.threshold == nearest.threshold || (by_count && away(step) == away(nearest))
         };
         let step = steps.iter().rev().filter(ahead).find(together)?;
+        // Down time alone costs nothing before the promise is broken.
+        if step.by_downtime && !self.breach().is_some_and(|margin| margin.passed) {
+            return None;
+        }
         let whole = u64::try_from(distance.to_integer()).unwrap_or(u64::MAX);
         let (operator, limit) = step.threshold;
         Some(NextBand {
-            rate: step.rate.clone(),
+            worth: step.worth.clone(),
+            by_downtime: step.by_downtime,
             threshold: (operator, limit.clone()),
             away: match self.objective.measure {
+                _ if step.by_downtime => Distance::Seconds(whole),
                 Measure::Availability => Distance::Seconds(whole),
                 Measure::Mean { .. } => Distance::Value(distance),
                 Measure::Success

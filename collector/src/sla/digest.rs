@@ -4,14 +4,21 @@
 use super::evidence::{Cell, Within};
 use super::{Question, Windows};
 use crate::contract::Agreement;
+use crate::contract::exclusions::{Exclusion, Exclusions};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// Begins the hashed bytes: a change of their form is another number.
 const DOMAIN: &[u8] = b"probefleet evaluation inputs v1\0";
 
-/// `sha256:…` over the agreement as it was given, the question, and the cells in the order of agent, probe, spec, start.
-pub(super) fn inputs(agreement: &Agreement, windows: &Windows, question: &Question) -> String {
+/// `sha256:…` over the agreement as it was given, the question, the cells in the order of agent, probe, spec, start, and
+/// the exclusion records in the order of their beginning.
+pub(super) fn inputs(
+    agreement: &Agreement,
+    windows: &Windows,
+    exclusions: &Exclusions,
+    question: &Question,
+) -> String {
     let mut hash = Hash(Sha256::new());
     hash.0.update(DOMAIN);
     for text in agreement.texts() {
@@ -35,6 +42,7 @@ pub(super) fn inputs(agreement: &Agreement, windows: &Windows, question: &Questi
             hash.cell(cell, held.within);
         }
     }
+    exclusions.at(question.as_of_s).for_each(|record| hash.exclusion(record));
     let mut text = "sha256:".to_owned();
     for byte in hash.0.finalize() {
         // Writing to a String cannot fail.
@@ -62,6 +70,19 @@ impl Hash {
             self.text(key);
             self.text(value);
         }
+    }
+
+    fn exclusion(&mut self, record: &Exclusion) {
+        self.0.update(b"E");
+        self.number(record.span.from_s);
+        self.number(record.span.until_s);
+        self.text(record.reason.as_str());
+        let flags = [record.announced_s.is_some(), record.approved].map(u8::from);
+        self.0.update(flags);
+        self.number(record.announced_s.unwrap_or(0));
+        let names = i64::try_from(record.objectives.len()).unwrap_or(i64::MAX);
+        self.number(names);
+        record.objectives.iter().for_each(|name| self.text(name.as_str()));
     }
 
     fn cell(&mut self, cell: &Cell, within: &[Within]) {

@@ -16,6 +16,7 @@ pub(super) use series::{Held, Series};
 
 use crate::contract::Agreement;
 use crate::contract::model::{Good, Measure, Objective, Scale};
+use crate::contract::period::Span;
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::{Labels, Selector};
 use series::Kept;
@@ -236,6 +237,13 @@ impl Windows {
     #[must_use]
     pub fn latest_end_s(&self) -> Option<i64> {
         self.series.iter().filter_map(|series| series.last().map(|cell| cell.end_s())).max()
+    }
+
+    /// From the first window's start to the last one's end.
+    pub(super) fn extent(&self) -> Option<Span> {
+        let firsts = self.series.iter().filter_map(|series| series.cells().next());
+        let from_s = firsts.map(|held| held.cell.start_s).min()?;
+        Some(Span { from_s, until_s: self.latest_end_s()? })
     }
 
     /// The series of one probe, by agent name.

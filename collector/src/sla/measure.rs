@@ -13,7 +13,9 @@ use super::uncertainty::rank_interval;
 use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
-use crate::contract::model::{During, Failures, Good, Measure, Objective, UnknownAs};
+use crate::contract::model::{
+    During, ExclusionRule, Failures, Good, Measure, Objective, UnknownAs,
+};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
 use probefleet_proto::histogram::{bucket_bounds_ns, bucket_of};
@@ -22,12 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The time that matters to one objective.
 #[derive(Clone, Debug)]
 pub(super) struct Times {
-    /// Term and active service, in the period or not.
+    /// Term, active service and service hours without what is excluded, in the period or not.
     pub(super) service: Spans,
     /// What of it lies in the period and has passed.
     pub(super) eligible: Spans,
     /// What of it lies in the period and is still to come; `None` once the period is over.
     pub(super) remaining: Option<Spans>,
+    /// What is excluded of the period's service time and has passed.
+    pub(super) excluded: Spans,
+    /// And is still to come, in s.
+    pub(super) excluded_to_come_s: u64,
 }
 
 /// One objective, seen by all of its agents or by one.
@@ -61,6 +67,10 @@ pub(super) struct Observation {
     pub(super) down_at_worst: Spans,
     /// Seconds that count as Up, but are Down if all that is Unknown or to come is; zero once the period is over.
     pub(super) undecided_s: u64,
+    /// Service time to come that is excluded.
+    pub(super) excluded_to_come_s: u64,
+    /// Local days whose own value misses the target, where a credit counts them.
+    pub(super) failed_days: u64,
     pub(super) attempts: Attempts,
     /// Attempts that count for the measure.
     pub(super) counted: Counted,
@@ -196,10 +206,12 @@ impl Case<'_> {
         let (all_down, known) = (spans_of(&found.ranges), known_time(runs, grid));
         seen.states = States {
             eligible: eligible.clone(),
+            excluded: self.times.excluded.clone(),
             known: eligible.meet(&known),
             down: eligible.meet(&all_down),
         };
         let remaining = self.times.remaining.as_ref().map(Spans::seconds);
+        seen.excluded_to_come_s = self.times.excluded_to_come_s;
         seen.seconds = Seconds { remaining, ..seen.states.seconds(Span::ALWAYS) };
         seen.outages = found
             .ranges
@@ -315,9 +327,16 @@ impl Observation {
     pub(super) fn unseen(times: &Times) -> Self {
         let (eligible, remaining) =
             (times.eligible.seconds(), times.remaining.as_ref().map(Spans::seconds));
-        let seconds = Seconds { eligible, unknown: eligible, remaining, ..Seconds::default() };
-        let states = States { eligible: times.eligible.clone(), ..States::default() };
-        Self { seconds, states, ..Self::default() }
+        let excluded = times.excluded.seconds();
+        let seconds =
+            Seconds { eligible, unknown: eligible, excluded, remaining, ..Seconds::default() };
+        let states = States {
+            eligible: times.eligible.clone(),
+            excluded: times.excluded.clone(),
+            ..States::default()
+        };
+        let excluded_to_come_s = times.excluded_to_come_s;
+        Self { seconds, states, excluded_to_come_s, ..Self::default() }
     }
 
     /// Most distinct specifications of one probe.
@@ -331,7 +350,7 @@ impl Observation {
         let (counted, good) = (&self.counted, self.counted.of_target());
         match &objective.measure {
             Measure::Availability => {
-                let (up, whole) = self.up_and_whole(objective.unknown.counts_as);
+                let (up, whole) = self.up_and_whole(objective);
                 Share::new(up, up, whole).map(Measured::Share)
             }
             Measure::Success | Measure::Within { .. } => {
@@ -365,9 +384,21 @@ impl Observation {
         }
     }
 
-    fn up_and_whole(&self, unknown: UnknownAs) -> (u64, u64) {
+    /// Down time in the period, in s: with what is Unknown where that counts as Down.
+    pub(super) fn down_s(&self, objective: &Objective) -> u64 {
+        let Seconds { down, unknown, .. } = self.seconds;
+        down + if objective.unknown.counts_as == UnknownAs::Down { unknown } else { 0 }
+    }
+
+    /// The seconds that an availability adds to Up and to the whole for excluded time that has passed.
+    pub(super) fn excluded_as_up_s(&self, objective: &Objective) -> u64 {
+        if objective.exclusions == ExclusionRule::AsUp { self.seconds.excluded } else { 0 }
+    }
+
+    fn up_and_whole(&self, objective: &Objective) -> (u64, u64) {
         let Seconds { up, down, unknown: x, .. } = self.seconds;
-        match unknown {
+        let up = up + self.excluded_as_up_s(objective);
+        match objective.unknown.counts_as {
             UnknownAs::Removed => (up, up + down),
             UnknownAs::Up => (up + x, up + down + x),
             UnknownAs::Down => (up, up + down + x),

@@ -6,7 +6,7 @@
 use super::measure::Observation;
 use super::span::Spans;
 use super::verdict::{Budget, Measured};
-use crate::contract::model::{Good, Measure, Objective, Operator, UnknownAs};
+use crate::contract::model::{ExclusionRule, Good, Measure, Objective, Operator, UnknownAs};
 use crate::contract::number::{self, Exact};
 
 /// Share of the budget whose use makes an objective at risk: three quarters.
@@ -79,9 +79,7 @@ impl Outlook {
         match (&objective.measure, to_come) {
             (Measure::Mean { .. }, _) => None,
             (Measure::Availability, None) => Some(Self::of_closed_time(measured)),
-            (Measure::Availability, Some(_)) => {
-                Some(Self::of_time(seen, objective.unknown.counts_as))
-            }
+            (Measure::Availability, Some(_)) => Some(Self::of_time(seen, objective)),
             (
                 Measure::Success
                 | Measure::Within { .. }
@@ -105,11 +103,15 @@ impl Outlook {
         Self { all, bad_so_far: end.bad, best: end, worst: end, open: 0 }
     }
 
-    fn of_time(seen: &Observation, unknown_as: UnknownAs) -> Self {
+    fn of_time(seen: &Observation, objective: &Objective) -> Self {
         let seconds = seen.seconds;
         let unknown = seconds.unknown + seconds.remaining.unwrap_or(0);
-        let all = seconds.up + seconds.down + unknown;
-        let counted_down = unknown_as == UnknownAs::Down;
+        let as_up = match objective.exclusions {
+            ExclusionRule::AsUp => seconds.excluded + seen.excluded_to_come_s,
+            ExclusionRule::Removed | ExclusionRule::None => 0,
+        };
+        let all = seconds.up + seconds.down + unknown + as_up;
+        let counted_down = objective.unknown.counts_as == UnknownAs::Down;
         let bad_so_far = seconds.down + if counted_down { seconds.unknown } else { 0 };
         let bad_most = seconds.down + unknown + seen.undecided_s;
         Self {

@@ -77,6 +77,34 @@ impl Spans {
         Self(both)
     }
 
+    /// What lies in either.
+    #[must_use]
+    pub fn unite(&self, other: &Self) -> Self {
+        let mut either: Vec<Span> = self.iter().chain(other.iter()).collect();
+        either.sort();
+        Self::from_sorted(either)
+    }
+
+    /// What lies in this one only.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = Vec::new();
+        let mut cuts = other.iter().peekable();
+        for mut own in self.iter() {
+            while cuts.next_if(|cut| cut.until_s <= own.from_s).is_some() {}
+            while let Some(cut) = cuts.peek().filter(|cut| cut.from_s < own.until_s) {
+                rest.push(Span { until_s: cut.from_s, ..own });
+                own.from_s = cut.until_s.min(own.until_s);
+                if cut.until_s > own.until_s {
+                    break;
+                }
+                cuts.next();
+            }
+            rest.push(own);
+        }
+        Self::from_sorted(rest)
+    }
+
     /// What lies in both, where the other is one stretch.
     #[must_use]
     pub fn within(&self, span: Span) -> Self {
@@ -119,10 +147,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn meeting_is_per_second(a in bits(), b in bits(), from in 0_i64..64, width in 0_i64..64) {
+        fn everything_is_per_second(a in bits(), b in bits(), from in 0_i64..64, width in 0_i64..64) {
             let both = of_bits(a).meet(&of_bits(b));
             prop_assert_eq!(&both, &of_bits(a & b));
             prop_assert_eq!(both.seconds(), u64::from((a & b).count_ones()));
+            prop_assert_eq!(of_bits(a).unite(&of_bits(b)), of_bits(a | b));
+            prop_assert_eq!(of_bits(a).without(&of_bits(b)), of_bits(a & !b));
             let span = Span { from_s: from, until_s: from + width };
             prop_assert_eq!(of_bits(a).within(span), of_bits(a).meet(&Spans::one(span)));
         }

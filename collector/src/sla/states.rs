@@ -9,7 +9,9 @@ use crate::contract::period::Span;
 pub struct States {
     /// Time that counts: it has passed, and nothing takes it out.
     pub eligible: Spans,
-    /// What of it the agents' voices tell.
+    /// Service time that is not eligible, because it is excluded.
+    pub excluded: Spans,
+    /// What of the eligible time the agents' voices tell.
     pub known: Spans,
     /// What of it lies in outages; an outage that bridges Unknown windows holds them too.
     pub down: Spans,
@@ -24,8 +26,8 @@ impl States {
         let known = self.known.within(stretch);
         // Down time that bridges Unknown windows is known; what else is known and not Down is Up.
         let up = known.seconds() - down.meet(&known).seconds();
-        let down = down.seconds();
-        Seconds { eligible, up, down, unknown: eligible - up - down, excluded: 0, remaining: None }
+        let (down, excluded) = (down.seconds(), self.excluded.within(stretch).seconds());
+        Seconds { eligible, up, down, unknown: eligible - up - down, excluded, remaining: None }
     }
 }
 
@@ -40,6 +42,7 @@ mod tests {
         };
         let states = States {
             eligible: spans(&[(0, 100)]),
+            excluded: Spans::EMPTY,
             known: spans(&[(0, 40), (50, 80)]),
             down: spans(&[(30, 60)]),
         };

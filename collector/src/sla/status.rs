@@ -47,10 +47,11 @@ pub(super) fn standing(
 /// An availability with all Unknown time Down, and with all of it Up.
 fn band(objective: &Objective, seen: &Observation) -> Option<[Exact; 2]> {
     let seconds = seen.seconds;
-    let all = seconds.up + seconds.down + seconds.unknown;
+    let up = seconds.up + seen.excluded_as_up_s(objective);
+    let all = up + seconds.down + seconds.unknown;
     let of_time = objective.measure.is_of_time();
-    let low = number::ratio(seconds.up, all).filter(|_| of_time)?;
-    let high = number::ratio(seconds.up + seconds.unknown, all)?;
+    let low = number::ratio(up, all).filter(|_| of_time && seconds.eligible > 0)?;
+    let high = number::ratio(up + seconds.unknown, all)?;
     Some([low, high])
 }
 

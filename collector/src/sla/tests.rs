@@ -4,14 +4,19 @@
 mod calls;
 mod credits;
 mod evidence;
+mod exclusions;
+mod forms;
+mod hours;
 mod live;
 mod measures;
 mod projected;
+mod properties;
 mod response;
 mod vantages;
 
 use super::verdict::{Measured, ObjectiveVerdict};
 use super::*;
+use crate::contract::model::Worth;
 use crate::contract::number::{self, percent_text};
 use crate::contract::period::instant_s;
 use crate::verdict::value_text;
@@ -67,6 +72,8 @@ struct Bench {
     interval_s: u32,
     probe: &'static str,
     flagged: bool,
+    /// Records that claim time.
+    exclusions: Exclusions,
     /// The latest agent and its labels.
     labels: (String, Labels),
 }
@@ -111,6 +118,7 @@ impl Bench {
             interval_s: 60,
             probe: "call",
             flagged: false,
+            exclusions: Exclusions::default(),
             labels: (String::new(), Labels::new()),
         }
     }
@@ -168,7 +176,7 @@ impl Bench {
     fn ask(&self, label: &str, as_of: Option<&str>) -> Verdict {
         let label = PeriodLabel::parse(label).expect("a label");
         let question = Question { label, as_of_s: as_of.map(at), signed: true };
-        judge(&self.agreement, &self.windows, &question).expect("can be judged")
+        judge(&self.agreement, &self.windows, &self.exclusions, &question).expect("can be judged")
     }
 
     fn april(&self) -> ObjectiveVerdict {
@@ -189,6 +197,14 @@ fn exact(verdict: &ObjectiveVerdict) -> String {
         Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
         Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
         Some(Measured::Mean(it)) => format!("{}/{}", it.sum, it.samples),
+    }
+}
+
+/// A share of the base, or days.
+fn worth(worth: &Worth) -> String {
+    match worth {
+        Worth::Rate(rate) => number::percent_short(rate),
+        Worth::Days(days) => format!("{} days", number::short(days)),
     }
 }
 

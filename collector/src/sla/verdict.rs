@@ -2,7 +2,8 @@
 
 use super::evidence::Counts;
 use super::states::States;
-use crate::contract::model::{Good, Measure, Operator, Target};
+use crate::contract::exclusions;
+use crate::contract::model::{Good, Measure, Operator, Target, Worth};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -26,6 +27,8 @@ pub struct Verdict {
     pub as_of_s: Option<i64>,
     /// One a judged objective, in the order of the agreement.
     pub objectives: Vec<ObjectiveVerdict>,
+    /// The records that claim time of the period, by beginning.
+    pub claims: Vec<Claim>,
     /// The credits together; while the period is open, those that are projected.
     pub credits: CreditTotals,
     /// The customer may terminate.
@@ -39,6 +42,43 @@ impl Verdict {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.as_of_s.is_some_and(|as_of_s| as_of_s < self.period.until_s)
+    }
+}
+
+/// A record that claims time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The time.
+    pub span: Span,
+    /// Why it claims it.
+    pub reason: exclusions::Reason,
+    /// Why it does not hold; `None` where it does, as far as hours and allowance go.
+    pub refused: Option<Refusal>,
+}
+
+/// Why a record does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The agreement excludes no maintenance.
+    NotAgreed,
+    /// It was never announced.
+    NotAnnounced,
+    /// It was announced too late.
+    ShortNotice,
+    /// Nobody approved it.
+    NotApproved,
+}
+
+impl Refusal {
+    /// The word in results.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAgreed => "not_agreed",
+            Self::NotAnnounced => "not_announced",
+            Self::ShortNotice => "short_notice",
+            Self::NotApproved => "not_approved",
+        }
     }
 }
 
@@ -330,9 +370,11 @@ pub enum Budget {
 /// What is due for one breach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditLine {
-    /// The share of the base.
-    pub rate: Exact,
-    /// What the share is taken of.
+    /// What one unit is worth, or the whole line.
+    pub worth: Worth,
+    /// How many units, where the credit is paid by them.
+    pub units: Option<Exact>,
+    /// What a share is taken of, and what the line does not exceed.
     pub base: Money,
     /// What is payable of it, after combination, cap and minimum.
     pub amount: Money,
@@ -341,8 +383,10 @@ pub struct CreditLine {
 /// The next step at which a breach costs more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextBand {
-    /// The share of the base that it costs from there on.
-    pub rate: Exact,
+    /// What it costs from there on.
+    pub worth: Worth,
+    /// The threshold is of Down time, in s, not of the value.
+    pub by_downtime: bool,
     /// The value from which on it does, in the unit of the measure.
     pub threshold: (Operator, Exact),
     /// How far away it is.
@@ -369,4 +413,6 @@ pub struct CreditTotals {
     pub payable: Money,
     /// The currency of every amount.
     pub currency: Currency,
+    /// The first instant at which it can no longer be asked for, where it must be.
+    pub claim_until_s: Option<i64>,
 }

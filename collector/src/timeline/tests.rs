@@ -1,4 +1,5 @@
 use super::*;
+use crate::contract::exclusions::Exclusions;
 use crate::contract::period::PeriodLabel;
 use crate::sla::{Counts, Phases, Question, Total, Within, judge};
 use probefleet_proto::label::Labels;
@@ -105,7 +106,8 @@ impl Fixture {
     fn picture(&mut self, number: usize, as_of_s: i64) -> Picture {
         let label = PeriodLabel::parse("2027-01-15").expect("a label");
         let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-        let verdict = judge(&self.agreement, &self.windows, &question).expect("judged");
+        let verdict = judge(&self.agreement, &self.windows, &Exclusions::default(), &question)
+            .expect("judged");
         let objective = &self.agreement.objectives()[number];
         let judged = &verdict.objectives[number];
         self.timeline.picture((number, objective), &self.windows, judged, Some(as_of_s))

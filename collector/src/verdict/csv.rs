@@ -3,7 +3,7 @@
 //! `value_seconds` or `value_score`, as its measure is; a percentile beyond the ok attempts is `timeout` or `failed`. `credit` is what is due for a
 //! closed period, `credit_projected` what is projected for an open one.
 
-use crate::contract::model::Unit;
+use crate::contract::model::{Unit, Worth};
 use crate::contract::number::{self, Exact, fixed, percent_short, percent_text};
 use crate::sla::verdict::{Budget, Distance, Measured, ObjectiveVerdict, Verdict};
 use probefleet_proto::units::NS_PER_S;
@@ -63,7 +63,10 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_N
     let (due, projected) =
         if verdict.is_open() { (String::new(), amount) } else { (amount, String::new()) };
     let next = objective.next_band.as_ref();
-    let next_rate = next.map(|next| percent_short(&next.rate).trim_end_matches('%').to_owned());
+    let next_rate = next.and_then(|next| match &next.worth {
+        Worth::Rate(rate) => Some(percent_short(rate).trim_end_matches('%').to_owned()),
+        Worth::Days(_) => None,
+    });
     [
         verdict.agreement.clone(),
         verdict.version.to_string(),

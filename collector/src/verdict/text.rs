@@ -1,11 +1,12 @@
 //! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
 
-use super::{threshold_text, value_text};
-use crate::contract::model::{Good, Measure, Scale, Unit};
-use crate::contract::number::{self, Exact, percent_short, percent_text};
+use super::{next_threshold_text, value_text};
+use crate::contract::model::{Good, Measure, Scale, Unit, Worth};
+use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Status, Verdict,
+    Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Refusal, Status,
+    Verdict,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -13,6 +14,9 @@ use std::fmt::Write as _;
 
 /// Outages that are listed; the rest are counted.
 const OUTAGES_SHOWN: usize = 10;
+
+/// Records that claim time that are listed; the rest are counted.
+const CLAIMS_SHOWN: usize = 20;
 
 /// The colours of a text; all empty for a text without.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +138,7 @@ impl Page<'_> {
                 "{} {}: {} of {}",
                 currency.text(&credit.amount),
                 currency.code(),
-                percent_short(&credit.rate),
+                worth_text(&credit.worth, credit.units.as_ref()),
                 currency.text(&credit.base),
             );
             self.line(if verdict.is_open() { "projected" } else { "credit" }, &words);
@@ -166,22 +170,53 @@ impl Page<'_> {
         format!("{start} to {end}, {}", span_text(outage.seconds))
     }
 
+    fn claims(&mut self, verdict: &Verdict) {
+        if !verdict.claims.is_empty() {
+            self.text.push('\n');
+        }
+        for (index, claim) in verdict.claims.iter().take(CLAIMS_SHOWN).enumerate() {
+            let label = if index == 0 { "Excluded" } else { "" };
+            let (from, until) = (self.time(claim.span.from_s), self.time(claim.span.until_s));
+            let reason = claim.reason.as_str().replace('_', " ");
+            let holds = claim.refused.map_or("holds", refused);
+            // Writing to a String cannot fail.
+            let _infallible =
+                writeln!(self.text, "{label:<13} {from} to {until}, {reason}: {holds}");
+        }
+        if verdict.claims.len() > CLAIMS_SHOWN {
+            let more = verdict.claims.len() - CLAIMS_SHOWN;
+            let _infallible = writeln!(self.text, "{:<13} and {more} more", "");
+        }
+    }
+
     fn totals(&mut self, verdict: &Verdict) {
+        self.claims(verdict);
+        self.amounts(verdict);
+        if verdict.termination_right {
+            let (bad, text) = (self.paint.bad, &mut self.text);
+            let _infallible = writeln!(
+                text,
+                "{bad}Termination{bad:#}   the customer may terminate the agreement"
+            );
+        }
+        let _infallible = writeln!(self.text, "Inputs        {}", verdict.inputs_digest);
+    }
+
+    fn amounts(&mut self, verdict: &Verdict) {
         let credits = &verdict.credits;
         let (sum, payable) =
             (credits.currency.text(&credits.sum), credits.currency.text(&credits.payable));
         let cut = if sum == payable { String::new() } else { format!(" (of {sum})") };
-        let (word, until) = if verdict.is_open() {
-            ("Projected", ", if nothing more goes wrong")
-        } else {
-            ("Payable", "")
+        let (word, until) = match credits.claim_until_s {
+            _ if verdict.is_open() => ("Projected", ", if nothing more goes wrong".to_owned()),
+            Some(until_s) => ("Payable", format!(", if asked for before {}", self.time(until_s))),
+            None => ("Payable", String::new()),
         };
         let strong = self.paint.strong;
         let _infallible = writeln!(
             self.text,
-            "\n{strong}{word:<9}{strong:#}     {payable} {}{cut}{until}\nInputs        {}",
+            "\n{strong}{word:<9}{strong:#}     {payable} {}{cut}{until}",
             credits.currency.code(),
-            verdict.inputs_digest,
         );
     }
 
@@ -191,6 +226,15 @@ impl Page<'_> {
         let format =
             if instant_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
         at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+}
+
+fn refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAgreed => "does not hold, no maintenance is excluded",
+        Refusal::NotAnnounced => "does not hold, it was not announced",
+        Refusal::ShortNotice => "does not hold, it was announced too late",
+        Refusal::NotApproved => "does not hold, it was not approved",
     }
 }
 
@@ -260,7 +304,7 @@ fn difference_text(unit: Unit, difference: &Exact) -> String {
 /// What costs more, and how far away it is: `25% when < 99.8%: 1h 4m 48s more Down time`.
 pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> String {
     let Scale { unit, good } = objective.measure.scale();
-    let threshold = threshold_text(unit, &next.threshold);
+    let threshold = next_threshold_text(unit, next);
     let away = match &next.away {
         Distance::Seconds(seconds) => format!("{} more Down time", span_text(*seconds)),
         Distance::Attempts(1) => "1 more bad attempt".to_owned(),
@@ -270,7 +314,17 @@ pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> S
             format!("{} {direction}", difference_text(unit, away))
         }
     };
-    format!("{} when {threshold}: {away}", percent_short(&next.rate))
+    format!("{} when {threshold}: {away}", worth_text(&next.worth, None))
+}
+
+/// What is due, in words: `10%`, `1 day`, `3 times 5%`.
+fn worth_text(worth: &Worth, units: Option<&Exact>) -> String {
+    let one = match worth {
+        Worth::Rate(rate) => percent_short(rate),
+        Worth::Days(days) if *days == number::whole(1) => "1 day".to_owned(),
+        Worth::Days(days) => format!("{} days", short(days)),
+    };
+    units.map_or(one.clone(), |units| format!("{} times {one}", short(units)))
 }
 
 pub(crate) fn because(reason: Reason) -> &'static str {
@@ -297,6 +351,9 @@ fn evidence(objective: &ObjectiveVerdict) -> String {
     let mut parts = Vec::new();
     if let Some(coverage) = &objective.coverage {
         parts.push(format!("{} of the time known", percent_text(coverage)));
+    }
+    if objective.seconds.excluded > 0 {
+        parts.push(format!("{} excluded", span_text(objective.seconds.excluded)));
     }
     let attempts = objective.attempts;
     parts.push(format!(

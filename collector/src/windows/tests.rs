@@ -1,5 +1,6 @@
 use super::*;
 use crate::contract::Agreement;
+use crate::contract::exclusions::Exclusions;
 use crate::contract::period::PeriodLabel;
 use crate::sla::verdict::Measured;
 use crate::sla::{Question, judge};
@@ -161,7 +162,10 @@ fn counted(text: &str) -> (u64, u64) {
     read(&mut windows, "w.jsonl", text.as_bytes()).expect("valid");
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let question = Question { label, as_of_s: None, signed: false };
-    let verdict = judge(&agreement, &windows, &question).expect("judged").objectives.remove(0);
+    let verdict = judge(&agreement, &windows, &Exclusions::default(), &question)
+        .expect("judged")
+        .objectives
+        .remove(0);
     let Some(Measured::Share(value)) = verdict.value else { panic!("{verdict:?}") };
     (value.numerator, value.numerator_most)
 }

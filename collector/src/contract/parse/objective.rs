@@ -1,54 +1,70 @@
 //! Objectives: what is promised, how it is measured, and what counts.
 
-use super::credit::credit;
+use super::credit::{Context, credit};
 use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
-use super::{Placed, not_yet, refuse};
+use super::{Entry, Placed, not_yet, refuse};
+use crate::contract::calendar::Calendar;
 use crate::contract::lint;
 use crate::contract::model::{
-    During, Failures, Good, Measure, Objective, Operator, OutageRule, Ratio, Scale, Terms, Unit,
-    UnknownAs, UnknownRule, Vantages, WindowRule,
+    During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, Operator, OutageRule,
+    Ratio, Scale, Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
 use probefleet_proto::yaml::{Map, Node, Position, Problems, Value, list, one_or_many, scalar};
+use std::sync::Arc;
 
 /// An evaluation window when nothing is agreed, in s.
 const WIDTH_DEFAULT_S: u32 = 60;
 /// Widest evaluation window, in s: a day.
 const WIDTH_MAX_S: u64 = 86_400;
 
-const NOT_YET: &[(&str, &str)] = &[
-    ("hours", "leave it out: the objective holds around the clock"),
-    ("round", "leave it out: values are compared exactly"),
-    ("supported_by", "leave it out: it only informs the linter"),
-    ("remove", "leave the objective out"),
-];
+const NOT_YET: &[(&str, &str)] = &[("round", "leave it out: values are compared exactly")];
 
-/// Reads the objectives; `terms` is `None` when the rest of the agreement has problems.
+/// Reads the objectives; `terms` is `None` when the rest of the agreement has problems. What is inherited may be removed.
 pub(super) fn objectives(
     node: &Node,
     terms: Option<&Terms>,
+    inherits: bool,
     problems: &mut Problems,
-) -> Option<Vec<Placed>> {
+) -> Option<Vec<Entry>> {
     let map = Map::open(node, "the objectives", problems)?;
     let (mut read, mut total) = (Vec::new(), 0);
     for (key, at, node) in map.entries() {
         total += 1;
         match Name::new(key) {
-            Ok(name) => read.extend(objective(Named { name, at }, node, terms, problems)),
+            Ok(name) => read.extend(entry(Named { name, at }, node, terms, problems)),
             Err(_) => {
                 problems.report::<()>(at, "bad-name", format!("`{key}`"), NAME_CURE);
             }
         }
     }
-    if total == 0 {
+    if total == 0 && !inherits {
         let cure = "an agreement promises at least one thing";
         return problems.report(node.at, "missing-key", "no objective", cure);
     }
     (read.len() == total).then_some(read)
+}
+
+/// An objective, or `{remove: true}`.
+fn entry(
+    named: Named,
+    node: &Node,
+    terms: Option<&Terms>,
+    problems: &mut Problems,
+) -> Option<Entry> {
+    let removes = matches!(&node.value, Value::Mapping(entries)
+        if matches!(entries.as_slice(), [(key, _)] if key.text == "remove"));
+    if !removes {
+        let placed = objective(named, node, terms, problems)?;
+        return Some(Entry::Objective(Box::new(placed)));
+    }
+    let mut map = Map::open(node, "an objective", problems)?;
+    map.required("remove", problems, |node, p| node.choice(p, &[("true", ())]))?;
+    Some(Entry::Removed(named.name, named.at))
 }
 
 /// An objective's name and its place.
@@ -74,10 +90,17 @@ fn objective(
     let target = map.required("target", problems, |node, p| target(node, scale, p));
     let default_period = terms.map_or(PeriodKind::Month, |terms| terms.period);
     let period = map.optional("period", default_period, problems, period);
+    let hours = map.optional("hours", None, problems, |node, p| hours(node, terms, p).map(Some));
     let window = map.optional("window", window_default(), problems, window);
     let vantages = map.optional("vantages", vantages_default(), problems, vantages);
     let outage = map.optional("outage", OUTAGE_DEFAULT, problems, outage);
-    exclusions_and_inheritance(&mut map, problems);
+    let exclusions = map.optional("exclusions", ExclusionRule::Removed, problems, |node, p| {
+        node.choice(p, EXCLUSIONS)
+    });
+    let supported_by =
+        map.optional("supported_by", Vec::new(), problems, |node, p| list(node, p, supporter));
+    let inherit =
+        map.optional("inherit", Inherit::Open, problems, |node, p| node.choice(p, INHERIT));
     let unknown = map.optional("unknown", unknown_default(), problems, unknown);
     let min_attempts = map.optional("min_attempts", 1, problems, count);
     let during = map.optional("during", During::Available, problems, |node, p| {
@@ -86,7 +109,13 @@ fn objective(
     let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
         node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
     });
-    let credit = map.optional("credit", None, problems, |node, p| credit(node, scale, p).map(Some));
+    let context = Context {
+        measure: measure.as_ref(),
+        target: target.as_ref(),
+        currency: terms.map(|terms| &terms.currency),
+    };
+    let credit =
+        map.optional("credit", None, problems, |node, p| credit(node, context, p).map(Some));
     map.finish(problems);
     let (probes_at, probes) = probes?;
     let objective = Objective {
@@ -97,34 +126,39 @@ fn objective(
         measure: measure?,
         target: target?,
         period: period?,
+        hours: hours?,
         window: window?,
         vantages: vantages?,
         outage: outage?,
+        exclusions: exclusions?,
         unknown: unknown?,
         min_attempts: min_attempts?,
         during: during?,
         failures: failures?,
         credit: credit?,
+        supported_by: supported_by?,
+        inherit: inherit?,
     };
-    Some(Placed { at: named.at, probes_at, objective })
+    Some(Placed { inherited: false, at: named.at, probes_at, objective })
 }
 
-/// `exclusions` and `inherit` have one word each that means what is done anyway.
-fn exclusions_and_inheritance(map: &mut Map<'_>, problems: &mut Problems) {
-    let words: [(&'static str, &[&str], &str); 2] = [
-        ("exclusions", &["removed", "none"], "write removed or none: nothing is excluded yet"),
-        ("inherit", &["open"], "leave it out: nothing is inherited yet"),
-    ];
-    for (key, meant_anyway, instead) in words {
-        let Some(node) = map.get(key) else { continue };
-        let word = match &node.value {
-            Value::Scalar { text, .. } => text.as_str(),
-            Value::Sequence(_) | Value::Mapping(_) => "",
-        };
-        if !meant_anyway.contains(&word) {
-            not_yet(node.at, &format!("`{key}: {word}`"), instead, problems);
-        }
-    }
+const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
+    ("removed", ExclusionRule::Removed),
+    ("as_up", ExclusionRule::AsUp),
+    ("none", ExclusionRule::None),
+];
+
+const INHERIT: &[(&str, Inherit)] =
+    &[("open", Inherit::Open), ("floor", Inherit::Floor), ("locked", Inherit::Locked)];
+
+/// `agreement/objective`.
+fn supporter(node: &Node, problems: &mut Problems) -> Option<(Name, Name)> {
+    scalar(node, problems, "bad-value", |text| {
+        let cure = "write an agreement and its objective, such as network-ola/available";
+        let (agreement, objective) = text.split_once('/').ok_or(cure)?;
+        let names = Name::new(agreement).ok().zip(Name::new(objective).ok());
+        names.ok_or(cure)
+    })
 }
 
 fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<usize> {
@@ -135,6 +169,21 @@ fn service(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Optio
         let known: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         let cure = format!("services here: {}", known.join(", "));
         problems.report(node.at, "unknown-service", format!("`{name}`"), cure)
+    })
+}
+
+fn hours(node: &Node, terms: Option<&Terms>, problems: &mut Problems) -> Option<Arc<Calendar>> {
+    let name = node.name(problems)?;
+    let calendars = &terms?.calendars;
+    let found = calendars.iter().find(|calendar| calendar.name == name);
+    found.cloned().or_else(|| {
+        let known: Vec<&str> = calendars.iter().map(|calendar| calendar.name.as_str()).collect();
+        let cure = match known.as_slice() {
+            [] => "add it under `calendars`; without `hours`, the objective holds around the clock"
+                .to_owned(),
+            known => format!("calendars here: {}", known.join(", ")),
+        };
+        problems.report(node.at, "unknown-calendar", format!("`{name}`"), cure)
     })
 }
 

@@ -1,11 +1,12 @@
 //! Single values: percentages, targets, dates and counts.
 
 use crate::contract::model::{Good, Operator, Scale, Target, Unit};
+use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::{PeriodKind, instant_s, start_of_date};
 use jiff::tz::TimeZone;
 use probefleet_proto::units::parse_duration_ns;
-use probefleet_proto::yaml::{Node, Problems, Value, scalar};
+use probefleet_proto::yaml::{Map, Node, Problems, Value, scalar};
 
 /// Highest score that anything is compared with: a MOS ends at 5, an R factor at 100.
 const SCORE_MAX: u64 = 1_000;
@@ -26,6 +27,38 @@ pub(super) fn share_above_zero(node: &Node, problems: &mut Problems) -> Option<E
         return problems.report(node.at, "bad-value", node.describe(), "write more than 0%");
     }
     Some(share)
+}
+
+/// A percentage above zero, however large.
+pub(super) fn percentage_above_zero(node: &Node, problems: &mut Problems) -> Option<Exact> {
+    let share = scalar(node, problems, "bad-percentage", number::percentage)?;
+    if share == number::whole(0) {
+        return problems.report(node.at, "bad-value", node.describe(), "write more than 0%");
+    }
+    Some(share)
+}
+
+/// A decimal above zero.
+pub(super) fn number_above_zero(node: &Node, problems: &mut Problems) -> Option<Exact> {
+    let read = scalar(node, problems, "bad-value", number::decimal)?;
+    if read == number::whole(0) {
+        return problems.report(node.at, "bad-value", node.describe(), "write more than 0");
+    }
+    Some(read)
+}
+
+/// An amount in quotes. Without a currency, whose own problem was reported, there is none.
+pub(super) fn amount(
+    node: &Node,
+    currency: Option<&Currency>,
+    problems: &mut Problems,
+) -> Option<Money> {
+    let currency = currency?;
+    if matches!(node.value, Value::Scalar { quoted: false, .. }) {
+        let cure = "write an amount in quotes, such as \"12000.00\"";
+        return problems.report(node.at, "bad-value", node.describe(), cure);
+    }
+    scalar(node, problems, "bad-value", |text| currency.amount(text))
 }
 
 /// A whole number of at least one.
@@ -211,8 +244,13 @@ pub(super) fn moment(node: &Node, zone: &TimeZone, problems: &mut Problems) -> O
 pub(super) fn period(node: &Node, problems: &mut Problems) -> Option<PeriodKind> {
     match &node.value {
         Value::Mapping(entries) if entries.iter().any(|(key, _)| key.text == "billing_day") => {
-            super::not_yet(node.at, "a billing month", "write month", problems);
-            None
+            let mut map = Map::open(node, "a period", problems)?;
+            let day = map.required("billing_day", problems, |node, p| match node.whole(p)? {
+                day @ 1..=31 => i8::try_from(day).ok(),
+                _ => p.report(node.at, "bad-value", node.describe(), "write a day from 1 to 31"),
+            });
+            map.finish(problems);
+            day.map(PeriodKind::Billing)
         }
         _ => node.choice(problems, PeriodKind::WORDS),
     }

@@ -1,11 +1,13 @@
 //! Everything beside the objectives: who, when, what for, and how credits combine.
 
-use super::scalar::{count, flag, moment, period, share_above_zero, words};
+use super::Read;
+use super::calendar::calendars;
+use super::scalar::{amount, count, flag, moment, period, share_above_zero, words};
 use crate::contract::model::{
-    Claim, CloseRules, Combine, CreditRules, Kind, Level, Parties, Party, Responsibility, Service,
-    Terms,
+    Approval, Claim, CloseRules, Combine, CreditRules, Kind, Level, Maintenance, Parties, Party,
+    Responsibility, Service, Terms,
 };
-use crate::contract::money::{Currency, Money, Rounding};
+use crate::contract::money::{Currency, Rounding};
 use crate::contract::period::{PeriodKind, Span};
 use jiff::tz::TimeZone;
 use probefleet_proto::name::Name;
@@ -29,7 +31,11 @@ struct Frame {
 }
 
 /// Reads all keys of an agreement but its objectives.
-pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms, TimeZone)> {
+pub(super) fn terms(
+    map: &mut Map<'_>,
+    parent: Option<&Read>,
+    problems: &mut Problems,
+) -> Option<(Terms, TimeZone)> {
     let id = map.required("agreement", problems, Node::name);
     let version = map.required("version", problems, count);
     let kind = map.required("kind", problems, |node, problems| node.choice(problems, KINDS));
@@ -43,8 +49,14 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         list(node, p, responsibility)
     });
     let frame = frame(map, problems);
+    if let (Some(frame), Some(parent)) = (&frame, parent) {
+        same_frame(map, frame, parent, problems);
+    }
     let term = map.required("term", problems, |node, p| term(node, frame.as_ref(), p));
     let services = map.required("services", problems, |node, p| services(node, frame.as_ref(), p));
+    let calendars = map.optional("calendars", Vec::new(), problems, calendars);
+    let maintenance =
+        map.optional("maintenance", None, problems, |node, p| maintenance(node, p).map(Some));
     let credits = map.optional("credits", CreditRules::default(), problems, |n, p| {
         credits(n, frame.as_ref(), p)
     });
@@ -65,8 +77,11 @@ pub(super) fn terms(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Terms
         currency,
         term: term?,
         period,
-        services: services?,
+        calendars: calendars?,
+        maintenance: maintenance?,
+        services: with_inherited(services?, parent),
         credits: credits?,
+        termination: Vec::new(),
         close: close?,
     };
     Some((terms, zone))
@@ -86,6 +101,32 @@ fn frame(map: &mut Map<'_>, problems: &mut Problems) -> Option<Frame> {
     });
     let period = map.required("period", problems, period);
     Some(Frame { zone: zone?, currency: currency?, period: period? })
+}
+
+/// Dates and amounts of an agreement mean what they mean in its parent.
+fn same_frame(map: &mut Map<'_>, frame: &Frame, parent: &Read, problems: &mut Problems) {
+    let terms = &parent.terms;
+    let (zone, currency) = (terms.time_zone.as_str(), terms.currency.code());
+    for (key, own, of_parent) in
+        [("time_zone", frame.zone.0.as_str(), zone), ("currency", frame.currency.code(), currency)]
+    {
+        if own != of_parent {
+            let at = map.get(key).map_or(map.at(), |node| node.at);
+            let message = format!("the parent's {key} is {of_parent}");
+            let cure = format!("write {of_parent}: objectives are inherited from it");
+            problems.report::<()>(at, "bad-value", message, cure);
+        }
+    }
+}
+
+/// The services of an agreement, and those of its parent that it does not name itself.
+fn with_inherited(mut services: Vec<Service>, parent: Option<&Read>) -> Vec<Service> {
+    for service in parent.into_iter().flat_map(|parent| &parent.terms.services) {
+        if !services.iter().any(|own| own.name == service.name) {
+            services.push(service.clone());
+        }
+    }
+    services
 }
 
 fn parties(node: &Node, problems: &mut Problems) -> Option<Parties> {
@@ -164,8 +205,9 @@ fn service(
     let mut map = Map::open(node, "a service", problems)?;
     let zone = frame.map_or(TimeZone::UTC, |frame| frame.zone.1.clone());
     let title = map.optional("title", name.to_string(), problems, words);
+    let currency = frame.map(|frame| &frame.currency);
     let charge = map.optional("monthly_charge", None, problems, |node, problems| {
-        amount(node, frame, problems).map(Some)
+        amount(node, currency, problems).map(Some)
     });
     let always = Span::ALWAYS;
     let from_s = map.optional("active_from", always.from_s, problems, |n, p| moment(n, &zone, p));
@@ -176,14 +218,16 @@ fn service(
     Some(Service { name, title: title?, monthly_charge: charge?, active: active? })
 }
 
-/// An amount in quotes.
-fn amount(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Option<Money> {
-    let currency = &frame?.currency;
-    if matches!(node.value, Value::Scalar { quoted: false, .. }) {
-        let cure = "write an amount in quotes, such as \"12000.00\"";
-        return problems.report(node.at, "bad-value", node.describe(), cure);
-    }
-    scalar(node, problems, "bad-value", |text| currency.amount(text))
+const APPROVAL: &[(&str, Approval)] =
+    &[("automatic", Approval::Automatic), ("customer", Approval::Customer)];
+
+fn maintenance(node: &Node, problems: &mut Problems) -> Option<Maintenance> {
+    let mut map = Map::open(node, "the maintenance", problems)?;
+    let notice_s = map.required("notice", problems, Node::duration_s);
+    let at_most_s = map.required("at_most", problems, Node::duration_s);
+    let approval = map.required("approval", problems, |node, p| node.choice(p, APPROVAL));
+    map.finish(problems);
+    Some(Maintenance { notice_s: notice_s?, at_most_s: at_most_s?, approval: approval? })
 }
 
 const COMBINE: &[(&str, Combine)] = &[("sum", Combine::Sum), ("max", Combine::Max)];
@@ -200,8 +244,9 @@ fn credits(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Optio
         map.optional("priority", Vec::new(), problems, |node, p| list(node, p, Node::name));
     let rounding =
         map.optional("rounding", default.rounding, problems, |node, p| node.choice(p, ROUNDING));
+    let currency = frame.map(|frame| &frame.currency);
     let minimum =
-        map.optional("minimum", None, problems, |node, p| amount(node, frame, p).map(Some));
+        map.optional("minimum", None, problems, |node, p| amount(node, currency, p).map(Some));
     let sole_remedy = map.optional("sole_remedy", false, problems, flag);
     let claim = map.optional("claim", default.claim, problems, claim);
     map.finish(problems);

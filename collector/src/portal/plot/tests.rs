@@ -83,12 +83,17 @@ fn an_empty_plot_has_axes_and_no_values() {
 #[test]
 fn a_strip_has_a_cell_a_window_whichever_period_it_lies_in() {
     let before = States {
+        excluded: Spans::EMPTY,
         eligible: spans(&[(0, 100)]),
         known: spans(&[(0, 100)]),
         down: spans(&[(50, 60)]),
     };
-    let open =
-        States { eligible: spans(&[(100, 300)]), known: spans(&[(100, 200)]), down: Spans::EMPTY };
+    let open = States {
+        excluded: Spans::EMPTY,
+        eligible: spans(&[(100, 300)]),
+        known: spans(&[(100, 200)]),
+        down: Spans::EMPTY,
+    };
     let strip = Strip::of_windows(&course(), &[&open, &before], &TimeZone::UTC);
     let classes = |class: &str| strip.cells.iter().filter(|cell| cell.class == class).count();
     assert_eq!((classes("up"), classes("down"), classes("unknown")), (19, 1, 10));
@@ -100,6 +105,7 @@ fn a_strip_has_a_cell_a_window_whichever_period_it_lies_in() {
 fn a_period_is_never_more_than_so_many_stretches_and_hides_no_outage() {
     let day = Span { from_s: MORNING_S, until_s: MORNING_S + 86_400 };
     let states = States {
+        excluded: Spans::EMPTY,
         eligible: spans(&[(0, 43_200)]),
         known: spans(&[(0, 43_200)]),
         down: spans(&[(7_000, 7_010)]),
@@ -112,6 +118,7 @@ fn a_period_is_never_more_than_so_many_stretches_and_hides_no_outage() {
     assert_eq!((strip.cells[1].x.as_str(), strip.cells[1].width.as_str()), ("8.10", "0.30"));
     assert_eq!(strip.times.len(), 4);
     let flapping = States {
+        excluded: Spans::EMPTY,
         down: Spans::from_sorted((0..2_160).map(|n| Span {
             from_s: MORNING_S + n * 20,
             until_s: MORNING_S + n * 20 + i64::from(n % 97 == 0) * 10,

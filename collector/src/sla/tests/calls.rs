@@ -178,7 +178,10 @@ fn live(keys: &str, bad: usize, minutes: usize) -> ObjectiveVerdict {
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let as_of_s = april() + i64::try_from(minutes).expect("small") * 60;
     let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-    judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
+    judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+        .expect("judged")
+        .objectives
+        .remove(0)
 }
 
 /// 1 440 calls in the day, of which 72 may be ineffective, or not established: the two say the same here.
@@ -222,10 +225,10 @@ fn bands_of_a_ratio_stand_at_its_bad_end() {
     ] {
         for keys in [isa, ser] {
             let verdict = live(keys, bad, 1_000);
-            let due = verdict.credit.map(|line| number::percent_short(&line.rate));
+            let due = verdict.credit.map(|line| worth(&line.worth));
             assert_eq!(due.as_deref(), rate, "{bad}: {keys}");
             let found = verdict.next_band.map(|next| match next.away {
-                Distance::Attempts(away) => (number::percent_short(&next.rate), away),
+                Distance::Attempts(away) => (worth(&next.worth), away),
                 away => panic!("{away:?}"),
             });
             let found = found.as_ref().map(|(rate, away)| (rate.as_str(), *away));
@@ -328,7 +331,7 @@ fn bands_of_values_stand_at_their_bad_end() {
         bench.calls(0, &scores()[0]);
         let verdict = bench.ask("2026-04-01", None).objectives.remove(0);
         assert_eq!(verdict.status, Status::Breached, "{keys}: {}", value(&verdict));
-        let due = verdict.credit.map(|line| number::percent_short(&line.rate));
+        let due = verdict.credit.map(|line| worth(&line.worth));
         assert_eq!(due.as_deref(), Some(rate), "{keys}");
     }
 }

@@ -66,7 +66,8 @@ fn only_a_countersigned_contract_has_credits() {
     bench.timeline("berlin-1", april(), &month_with(0, &"D".repeat(100)));
     let label = PeriodLabel::parse("2026-04").expect("a label");
     let question = Question { label, as_of_s: None, signed: false };
-    let verdict = judge(&bench.agreement, &bench.windows, &question).expect("judged");
+    let verdict =
+        judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question).expect("judged");
     assert_eq!(verdict.objectives[0].status, Status::Breached);
     assert_eq!(money(&verdict), (vec!["-".to_owned()], "0.00".to_owned(), "0.00".to_owned()));
 }

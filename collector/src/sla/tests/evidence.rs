@@ -78,7 +78,7 @@ proptest! {
         }
         let label = PeriodLabel::parse("2026-04-01").unwrap();
         let question = Question { label, as_of_s: Some(april() + as_of * 60), signed: true };
-        for objective in judge(&bench.agreement, &bench.windows, &question).unwrap().objectives {
+        for objective in judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question).unwrap().objectives {
             let seconds = objective.seconds;
             prop_assert_eq!(seconds.eligible, seconds.up + seconds.down + seconds.unknown);
             prop_assert_eq!(seconds.eligible + seconds.remaining.unwrap_or(0), 86_400);
@@ -124,9 +124,14 @@ fn the_digest_tells_inputs_apart() {
     let bench = Bench::of(&OBJECTIVES);
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let signed = |signed, as_of_s| {
-        judge(&bench.agreement, &bench.windows, &Question { label, as_of_s, signed })
-            .expect("judged")
-            .inputs_digest
+        judge(
+            &bench.agreement,
+            &bench.windows,
+            &bench.exclusions,
+            &Question { label, as_of_s, signed },
+        )
+        .expect("judged")
+        .inputs_digest
     };
     assert_ne!(signed(true, None), signed(false, None));
     assert_ne!(signed(true, None), signed(true, Some(0)));

@@ -10,7 +10,10 @@ fn live(keys: &str, timeline: &str, as_of_minute: i64) -> ObjectiveVerdict {
     bench.timeline("berlin-1", april(), timeline);
     let label = PeriodLabel::parse("2026-04").expect("a label");
     let question = Question { label, as_of_s: Some(april() + as_of_minute * 60), signed: true };
-    judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
+    judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+        .expect("judged")
+        .objectives
+        .remove(0)
 }
 
 pub(super) fn up_but(downs: usize, minutes: usize) -> String {

@@ -349,7 +349,8 @@ fn a_label_that_fits_no_objective_is_an_error() {
     let bench = bench("");
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let question = Question { label, as_of_s: None, signed: false };
-    let error = judge(&bench.agreement, &bench.windows, &question).expect_err("months only");
+    let error = judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+        .expect_err("months only");
     assert!(matches!(error, JudgeError::LabelFitsNone { .. }), "{error}");
 }
 

@@ -11,7 +11,7 @@ const BANDS: &str = "credit: {bands: [{below: 99.95%, rate: 10%}, {below: 99.8%,
 fn ask(bench: &Bench, minute: i64) -> Verdict {
     let label = PeriodLabel::parse("2026-04").expect("a label");
     let question = Question { label, as_of_s: Some(april() + minute * 60), signed: true };
-    judge(&bench.agreement, &bench.windows, &question).expect("judged")
+    judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question).expect("judged")
 }
 
 fn last(bench: &Bench, minute: i64) -> ObjectiveVerdict {
@@ -23,12 +23,15 @@ fn day(bench: &Bench, minute: usize) -> ObjectiveVerdict {
     let label = PeriodLabel::parse("2026-04-01").expect("a label");
     let as_of_s = april() + i64::try_from(minute).expect("small") * 60;
     let question = Question { label, as_of_s: Some(as_of_s), signed: true };
-    judge(&bench.agreement, &bench.windows, &question).expect("judged").objectives.remove(0)
+    judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+        .expect("judged")
+        .objectives
+        .remove(0)
 }
 
 /// What is projected and the next band: `10% -> 25% < 99.8% 3888s`, `-` for none.
 fn costs(verdict: &ObjectiveVerdict) -> String {
-    let rate = verdict.credit.as_ref().map(|line| number::percent_short(&line.rate));
+    let rate = verdict.credit.as_ref().map(|line| worth(&line.worth));
     let next = verdict.next_band.as_ref().map(|next| {
         let away = match &next.away {
             Distance::Seconds(seconds) => format!("{seconds}s"),
@@ -36,7 +39,7 @@ fn costs(verdict: &ObjectiveVerdict) -> String {
             Distance::Value(away) => verdict.measure.unit().text(away),
         };
         let threshold = crate::verdict::threshold_text(verdict.measure.unit(), &next.threshold);
-        format!("{} {threshold} {away}", number::percent_short(&next.rate))
+        format!("{} {threshold} {away}", worth(&next.worth))
     });
     let text = |text: Option<String>| text.unwrap_or("-".to_owned());
     format!("{} -> {}", text(rate), text(next))
@@ -348,7 +351,8 @@ fn projected_credits_are_combined_and_capped() {
 
     let label = PeriodLabel::parse("2026-04").expect("a label");
     let question = Question { label, as_of_s: Some(april() + 4_320 * 60), signed: false };
-    let unsigned = judge(&bench.agreement, &bench.windows, &question).expect("judged");
+    let unsigned =
+        judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question).expect("judged");
     for objective in unsigned.objectives {
         assert_eq!((objective.credit, objective.next_band), (None, None));
     }

@@ -151,7 +151,8 @@ fn windows_that_do_not_divide_are_an_error() {
         bench.timeline("berlin-1", start, "U");
         let label = PeriodLabel::parse("2026-04-01").expect("a label");
         let question = Question { label, as_of_s: None, signed: false };
-        let error = judge(&bench.agreement, &bench.windows, &question).expect_err("too wide");
+        let error = judge(&bench.agreement, &bench.windows, &Exclusions::default(), &question)
+            .expect_err("too wide");
         assert!(matches!(error, JudgeError::WindowWidth { .. }), "{error}");
     }
 }
