@@ -14,8 +14,9 @@ use tokio::runtime::Runtime;
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// By so much an attempt may miss its deadline.
 const SLACK: Duration = Duration::from_millis(50);
-/// So much more memory than a friendly target may a hostile one cost.
-const MEMORY_MAX_BYTES: u64 = 2 << 20;
+/// So much more memory than a friendly target may a hostile one cost: half a megabyte of headers is held, in a buffer that
+/// is moved each time it doubles, and what it leaves is not given back at once.
+const MEMORY_MAX_BYTES: u64 = 4 << 20;
 const COUNT: u32 = 4;
 
 /// What a target does with every connection.
