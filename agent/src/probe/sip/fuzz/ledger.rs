@@ -27,6 +27,8 @@ pub(super) struct Ledger {
     /// When the first BYE of the call left.
     bye_at: Option<Instant>,
     invites: Vec<Invite>,
+    /// Call-ID and tag of this side, once it has asked.
+    own: Option<(Bytes, Bytes)>,
     /// By the tag of the other side.
     calls: BTreeMap<Bytes, Call>,
     /// Branches of BYEs.
@@ -119,6 +121,7 @@ impl Ledger {
             begun_at: None,
             bye_at: None,
             invites: Vec::new(),
+            own: None,
             calls: BTreeMap::new(),
             byes: BTreeSet::new(),
             heard: Vec::new(),
@@ -223,6 +226,9 @@ impl Ledger {
         assert!(by == named.as_bytes(), "a Via of {} by {named}", by.escape_ascii());
         let branch = via.and_then(|via| via.branch()).unwrap_or_default().to_vec();
         let (sequence, _) = message.first("CSeq").and_then(cseq).unwrap_or_default();
+        if message.method().is_some() {
+            self.own.get_or_insert_with(|| (text(&message, "Call-ID"), tag(&message, "From")));
+        }
         let tag = tag(&message, "To");
         match message.method() {
             None => drop(self.pay(&Owed::Answer)),
@@ -381,7 +387,10 @@ impl Ledger {
     fn hear_request(&mut self, request: &Message<'_>, method: &[u8]) {
         let source = Hop { host: "h".to_owned(), port: 1, transport: Transport::Udp };
         let can_be_answered = reply(request, (200, "OK"), &source, None).is_some();
-        if method != b"ACK" && can_be_answered && !self.invites.is_empty() {
+        // Strangers are answered as long as there are few, and never by more than they have sent.
+        let known = self.calls.get(&tag(request, "From")).is_some_and(|call| call.acknowledged > 0);
+        let call = (text(request, "Call-ID"), tag(request, "To"));
+        if method != b"ACK" && can_be_answered && known && self.own.as_ref() == Some(&call) {
             self.owed.push(Owed::Answer);
         }
         if method == b"BYE" {
