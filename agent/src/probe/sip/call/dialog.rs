@@ -185,8 +185,8 @@ impl Dialog {
     }
 }
 
-/// Request-URI, `Route` and whoever is next on the way of requests in a dialog (RFC 3261 §12.2.1.1): through loose routers, or, where the
-/// first is of RFC 2543, with its own address as the Request-URI.
+/// Request-URI, `Route` and whoever is next on the way of requests in a dialog (RFC 3261 §12.2.1.1): through loose
+/// routers, or, where the first is of RFC 2543, with its own address as the Request-URI.
 fn route(target: &Uri, routes: &[&[u8]]) -> (Uri, Vec<Vec<u8>>, Uri) {
     let first = routes.first().and_then(|route| Uri::parse(NameAddr::parse(route)?.uri));
     let owned = |routes: &[&[u8]]| routes.iter().map(|route| route.to_vec()).collect::<Vec<_>>();

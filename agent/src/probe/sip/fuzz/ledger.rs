@@ -437,7 +437,10 @@ impl Ledger {
         }
         let call = self.calls.entry(tag.clone()).or_default();
         call.accepted += 1;
-        call.secure |= invite.secure;
+        if is_new {
+            // With the same tag again it is the same dialog, whichever INVITE is said to have made it.
+            call.secure = invite.secure;
+        }
         if owed && !(is_new && full >= DIALOGS_MAX) {
             self.owed.push(Owed::Ack(tag));
         }
