@@ -11,6 +11,7 @@ use probefleet_proto::plan::{AgentPlan, PlanError};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const FILE: &str = "plan.json";
 const VERSION: u64 = 1;
@@ -23,10 +24,9 @@ const KEPT_MAX: usize = 16;
 pub struct Applied {
     /// First window, Unix s.
     pub from_s: u64,
-    /// SHA-256 of the canonical JSON.
-    pub hash: [u8; 32],
-    /// The plan.
-    pub plan: AgentPlan,
+    /// The plan as it came. As a tree of thousands of probes it would take twenty times the memory, for nothing but the
+    /// next start.
+    pub canonical_json: Arc<str>,
 }
 
 /// The kept plans.
@@ -60,13 +60,18 @@ pub enum AppliedError {
 }
 
 impl Applied {
-    /// Takes a plan's canonical JSON, to hold from a window on (Unix s).
+    /// SHA-256 of the canonical JSON.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        AgentPlan::hash(self.canonical_json.as_bytes())
+    }
+
+    /// Reads the plan.
     ///
     /// # Errors
-    /// [`PlanError`] when the bytes are no plan.
-    pub fn new(from_s: u64, canonical_json: &[u8]) -> Result<Self, PlanError> {
-        let plan = AgentPlan::from_canonical_json(canonical_json)?;
-        Ok(Self { from_s, hash: AgentPlan::hash(canonical_json), plan })
+    /// [`PlanError`] when the text is no plan.
+    pub fn plan(&self) -> Result<AgentPlan, PlanError> {
+        AgentPlan::from_canonical_json(self.canonical_json.as_bytes())
     }
 }
 
@@ -131,7 +136,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Applied>, String> {
     let entry = |entry: &Value| {
         let from_s = entry["from_window_s"].as_u64().ok_or("no `from_window_s`")?;
         let plan = entry["plan"].as_str().ok_or("no `plan`")?;
-        Applied::new(from_s, plan.as_bytes()).map_err(|error| error.to_string())
+        Ok(Applied { from_s, canonical_json: plan.into() })
     };
     entries.iter().map(entry).collect()
 }
@@ -140,10 +145,7 @@ fn read(bytes: &[u8]) -> Result<Vec<Applied>, String> {
 fn write(path: &Path, list: &[Applied]) -> std::io::Result<()> {
     let plans: Vec<Value> = list
         .iter()
-        .map(|applied| {
-            let plan = String::from_utf8_lossy(&applied.plan.to_canonical_json()).into_owned();
-            json!({"from_window_s": applied.from_s, "plan": plan})
-        })
+        .map(|applied| json!({"from_window_s": applied.from_s, "plan": &*applied.canonical_json}))
         .collect();
     let fresh = path.with_extension("json.new");
     let mut file = std::fs::File::create(&fresh)?;
@@ -157,6 +159,11 @@ fn write(path: &Path, list: &[Applied]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    fn applied(from_s: u64, name: &str) -> Applied {
+        let plan = String::from_utf8(plan(name)).expect("JSON is UTF-8");
+        Applied { from_s, canonical_json: plan.into() }
+    }
+
     fn plan(name: &str) -> Vec<u8> {
         let probes = json!([{"at_most_ns": {}, "every": "5s", "http": {"url": "http://x/"}, "name": name, "timeout": "1s"}]);
         probefleet_proto::plan::canonical_json(
@@ -164,12 +171,15 @@ mod tests {
         )
     }
 
-    fn kept(plans: &AppliedPlans) -> Vec<(u64, &str)> {
-        plans
-            .list()
-            .iter()
-            .map(|kept| (kept.from_s, kept.plan.probes[0].schedule.name.as_str()))
-            .collect()
+    fn kept(plans: &AppliedPlans) -> Vec<(u64, String)> {
+        let name = |kept: &Applied| {
+            kept.plan().expect("a plan").probes[0].schedule.name.as_str().to_owned()
+        };
+        plans.list().iter().map(|kept| (kept.from_s, name(kept))).collect()
+    }
+
+    fn named(expected: [(u64, &str); 2]) -> [(u64, String); 2] {
+        expected.map(|(from_s, name)| (from_s, name.to_owned()))
     }
 
     #[test]
@@ -177,11 +187,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut plans = AppliedPlans::load(dir.path()).expect("nothing kept");
         assert!(plans.list().is_empty());
-        plans.keep(Applied::new(10, &plan("a")).expect("valid"), 5).expect("writes");
-        plans.keep(Applied::new(20, &plan("b")).expect("valid"), 15).expect("writes");
+        plans.keep(applied(10, "a"), 5).expect("writes");
+        plans.keep(applied(20, "b"), 15).expect("writes");
         let again = AppliedPlans::load(dir.path()).expect("reads");
-        assert_eq!(kept(&again), [(10, "a"), (20, "b")]);
-        assert_eq!(again.list()[1].hash, AgentPlan::hash(&plan("b")));
+        assert_eq!(kept(&again), named([(10, "a"), (20, "b")]));
+        assert_eq!(again.list()[1].hash(), AgentPlan::hash(&plan("b")));
     }
 
     #[test]
@@ -189,9 +199,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut plans = AppliedPlans::load(dir.path()).expect("nothing kept");
         for (from_s, name, now_s) in [(10, "a", 5), (30, "b", 15), (30, "c", 16), (20, "d", 17)] {
-            plans.keep(Applied::new(from_s, &plan(name)).expect("valid"), now_s).expect("writes");
+            plans.keep(applied(from_s, name), now_s).expect("writes");
         }
-        assert_eq!(kept(&plans), [(10, "a"), (20, "d")]);
+        assert_eq!(kept(&plans), named([(10, "a"), (20, "d")]));
     }
 
     #[test]

@@ -358,8 +358,9 @@ impl Runner {
             self.running.as_ref().map_or(agent_plan.window_s, |running| running.era.window_s);
         let earliest_ns = now_ns.max(plan.from_window_s.saturating_mul(NS_PER_S));
         let from_s = edge_at_or_after_s(earliest_ns, lcm(before_s, agent_plan.window_s));
-        let applied =
-            Applied::new(from_s, &plan.canonical_json).map_err(|error| error.to_string())?;
+        let canonical_json =
+            String::from_utf8(plan.canonical_json.clone()).map_err(|error| error.to_string())?;
+        let applied = Applied { from_s, canonical_json: canonical_json.into() };
         self.applied.keep(applied, now_ns / NS_PER_S).map_err(|error| error.to_string())?;
         let (window_s, plan_hash) = (agent_plan.window_s, plan.hash.clone());
         self.next = Some(Era { from_s, window_s, plan_hash, tasks });

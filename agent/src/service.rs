@@ -168,15 +168,15 @@ fn kept_plans(state_dir: &Path) -> AppliedPlans {
 }
 
 fn build_eras(applied: &AppliedPlans, agent_id: &[u8; 16], environment: &Environment) -> Vec<Era> {
-    let build = |kept: &Applied| match task::build(&kept.plan, agent_id) {
-        Ok(tasks) => {
-            let (from_s, window_s) = (kept.from_s, kept.plan.window_s);
-            Some(Era { from_s, window_s, plan_hash: kept.hash.to_vec(), tasks })
-        }
-        Err(problems) => {
-            warn!(%problems, "a kept plan cannot be run by this version");
-            None
-        }
+    let build = |kept: &Applied| {
+        let plan = kept.plan().map_err(|error| error.to_string())?;
+        let tasks = task::build(&plan, agent_id).map_err(|problems| problems.to_string())?;
+        let (from_s, window_s, plan_hash) = (kept.from_s, plan.window_s, kept.hash().to_vec());
+        Ok(Era { from_s, window_s, plan_hash, tasks })
+    };
+    let build = |kept: &Applied| {
+        let told = |error: &String| warn!(error, "a kept plan cannot be run by this version");
+        build(kept).inspect_err(told).ok()
     };
     let eras: Vec<Era> = applied.list().iter().filter_map(build).collect();
     if let Some(newest) = eras.last() {

@@ -85,7 +85,7 @@ pub(crate) struct Call {
     /// At least one; the last is the one under way.
     invites: Vec<Invite>,
     early: Vec<Early>,
-    cancel: Option<Request>,
+    cancel: Option<Box<Request>>,
     /// When no final response is expected any more.
     give_up_at: Option<Instant>,
     /// The first is the call; others are a fork's.
@@ -208,7 +208,7 @@ impl Call {
     /// Sends CANCEL and PRACKs again, and gives up a call that neither ends nor rings on after its CANCEL (§9.1).
     fn fire_simple(&mut self, now: Instant) {
         let pracks = self.early.iter_mut().filter_map(|early| early.prack.as_mut());
-        for request in pracks.chain(&mut self.cancel) {
+        for request in pracks.chain(self.cancel.as_deref_mut()) {
             if request.transaction.fire(now) == Fired::Resend {
                 let Written { path, bytes, .. } = &request.written;
                 self.outbox.push_again(path, bytes.clone());
@@ -288,8 +288,8 @@ impl Scenario for Call {
 
     fn next_timer(&self) -> Option<Instant> {
         let pracks = self.early.iter().filter_map(|early| early.prack.as_ref());
-        let byes = self.dialogs.iter().filter_map(|dialog| dialog.bye.as_ref());
-        let others = pracks.chain(byes).chain(&self.cancel);
+        let byes = self.dialogs.iter().filter_map(|dialog| dialog.bye.as_deref());
+        let others = pracks.chain(byes).chain(self.cancel.as_deref());
         let others = others.filter_map(|one| one.transaction.next_timer());
         let invites = self.invites.iter().filter_map(|invite| invite.transaction.next_timer());
         invites.chain(others).chain(self.hold_until).chain(self.give_up_at).min()

@@ -27,9 +27,9 @@ pub(crate) struct AskPlan {
     /// What challenges are answered with; without them a challenge is the answer.
     pub(crate) credentials: Option<Credentials>,
     /// Who asks; `None` is the agent, by its address.
-    pub(crate) from: Option<Uri>,
+    pub(crate) from: Option<Box<Uri>>,
     /// The proxy that every request outside a dialog goes through; [`targets`](Self::targets) are its servers then.
-    pub(crate) proxy: Option<Uri>,
+    pub(crate) proxy: Option<Box<Uri>>,
     /// Where requests go.
     pub(crate) targets: Targets,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Caller {
     pub(crate) target: Uri,
     /// Who asks.
     from: Uri,
-    proxy: Option<Uri>,
+    proxy: Option<Box<Uri>>,
     /// Address and port of the socket as a URI has them: IPv6 in brackets.
     local: String,
     call_id: String,
@@ -84,7 +84,7 @@ impl Caller {
     /// The same, asking as whom and through whom that plan says.
     pub(crate) fn by(mut self, plan: &AskPlan) -> Self {
         if let Some(from) = &plan.from {
-            self.from = from.clone();
+            self.from.clone_from(from);
         }
         self.proxy.clone_from(&plan.proxy);
         self

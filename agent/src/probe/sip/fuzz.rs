@@ -143,7 +143,7 @@ fn scenario(asked: &Asked, kind: u8, now: Instant) -> Box<dyn Scenario> {
         expected: Statuses::one(200),
         credentials: (kind & 4 == 0).then(|| Credentials { user: "probe".to_owned(), password }),
         from: None,
-        proxy: asked.proxy.clone(),
+        proxy: asked.proxy.clone().map(Box::new),
         targets: Targets { transports: asked.servers.to_vec(), failover: kind & 8 == 0 },
     };
     // Calls have more to go wrong.

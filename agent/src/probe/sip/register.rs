@@ -55,7 +55,7 @@ pub(crate) struct Register {
 impl Register {
     /// Registers the address of record that is the caller's target, or who the plan says it is.
     pub(crate) fn new(caller: Caller, plan: RegisterPlan, now: Instant) -> Self {
-        let record = plan.ask.from.clone().unwrap_or_else(|| named(&caller.target));
+        let record = plan.ask.from.clone().unwrap_or_else(|| Box::new(named(&caller.target)));
         let ask = AskPlan { from: Some(record.clone()), ..plan.ask };
         let question = Question {
             method: "REGISTER",

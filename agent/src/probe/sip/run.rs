@@ -217,8 +217,8 @@ impl Run<'_> {
         let ask = AskPlan {
             expected: self.spec.expected.clone(),
             credentials: account.credentials,
-            from: account.from,
-            proxy: account.proxy,
+            from: account.from.map(Box::new),
+            proxy: account.proxy.map(Box::new),
             targets: Targets { transports, failover: self.spec.failover },
         };
         let audio_random = identifiers.number();

@@ -137,7 +137,7 @@ pub(super) struct Dialog {
     /// The same for every repetition of the 2xx.
     pub(super) ack: Written,
     /// Our BYE, once it was sent.
-    pub(super) bye: Option<Request>,
+    pub(super) bye: Option<Box<Request>>,
     byes: u32,
     /// The other side has hung up.
     pub(super) ended_by_peer: bool,
@@ -166,7 +166,7 @@ impl Dialog {
         self.byes += 1;
         self.remote.sequence += 1;
         let says = Says::only("BYE", self.remote.sequence);
-        self.bye.insert(Request::within(&self.remote, caller, authorizer, says, now))
+        self.bye.insert(Box::new(Request::within(&self.remote, caller, authorizer, says, now)))
     }
 
     /// Whether a challenge of the BYE may still be answered.

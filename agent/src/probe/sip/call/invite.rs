@@ -33,6 +33,7 @@ pub(super) struct Invite {
     pub(super) branch: String,
     /// How it went.
     pub(super) sent_by: Path,
+    /// The whole of it until it is heard of: until then it is sent again.
     pub(super) bytes: Vec<u8>,
     /// Its answers to challenges, for the requests that repeat them (RFC 3261 §22.1).
     pub(super) credentials: Vec<(&'static str, String)>,
@@ -116,7 +117,7 @@ impl Call {
         let (branch, path) = (invite.branch.clone(), invite.sent_by.clone());
         let says = Says::only("CANCEL", invite.aim.sequence);
         self.outbox.push(&path, bytes.clone(), None);
-        self.cancel = Some(Request::new(Written { says, branch, bytes, path }, now));
+        self.cancel = Some(Box::new(Request::new(Written { says, branch, bytes, path }, now)));
         // A 487 cannot be relied on: a peer of RFC 2543 sends none (§9.1).
         self.give_up_at = Some(now + TRANSACTION);
     }

@@ -77,7 +77,7 @@ impl Call {
             let Some(bye) = &mut dialog.bye else { continue };
             let Some(again) = bye.as_datagram(&mut dialog.remote, caller, now) else { continue };
             replace(&bye.written, &again.written, (index == 0).then_some(Stamp::Bye));
-            *bye = again;
+            **bye = again;
         }
         found
     }

@@ -22,9 +22,9 @@ pub(super) struct Redirects {
     /// Who may be called; `None` = everybody.
     users: Option<Vec<UserPattern>>,
     /// What was not followed, because it would have left TLS.
-    insecure: Option<Uri>,
+    insecure: Option<Box<Uri>>,
     /// What was not followed, because the policy does not let it be called.
-    forbidden: Option<Uri>,
+    forbidden: Option<Box<Uri>>,
     /// How often it was followed.
     pub(super) followed: u64,
 }
@@ -57,12 +57,12 @@ impl Redirects {
             let Some(uri) = Uri::parse(contact.uri) else { continue };
             let uri = uri.as_request_uri();
             if self.secure && !uri.secure {
-                self.insecure.get_or_insert(uri);
+                self.insecure.get_or_insert_with(|| Box::new(uri));
                 continue;
             }
             let user = uri.user.as_deref().unwrap_or_default();
             if self.users.as_ref().is_some_and(|users| !users.iter().any(|one| one.has(user))) {
-                self.forbidden.get_or_insert(uri);
+                self.forbidden.get_or_insert_with(|| Box::new(uri));
                 continue;
             }
             let known = comparable(&uri);

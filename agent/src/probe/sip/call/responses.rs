@@ -23,7 +23,8 @@ impl Call {
             };
         }
         let prack = self.early.iter_mut().filter_map(|early| early.prack.as_mut());
-        let simple = prack.chain(&mut self.cancel).find(|one| one.is_answered_by(branch, method));
+        let simple =
+            prack.chain(self.cancel.as_deref_mut()).find(|one| one.is_answered_by(branch, method));
         if let Some(request) = simple {
             request.transaction.receive(status, at);
             return;
@@ -52,7 +53,12 @@ impl Call {
     fn invite_response(&mut self, index: usize, message: &Message<'_>, at: Instant) {
         let status = message.status().unwrap_or_default();
         let invite = &mut self.invites[index];
-        match invite.transaction.receive(status, at) {
+        let heard = invite.transaction.receive(status, at);
+        if heard != InviteHeard::Nothing {
+            // Thousands of calls that are up need not keep what will not be sent again.
+            invite.bytes = Vec::new();
+        }
+        match heard {
             InviteHeard::Nothing => {}
             InviteHeard::Provisional => self.provisional(status, message, at),
             InviteHeard::Accepted => self.accepted(index, message, at),

@@ -357,7 +357,7 @@ fn an_outbound_proxy_is_on_the_way_of_everything_outside_a_dialog() {
     let proxy = Uri::parse(b"sip:proxy.example:5080").expect("a URI");
     let from = Uri::parse(b"sip:alice@acme.example").expect("a URI");
     let mut desk = Desk::planned(|plan| {
-        (plan.ask.proxy, plan.ask.from) = (Some(proxy), Some(from));
+        (plan.ask.proxy, plan.ask.from) = (Some(Box::new(proxy)), Some(Box::new(from)));
         plan.ask.expected = Statuses::of("[200]");
     });
     let first = desk.sent("INVITE");
