@@ -2,8 +2,7 @@
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
 //! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that
-//! claim time) `levels` (what is inherited), `chain` (what it rests on) and `lint` (what is legal but unwise). What the language has and
-//! this program cannot judge yet is refused with the code `not-supported-yet`, never passed over.
+//! claim time) `levels` (what is inherited), `chain` (what it rests on) and `lint` (what is legal but unwise).
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
 //! written as a percentage and good when low (`{mean: loss_ppm}`, `"<= 0.1%"`), `_centi` as a decimal of at most two places
