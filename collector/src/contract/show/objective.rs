@@ -6,8 +6,8 @@ use super::words::{all_of, compared, count, each_period, figure, one_of, percent
 use super::{Section, credit, frame};
 use crate::contract::Agreement;
 use crate::contract::model::{
-    During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, OutageRule, Ratio, Scale,
-    UnknownAs, UnknownRule, Vantages, WindowRule,
+    During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, OutageRule, Ratio, Round,
+    Scale, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number;
 
@@ -27,6 +27,12 @@ pub(super) fn section(agreement: &Agreement, promise: &Objective, lineage: &Line
     section.say(unknown(promise));
     section.say(excluded(promise));
     section.say(attempts(promise));
+    if let Some(Round { places }) = promise.round {
+        section.say(format!(
+            "The percentage is rounded to {}, half away from zero, before it is compared or averaged.",
+            count(places, "decimal place")
+        ));
+    }
     if let Some(credit) = &promise.credit {
         credit::clauses(agreement, promise, credit, &mut section);
     } else {
@@ -64,14 +70,11 @@ fn claim(measure: &Measure, limit: &str) -> String {
     match measure {
         Measure::Availability => format!("{limit} of the eligible time is Up"),
         Measure::Success => format!("{limit} of the attempts are ok"),
+        Measure::Downtime => format!("the Down time in the eligible time is {limit}"),
+        Measure::LongestOutage => format!("the Down time of the longest outage is {limit}"),
+        Measure::Outages => format!("the number of outages is {limit}"),
         Measure::Within { phase, limit: threshold } => {
-            let Scale { unit, good } = Scale::of_samples(phase);
-            let threshold = figure(unit, &number::whole(*threshold));
-            let side = match good {
-                Good::High => "at least",
-                Good::Low => "at most",
-            };
-            format!("{limit} of the attempts have {} of {side} {threshold}", with_article(phase))
+            format!("{limit} of the attempts have {}", as_good(phase, *threshold))
         }
         Measure::Percentile { share, phase } => {
             let (share, phase) = (percent(share), with_article(phase));
@@ -83,7 +86,27 @@ fn claim(measure: &Measure, limit: &str) -> String {
             format!("the mean of {phase}, over the ok attempts that have it, is {limit}")
         }
         Measure::Ratio(ratio) => format!("{limit} of the {}", ended(*ratio)),
+        Measure::MeanSuccess { every_s } => format!(
+            "the mean, over intervals of {}, of the share of the attempts in each that are ok is {limit}",
+            seconds(*every_s)
+        ),
+        Measure::GoodDays { phase, limit: threshold, at } => format!(
+            "on {limit} of the dates with an attempt that counts, at least {} of the attempts have {}",
+            percent(at),
+            as_good(phase, *threshold)
+        ),
     }
+}
+
+/// A sample that is at least as good as a threshold.
+fn as_good(phase: &str, threshold: u64) -> String {
+    let Scale { unit, good } = Scale::of_samples(phase);
+    let threshold = figure(unit, &number::whole(threshold));
+    let side = match good {
+        Good::High => "at least",
+        Good::Low => "at most",
+    };
+    format!("{} of {side} {threshold}", with_article(phase))
 }
 
 fn with_article(phase: &str) -> String {
@@ -177,7 +200,7 @@ fn outage(rule: OutageRule) -> String {
 
 fn unknown(promise: &Objective) -> String {
     let UnknownRule { counts_as, coverage } = &promise.unknown;
-    let of_time = promise.measure.is_of_time();
+    let of_time = matches!(promise.measure, Measure::Availability | Measure::Downtime);
     match counts_as {
         UnknownAs::Removed => {
             let unless = if of_time {
@@ -192,6 +215,13 @@ fn unknown(promise: &Objective) -> String {
             )
         }
         UnknownAs::Up => "Unknown time counts as Up, however much there is of it.".to_owned(),
+        UnknownAs::Down
+            if matches!(promise.measure, Measure::LongestOutage | Measure::Outages) =>
+        {
+            "Unknown time is part of no outage, but counts as Down, however much there is of it, in every Down time that \
+             a credit is for."
+                .to_owned()
+        }
         UnknownAs::Down => {
             "Unknown time counts as Down, however much there is of it, and in every Down time that a credit is for."
                 .to_owned()
@@ -202,9 +232,10 @@ fn unknown(promise: &Objective) -> String {
 fn excluded(promise: &Objective) -> &'static str {
     match promise.exclusions {
         ExclusionRule::Removed => "Excluded time is left out: it is not eligible.",
-        ExclusionRule::AsUp if promise.measure.is_of_time() => {
+        ExclusionRule::AsUp if promise.measure == Measure::Availability => {
             "Excluded time counts as Up, and as part of the whole."
         }
+        ExclusionRule::AsUp if promise.measure.is_of_time() => "Excluded time is left out.",
         ExclusionRule::AsUp => "Excluded time is left out of the attempts that count.",
         ExclusionRule::None => "Nothing is excluded: excluded time counts like any other.",
     }
@@ -231,12 +262,21 @@ fn attempts(promise: &Objective) -> String {
     };
     let whole = "An attempt counts when all of its window is eligible.";
     match &promise.measure {
-        Measure::Availability => least,
+        Measure::Availability | Measure::Downtime | Measure::LongestOutage | Measure::Outages => {
+            least
+        }
         Measure::Success | Measure::Ratio(_) => format!("{whole} {least}"),
         Measure::Within { .. } | Measure::Percentile { .. } => {
             format!("{whole}{during}{failures} {least}")
         }
         Measure::Mean { .. } => format!("{whole}{during} {least}"),
+        Measure::MeanSuccess { .. } => format!(
+            "{whole} It belongs to the interval in which its window begins; intervals follow each other from the start \
+             of the period, each that has an eligible second once, and one without attempts counts as 100%. {least}"
+        ),
+        Measure::GoodDays { .. } => format!(
+            "{whole} It belongs to the date on which its window begins.{during}{failures} {least}"
+        ),
     }
 }
 

@@ -17,6 +17,7 @@ const WORDS: &[&[&str]] = &[
     &["automatic", "customer"],
     &["monthly_charge", "other"],
     &["availability", "success"],
+    &["downtime", "longest_outage"],
     &["removed", "as_up", "none"],
     &["removed", "up", "down"],
     &["open", "floor", "locked"],
@@ -40,7 +41,7 @@ const WORDS: &[&[&str]] = &[
     &["USD", "EUR"],
 ];
 /// Values that do not change alone: what stands beside them is written for them.
-const NEVER_ALONE: [&str; 12] = [
+const NEVER_ALONE: [&str; 13] = [
     "/objectives/available/credit/base/greater_of/0",
     "/objectives/night/credit/by",
     "/objectives/beyond/measure",
@@ -52,6 +53,7 @@ const NEVER_ALONE: [&str; 12] = [
     "/objectives/lost/credit/by",
     "/objectives/established/credit/per/of",
     "/objectives/refused/credit/per/of",
+    "/objectives/failures/measure",
     "/credits/claim/from",
 ];
 

@@ -40,6 +40,7 @@ pub(super) fn figure(unit: Unit, figure: &Exact) -> String {
         Unit::Duration => nanoseconds(figure),
         Unit::Ppm => percent(&(figure / number::whole(unit.in_one()))),
         Unit::Centi => exact(&(figure / number::whole(unit.in_one()))),
+        Unit::Count => exact(figure),
     }
 }
 
