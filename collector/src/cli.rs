@@ -45,7 +45,7 @@ enum Command {
     Run(run::Args),
     /// Judges an agreement over a period, from the store.
     Report(report::Args),
-    /// Checks and begins agreements.
+    /// Checks, shows and begins agreements.
     #[command(subcommand)]
     Contract(contract::Command),
     /// Judges an agreement over a period, from files alone.

@@ -1,9 +1,9 @@
 //! Agreements: text that two parties signed, read into what it means. A text with a problem has no value.
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
-//! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that
-//! claim time) `levels` (what is inherited), `chain` (what it rests on) and `lint` (what is legal but unwise). What the language has and
-//! this program cannot judge yet is refused with the code `not-supported-yet`, never passed over.
+//! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that claim time), `levels`
+//! (what is inherited), `chain` (what it rests on), `lint` (what is legal but unwise) and [`show`] (what it says, in plain
+//! sentences).
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
 //! written as a percentage and good when low (`{mean: loss_ppm}`, `"<= 0.1%"`), `_centi` as a decimal of at most two places
@@ -17,6 +17,7 @@ pub mod model;
 pub mod money;
 pub mod number;
 pub mod period;
+pub mod show;
 
 pub mod template;
 

@@ -1,7 +1,7 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
-//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`
-//! (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
+//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`,
+//! `counted` and `parts` (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
 //! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
 //! who draw or list it.
@@ -10,6 +10,7 @@
 //! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
 
 mod band;
+mod counted;
 mod credit;
 mod digest;
 pub mod evidence;
@@ -17,6 +18,7 @@ mod exclusion;
 mod measure;
 pub mod outage;
 mod outlook;
+mod parts;
 pub mod span;
 pub mod states;
 mod status;
@@ -36,6 +38,7 @@ use crate::contract::number::Exact;
 use crate::contract::period::{LabelError, PeriodLabel, Span};
 use band::Due;
 use measure::{Case, DownTime, Observation, Times};
+use parts::Parts;
 use span::Spans;
 use std::collections::BTreeSet;
 use termination::Closed;
@@ -337,7 +340,10 @@ impl<'a> Court<'a> {
     where
         'a: 'b,
     {
-        Case { windows: self.windows, objective, times, as_of_s: self.question.as_of_s, only }
+        let dates = || self.question.label.dates(self.agreement.zone()).collect();
+        let parts = Parts::of(&objective.measure, self.period, dates);
+        let (windows, as_of_s) = (self.windows, self.question.as_of_s);
+        Case { windows, objective, times, as_of_s, only, parts }
     }
 
     /// Judges one objective: all vantages together, or the worst of each alone.
@@ -399,6 +405,7 @@ impl<'a> Court<'a> {
             measure: objective.measure.clone(),
             limit: objective.target.limit.clone(),
             value,
+            round: objective.round,
             band: standing.band,
             coverage: standing.coverage,
             seconds: seen.seconds,

@@ -292,8 +292,17 @@ fn timed(objective: &Objective) -> (&str, Option<u64>) {
         return (TOTAL, None);
     };
     let threshold_ns = match &objective.measure {
-        Measure::Within { limit, .. } => Some(*limit),
-        _ => u64::try_from(objective.target.limit.to_integer()).ok(),
+        Measure::Within { limit, .. } | Measure::GoodDays { limit, .. } => Some(*limit),
+        Measure::Percentile { .. } | Measure::Mean { .. } => {
+            u64::try_from(objective.target.limit.to_integer()).ok()
+        }
+        Measure::Availability
+        | Measure::Downtime
+        | Measure::LongestOutage
+        | Measure::Outages
+        | Measure::Success
+        | Measure::Ratio(_)
+        | Measure::MeanSuccess { .. } => None,
     };
     (phase, threshold_ns)
 }

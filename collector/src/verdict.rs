@@ -5,13 +5,18 @@
 //! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
 //! hundredths as a decimal of two places, a mean's of at most four (`4.38`).
 //!
+//! Where an agreement rounds, `value` is the rounded one, which was compared; `exact` and `band` are not rounded.
+//!
 //! Keys are only ever added. `exclusions`, at the end, is there when records claim time of the period: what they claim, and
 //! `because` of what they do not hold (`not_agreed`, `not_announced`, `short_notice`, `not_approved`).
-//! Of an objective: `value` is a percentage, a duration or a decimal, by its measure. With
+//! Of an objective: `value` is a percentage, a duration, a decimal or a number, by its measure; `band` has the lowest and
+//! the highest value that Unknown time leaves open to an availability or a downtime. With
 //! percentiles, `value` is the bad end of the histogram bucket in which the attempt of rank `needed` lies, counted from the
 //! good end: the highest duration or loss, the lowest score (beyond the ok attempts: `timeout` of a phase, `failed` of a
 //! value). `exact` is attempts on the good side of the target over all; with means, it is ns, ppm or hundredths over
-//! samples; with ratios, what the ratio counts over all calls or registrations that it is of.
+//! samples; with ratios, what the ratio counts over all calls or registrations that it is of; a downtime, a longest outage
+//! and a number of outages have none. That of a mean success is reduced, because its intervals have many denominators;
+//! `intervals` says of how many it is the mean, and `intervals_empty` how many of them were without attempts.
 //! `uncertainty.rank_interval` has the ranks that bracket the true percentile, from the good end, `null` where too few
 //! attempts have no such end.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
@@ -19,7 +24,9 @@
 //! claim that has a deadline has `credits.claim_until`, the first instant after it.
 //! While a period is open there is no `credit`, but `credit_projected` (what is due if nothing more goes wrong) and
 //! `next_band`: what a breach costs from `threshold` on, and how far that is away (`away_s` seconds Down, `away_attempts`
-//! bad attempts, or `away`, by which a mean must get worse). `credits.projected` is what would be payable.
+//! bad attempts, or `away`, by which a mean, the longest outage or the number of outages must get worse).
+//! `credits.projected` is what would be payable. What may still go wrong is `budget_left_s`, `budget_left_attempts` or
+//! `budget_left_outages`; that of a longest outage is by how much it may get longer.
 
 pub mod csv;
 pub mod text;
@@ -29,8 +36,8 @@ use crate::contract::money::Money;
 use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
-    Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Measured, NextBand,
-    ObjectiveVerdict, Outage, Seconds, Verdict,
+    Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Intervals, Mean, Measured,
+    NextBand, ObjectiveVerdict, Outage, Seconds, Share, Verdict,
 };
 use serde_json::{Map, Value, json};
 
@@ -101,7 +108,7 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
         put(key, value);
     }
     if let Some([low, high]) = &verdict.band {
-        put("band", json!([percent_text(low), percent_text(high)]));
+        put("band", json!([low, high].map(|end| figure_text(unit, end))));
     }
     if let Some(coverage) = &verdict.coverage {
         put("coverage", json!(percent_text(coverage)));
@@ -129,6 +136,7 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
     match verdict.budget_left {
         Some(Budget::Seconds(left)) => put("budget_left_s", json!(left)),
         Some(Budget::Attempts(left)) => put("budget_left_attempts", json!(left)),
+        Some(Budget::Outages(left)) => put("budget_left_outages", json!(left)),
         None => None,
     };
     put("agents", json!(verdict.agents));
@@ -151,7 +159,7 @@ fn measured(unit: Unit, value: &Measured) -> Vec<(&'static str, Value)> {
         Measured::Share(share) => {
             keys.push(("exact", json!(format!("{}/{}", share.numerator, share.denominator))));
             if share.numerator_most > share.numerator {
-                keys.push(("value_at_most", json!(percent_text(&share.share_most()))));
+                keys.push(("value_at_most", json!(percent_text(&share.most))));
             }
         }
         Measured::Percentile(it) => {
@@ -164,18 +172,31 @@ fn measured(unit: Unit, value: &Measured) -> Vec<(&'static str, Value)> {
         Measured::Mean(mean) => {
             keys.push(("exact", json!(format!("{}/{}", mean.sum, mean.samples))));
         }
+        Measured::Amount(_) => {}
+        Measured::Intervals(it) => {
+            keys.push(("exact", json!(format!("{}/{}", it.exact.numer(), it.exact.denom()))));
+            keys.push(("intervals", json!(it.all)));
+            keys.push(("intervals_empty", json!(it.empty)));
+        }
     }
     keys
 }
 
-/// A measured value: a percentage, a duration, a decimal, or [`beyond`].
+/// A value of a measure: a percentage with all its places, or as short as can be.
+fn figure_text(unit: Unit, figure: &Exact) -> String {
+    if unit == Unit::Share { percent_text(figure) } else { unit.text(figure) }
+}
+
+/// A measured value: a percentage, a duration, a decimal, a number, or [`beyond`].
 pub(crate) fn value_text(unit: Unit, value: &Measured) -> String {
     match value {
-        Measured::Share(share) => percent_text(&share.share),
+        Measured::Share(Share { share: value, .. })
+        | Measured::Mean(Mean { mean: value, .. })
+        | Measured::Amount(value)
+        | Measured::Intervals(Intervals { mean: value, .. }) => figure_text(unit, value),
         Measured::Percentile(it) => {
             it.value.map_or(beyond(unit).to_owned(), |value| unit.text(&number::whole(value)))
         }
-        Measured::Mean(mean) => unit.text(&mean.mean),
     }
 }
 

@@ -342,6 +342,53 @@ fn warnings_are_on_stderr_and_exit_0() {
     assert!(text(&found.stderr).contains("credit-cannot-occur"), "{}", text(&found.stderr));
 }
 
+fn published(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/agreements").join(name);
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn published_agreements_are_read_aloud() {
+    for (name, format, ending) in [
+        ("google-bigtable", "text", "txt"),
+        ("internet-t1", "text", "txt"),
+        ("level3-delay", "text", "txt"),
+        ("level3-delay", "markdown", "md"),
+        ("uk-call-off", "json", "json"),
+    ] {
+        let file = published(&format!("{name}.yaml"));
+        let found = run(&["contract", "show", &file, "--format", format]);
+        assert_eq!((found.status.code(), text(&found.stderr)), (Some(0), ""), "{name}");
+        assert_kept(&format!("contract/shown/{name}.{ending}"), &found.stdout);
+    }
+}
+
+/// What is wrong is said as `contract check` says it, and nothing is shown.
+#[test]
+fn only_what_is_right_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let good = std::fs::read_to_string(fixture("contract/good.yaml")).expect("kept");
+    let (bad, unreadable) = (path("bad.yaml"), path("unreadable.yaml"));
+    std::fs::write(&bad, good.replace("period: month", "period: fortnight")).expect("written");
+    std::fs::write(&unreadable, b"agreement: \xff\n").expect("written");
+    for file in [&bad, &unreadable] {
+        for format in ["text", "json"] {
+            let checked = run(&["contract", "check", file, "--format", format]);
+            let shown = run(&["contract", "show", file, "--format", format]);
+            assert_eq!(shown.status.code(), Some(1), "{file}");
+            assert_eq!(text(&shown.stdout), text(&checked.stdout), "{file}");
+            assert_eq!(text(&shown.stderr), text(&checked.stderr), "{file}");
+        }
+    }
+    assert_eq!(run(&["contract", "show", &path("nonexistent.yaml")]).status.code(), Some(2));
+    let child = good.replace("kind: sla", "kind: sla\nparent: voxtel-all");
+    std::fs::write(&bad, child).expect("written");
+    let found = run(&["contract", "show", &bad]);
+    assert_eq!(found.status.code(), Some(1));
+    assert!(text(&found.stderr).contains("unknown-parent"), "{}", text(&found.stderr));
+}
+
 #[test]
 fn init_writes_an_agreement_that_passes_its_check() {
     let folder = tempfile::tempdir().expect("a folder");

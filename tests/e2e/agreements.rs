@@ -3,11 +3,13 @@
 mod attempts;
 mod credits;
 mod document;
+mod downtime;
 mod exclusions;
 mod hours;
 mod levels;
 mod month;
 mod outages;
+mod parts;
 mod published;
 mod termination;
 

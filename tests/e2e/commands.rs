@@ -242,6 +242,7 @@ fn every_example_of_every_help_runs() {
         "probefleet-collector run",
         "probefleet-collector report",
         "probefleet-collector contract check",
+        "probefleet-collector contract show",
         "probefleet-collector contract init",
         "probefleet-collector evaluate",
         "probefleet-quickstart",

@@ -1,9 +1,9 @@
-//! `contract check` and `contract init`: agreements before anybody signs them.
+//! `contract check`, `contract show` and `contract init`: agreements before anybody signs them.
 
 use super::evaluate::{Format, unreadable};
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, EXIT_NO};
-use crate::contract::Agreement;
-use crate::contract::template;
+use crate::contract::show::Reading;
+use crate::contract::{Agreement, Loaded, Rejected, template};
 use probefleet_proto::plan::Plan;
 use probefleet_proto::yaml::{Problems, read_text};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ use std::process::ExitCode;
 pub enum Command {
     /// Checks agreements: exit code 0 when they are clean, 1 when they have errors.
     Check(CheckArgs),
+    /// Says in plain sentences what an agreement promises, with what it inherits.
+    Show(ShowArgs),
     /// Writes an agreement to begin with, for the probes of a plan.
     Init(InitArgs),
 }
@@ -41,6 +43,34 @@ pub struct CheckArgs {
     format: Format,
 }
 
+/// What `contract show` is asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector contract show agreement.yaml
+  probefleet-collector contract show agreement.yaml --format markdown    # to put before those who sign
+
+Exit codes: 0 shown, 1 the agreement has errors, 2 a file cannot be read.")]
+pub struct ShowArgs {
+    /// The agreement, and those that it inherits from.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value = "text")]
+    format: ShowFormat,
+}
+
+/// How an agreement is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShowFormat {
+    /// For a terminal.
+    Text,
+    /// For documents.
+    Markdown,
+    /// For programs: every clause with its number.
+    Json,
+}
+
 /// What `contract init` is asked.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -61,11 +91,13 @@ pub struct InitArgs {
 pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Check(args) => check(&args),
+        Command::Show(args) => show(&args),
         Command::Init(args) => init(&args),
     }
 }
 
-/// What was found in one file.
+/// What was found in the files.
+#[derive(Default)]
 struct Findings {
     errors: Vec<Problems>,
     warnings: Vec<Problems>,
@@ -76,39 +108,74 @@ fn check(args: &CheckArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(problem) => return bad_input(&problem),
     };
-    let mut findings = Findings { errors: Vec::new(), warnings: Vec::new() };
-    let mut texts = Vec::new();
-    for path in &args.files {
-        let text = match std::fs::File::open(path).and_then(read_text) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                findings.errors.push(not_text(path));
-                continue;
-            }
-            Err(error) => return bad_input(&unreadable(path, &error)),
-        };
-        texts.push((path.display().to_string(), text));
-    }
-    let files: Vec<(&str, &str)> =
-        texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let mut findings = Findings::default();
+    let texts = match read_agreements(&args.files, &mut findings) {
+        Ok(texts) => texts,
+        Err(problem) => return bad_input(&problem),
+    };
+    let files = named(&texts);
     for number in 0..files.len() {
         match Agreement::load_among(&files, number, plan.as_ref()) {
             Ok(loaded) => findings.warnings.push(loaded.warnings),
             Err(rejected) => findings.add_errors(rejected.0),
         }
     }
-    let printed = match args.format {
-        Format::Json => findings.print_json(),
-        Format::Text => findings.print_text(args.files.len()),
+    findings.answer(args.format, args.files.len())
+}
+
+fn show(args: &ShowArgs) -> ExitCode {
+    let mut findings = Findings::default();
+    let texts = match read_agreements(&args.files, &mut findings) {
+        Ok(texts) => texts,
+        Err(problem) => return bad_input(&problem),
     };
-    match printed {
+    let refused =
+        |findings: &Findings| findings.answer(args.format.of_findings(), args.files.len());
+    if !findings.errors.is_empty() {
+        return refused(&findings);
+    }
+    let agreement = match Agreement::load(&named(&texts)) {
+        Ok(Loaded { agreement, .. }) => agreement,
+        Err(Rejected(errors)) => {
+            findings.add_errors(errors);
+            return refused(&findings);
+        }
+    };
+    let reading = Reading::of(&agreement);
+    let text = match args.format {
+        ShowFormat::Text => reading.to_text(),
+        ShowFormat::Markdown => reading.to_markdown(),
+        ShowFormat::Json => format!("{}\n", reading.to_json()),
+    };
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("the findings cannot be written: {error}");
+            anstream::eprintln!("the agreement cannot be written: {error}");
             ExitCode::from(EXIT_ENVIRONMENT)
         }
-        Ok(()) if findings.errors.is_empty() => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::from(EXIT_NO),
     }
+}
+
+/// The names and texts of agreements; files that are no text are among the findings.
+fn read_agreements(
+    paths: &[PathBuf],
+    findings: &mut Findings,
+) -> Result<Vec<(String, String)>, String> {
+    let mut texts = Vec::new();
+    for path in paths {
+        match std::fs::File::open(path).and_then(read_text) {
+            Ok(text) => texts.push((path.display().to_string(), text)),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                findings.errors.push(not_text(path));
+            }
+            Err(error) => return Err(unreadable(path, &error)),
+        }
+    }
+    Ok(texts)
+}
+
+fn named(texts: &[(String, String)]) -> Vec<(&str, &str)> {
+    texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
 }
 
 fn not_text(path: &Path) -> Problems {
@@ -156,6 +223,18 @@ fn init(args: &InitArgs) -> ExitCode {
     }
 }
 
+// === impl ShowFormat ===
+
+impl ShowFormat {
+    /// How errors are printed instead.
+    fn of_findings(self) -> Format {
+        match self {
+            Self::Text | Self::Markdown => Format::Text,
+            Self::Json => Format::Json,
+        }
+    }
+}
+
 // === impl Findings ===
 
 impl Findings {
@@ -165,6 +244,22 @@ impl Findings {
             if !self.errors.contains(&problems) {
                 self.errors.push(problems);
             }
+        }
+    }
+
+    /// Prints them, and says with the exit code whether there are errors.
+    fn answer(&self, format: Format, files: usize) -> ExitCode {
+        let printed = match format {
+            Format::Json => self.print_json(),
+            Format::Text => self.print_text(files),
+        };
+        match printed {
+            Err(error) => {
+                anstream::eprintln!("the findings cannot be written: {error}");
+                ExitCode::from(EXIT_ENVIRONMENT)
+            }
+            Ok(()) if self.errors.is_empty() => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::from(EXIT_NO),
         }
     }
 

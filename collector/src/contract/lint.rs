@@ -10,6 +10,7 @@ use super::period::PeriodKind;
 use num_bigint::BigInt;
 use probefleet_proto::name::Name;
 use probefleet_proto::plan::{Plan, PlannedProbe};
+use probefleet_proto::units::seconds_text;
 use probefleet_proto::yaml::Problems;
 
 /// The phases and values that agents report of good attempts, by kind of probe.
@@ -199,21 +200,57 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
         let message = "failed attempts do not count against this threshold";
         warn("failures-excluded", message, "pair it with an objective for `success`");
     }
-    if objective.measure != Measure::Availability {
-        return;
+    let width_s = u64::from(objective.window.width_s);
+    if let Some(message) = mostly_empty(objective, width_s, "windows are") {
+        warn("interval-mostly-empty", &message, MOSTLY_EMPTY_CURE);
     }
-    let budget =
-        (number::whole(1) - &objective.target.limit) * number::whole(shortest_s(objective));
+    let Some(budget) = down_budget_s(objective) else { return };
     if budget == number::whole(0) && objective.outage.after == 1 {
-        let message = "100% without grace: one bad window breaches";
+        let message = "nothing may be Down, without grace: one bad window breaches";
         warn(
             "hundred-percent-without-grace",
             message,
             "write `outage: {after: 2}` or a lower target",
         );
-    } else if budget < number::whole(objective.window.width_s) && budget > number::whole(0) {
+    } else if budget < number::whole(objective.window.width_s)
+        && budget > number::whole(0)
+        && objective.measure != Measure::Outages
+    {
         let message = "the budget is shorter than one window: one bad window breaches";
         warn("budget-under-one-window", message, "narrow `window: width` or lower the target");
+    }
+}
+
+/// What helps where the intervals of a mean are shorter than what fills them.
+const MOSTLY_EMPTY_CURE: &str = "an interval without attempts counts as 100%: write a longer one";
+
+/// What is wrong with the intervals of a mean that are shorter than what is `apart`, of which there is one every so often.
+fn mostly_empty(objective: &Objective, every_s: u64, apart: &str) -> Option<String> {
+    let Measure::MeanSuccess { every_s: interval_s } = objective.measure else { return None };
+    let (interval, every) = (seconds_text(interval_s), seconds_text(every_s));
+    (interval_s < every_s)
+        .then(|| format!("most intervals of {interval} stay empty: {apart} {every} apart"))
+}
+
+/// How many seconds, or outages, there may be in the shortest period; `None` where the measure is of attempts.
+fn down_budget_s(objective: &Objective) -> Option<Exact> {
+    let limit = &objective.target.limit;
+    match objective.measure {
+        Measure::Availability => {
+            let (_, least) = objective.before_rounding((objective.target.operator, limit));
+            Some((number::whole(1) - least) * number::whole(shortest_s(objective)))
+        }
+        Measure::Downtime | Measure::LongestOutage => {
+            Some(limit / number::whole(Unit::Duration.in_one()))
+        }
+        Measure::Outages => Some(limit.clone()),
+        Measure::Success
+        | Measure::Within { .. }
+        | Measure::Percentile { .. }
+        | Measure::Mean { .. }
+        | Measure::Ratio(_)
+        | Measure::MeanSuccess { .. }
+        | Measure::GoodDays { .. } => None,
     }
 }
 
@@ -223,14 +260,12 @@ fn exclusions(placed: &Placed, terms: &Terms, warnings: &mut Problems) {
     let mut warn = |code, message: &str, cure: &str| {
         warnings.report::<()>(placed.at, code, message, cure);
     };
-    let of_time = objective.measure == Measure::Availability;
-    if objective.exclusions == ExclusionRule::AsUp && !of_time {
+    if objective.exclusions == ExclusionRule::AsUp && objective.measure != Measure::Availability {
         let message = "only an availability adds excluded time to what was up";
         warn("as-up-no-effect", message, "write `exclusions: removed`, which is the same here");
     }
-    let Some(maintenance) = terms.maintenance.filter(|_| of_time) else { return };
-    let budget =
-        (number::whole(1) - &objective.target.limit) * number::whole(shortest_s(objective));
+    let budget = down_budget_s(objective).filter(|_| objective.measure.has_down_budget());
+    let Some((maintenance, budget)) = terms.maintenance.zip(budget) else { return };
     if objective.exclusions == ExclusionRule::None && number::whole(maintenance.at_most_s) > budget
     {
         let message =
@@ -247,7 +282,9 @@ fn mean_alone(placed: &Placed, all: &[Placed], warnings: &mut Problems) {
     }
     let counts_failures = |probe: &Name| {
         let mut successes = all.iter().map(|placed| &placed.objective).filter(|objective| {
-            objective.measure == Measure::Success && objective.service == mean.service
+            let of_all =
+                matches!(objective.measure, Measure::Success | Measure::MeanSuccess { .. });
+            of_all && objective.service == mean.service
         });
         successes.any(|success| success.probes.contains(probe))
     };
@@ -299,6 +336,10 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
     if objective.measure.is_of_time() {
         intervals(placed, slowest_s, warnings);
     }
+    let attempted = mostly_empty(objective, slowest_s, "attempts are");
+    if let Some(message) = attempted.filter(|_| slowest_s > u64::from(objective.window.width_s)) {
+        warnings.report::<()>(placed.at, "interval-mostly-empty", message, MOSTLY_EMPTY_CURE);
+    }
     let agents = match &objective.vantages {
         Vantages::Quorum { at_least, .. } => *at_least,
         Vantages::Each(_) => 1,
@@ -306,8 +347,16 @@ fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings:
     let attempts = attempts.saturating_mul(agents);
     let promised_share = match &objective.measure {
         Measure::Percentile { share, .. } => share.clone(),
-        Measure::Mean { .. } => return,
-        measure => match measure.scale().good {
+        Measure::Downtime
+        | Measure::LongestOutage
+        | Measure::Outages
+        | Measure::Mean { .. }
+        | Measure::GoodDays { .. } => return,
+        Measure::Availability
+        | Measure::Success
+        | Measure::Within { .. }
+        | Measure::Ratio(_)
+        | Measure::MeanSuccess { .. } => match objective.measure.scale().good {
             Good::High => objective.target.limit.clone(),
             Good::Low => number::whole(1) - &objective.target.limit,
         },

@@ -3,6 +3,7 @@
 mod credit;
 mod measure;
 mod ratio;
+mod round;
 mod termination;
 
 pub use credit::{
@@ -11,6 +12,7 @@ pub use credit::{
 };
 pub use measure::{Good, Measure, Operator, Scale, Target, Unit};
 pub use ratio::Ratio;
+pub use round::{PLACES_MAX, Round};
 pub use termination::{MeanOf, TerminationRule};
 
 use super::calendar::Calendar;
@@ -132,6 +134,8 @@ pub struct Objective {
     pub during: During,
     /// What a failed attempt is for a threshold.
     pub failures: Failures,
+    /// To what a percentage is rounded before it is compared; `None`: not at all.
+    pub round: Option<Round>,
     /// What a breach is worth.
     pub credit: Option<Credit>,
     /// The objectives of other agreements that it rests on, all of them: agreement and name.
@@ -141,12 +145,27 @@ pub struct Objective {
 }
 
 impl Objective {
+    /// A value of its measure as it is compared.
+    #[must_use]
+    pub fn rounded(&self, value: &Exact) -> Exact {
+        self.round.map_or_else(|| value.clone(), |round| round.of(value, self.measure.unit()))
+    }
+
+    /// A comparison with a value that is compared, as one with the value that was measured.
+    #[must_use]
+    pub fn before_rounding(&self, (operator, limit): (Operator, &Exact)) -> (Operator, Exact) {
+        match self.round {
+            None => (operator, limit.clone()),
+            Some(round) => round.before((operator, limit), self.measure.unit()),
+        }
+    }
+
     /// Where samples are cut by each comparison that a verdict turns on: the largest sample on the low side, in the unit of
     /// the phase or value. The target's first, then that of each credit band. Empty where no sample is compared.
     #[must_use]
     pub fn thresholds(&self) -> Vec<u64> {
         match &self.measure {
-            Measure::Within { phase, limit } => {
+            Measure::Within { phase, limit } | Measure::GoodDays { phase, limit, .. } => {
                 let operator = match Scale::of_samples(phase).good {
                     Good::Low => Operator::AtMost,
                     Good::High => Operator::AtLeast,
@@ -159,9 +178,14 @@ impl Objective {
                 let target = (self.target.operator, &self.target.limit);
                 std::iter::once(target).chain(bands).map(low_side).collect()
             }
-            Measure::Availability | Measure::Success | Measure::Mean { .. } | Measure::Ratio(_) => {
-                Vec::new()
-            }
+            Measure::Availability
+            | Measure::Downtime
+            | Measure::LongestOutage
+            | Measure::Outages
+            | Measure::Success
+            | Measure::Mean { .. }
+            | Measure::Ratio(_)
+            | Measure::MeanSuccess { .. } => Vec::new(),
         }
     }
 }

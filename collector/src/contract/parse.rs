@@ -85,18 +85,3 @@ pub(super) fn agreement(
     }
     Some(Read { terms, zone, objectives, parent_at, parties_at, credits_at, termination_at })
 }
-
-/// Reports the keys that stand there but cannot be judged yet.
-fn refuse(map: &mut Map<'_>, keys: &[(&'static str, &str)], problems: &mut Problems) {
-    for (key, instead) in keys {
-        if let Some(node) = map.get(key) {
-            not_yet(node.at, &format!("`{key}`"), instead, problems);
-        }
-    }
-}
-
-/// Reports that the language has `what`, but this program cannot judge it yet.
-fn not_yet(at: Position, what: &str, instead: &str, problems: &mut Problems) {
-    let message = format!("{what} cannot be judged yet");
-    problems.report::<()>(at, "not-supported-yet", message, instead);
-}

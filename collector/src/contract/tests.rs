@@ -176,7 +176,11 @@ fn errors_of_an_objective() {
         (29, "    window: {bad: \"> 100%\"}", "29:19 bad-value"),
         (29, "    hours: office", "29:12 unknown-calendar"),
         (29, "    period: {billing_day: 1}", "32:3 period-ambiguous"),
-        (29, "    round: {places: 2}", "29:12 not-supported-yet"),
+        (29, "    round: 2", "29:12 bad-value"),
+        (29, "    round: {}", "29:12 missing-key"),
+        (29, "    round: {places: 7}", "29:21 bad-value"),
+        (29, "    round: {places: -1}", "29:21 bad-value"),
+        (29, "    round: {places: 2, half: even}", "29:24 unknown-key"),
         (29, "    supported_by: [b]", "29:20 bad-value"),
         (29, "    supported_by: [b/C]", "29:20 bad-value"),
         (29, "    inherit: closed", "29:14 bad-value"),
@@ -243,7 +247,10 @@ fn errors_of_a_credit() {
 fn errors_of_a_measure() {
     assert_reported(&[
         (24, "    measure: speed", "24:14 bad-value"),
-        (24, "    measure: downtime", "24:14 not-supported-yet"),
+        (24, "    measure: downtime", "25:13 measure-target-mismatch"),
+        (24, "    measure: longest_outage", "25:13 measure-target-mismatch"),
+        (24, "    measure: outages", "25:13 measure-target-mismatch"),
+        (24, "    measure: {downtime: 1m}", "24:14 missing-key"),
         (24, "    measure: {percentile: 95%, phase: total}", "25:13 measure-target-mismatch"),
         (24, "    measure: {percentile: 0%, phase: total}", "24:27 bad-value"),
         (24, "    measure: {percentile: 101%, phase: total}", "24:27 percent-over-100"),
@@ -255,8 +262,26 @@ fn errors_of_a_measure() {
         (24, "    measure: {mean: totale}", "24:21 unknown-phase"),
         (24, "    measure: {mean: total_failed}", "24:21 unknown-phase"),
         (24, "    measure: {mean: total, phase: total}", "24:28 unknown-key"),
-        (24, "    measure: {mean_success: 5m}", "24:14 not-supported-yet"),
-        (24, "    measure: {good_days: {}}", "24:14 not-supported-yet"),
+        (24, "    measure: {mean_success: 5}", "24:29 bad-duration"),
+        (24, "    measure: {mean_success: 0s}", "24:29 bad-value"),
+        (24, "    measure: {mean_success: 1500ms}", "24:29 bad-duration"),
+        (24, "    measure: {mean_success: 32d}", "24:29 bad-value"),
+        (24, "    measure: {mean_success: 5m, phase: total}", "24:33 unknown-key"),
+        (24, "    measure: {good_days: {}}", "24:26 missing-key"),
+        (24, "    measure: {good_days: 95%}", "24:26 bad-value"),
+        (24, "    measure: {good_days: {within: 2s, phase: total}}", "24:26 missing-key"),
+        (24, "    measure: {good_days: {within: 2s, phase: total, at: 0%}}", "24:57 bad-value"),
+        (
+            24,
+            "    measure: {good_days: {within: 2s, phase: totale, at: 95%}}",
+            "24:46 unknown-phase",
+        ),
+        (24, "    measure: {good_days: {within: 2, phase: total, at: 95%}}", "24:35 bad-duration"),
+        (
+            24,
+            "    measure: {good_days: {within: 2s, phase: total, at: 95%}, within: 2s}",
+            "24:63 unknown-key",
+        ),
         (24, "    measure: {within: 2s, phase: totale}", "24:34 unknown-phase"),
         (24, "    measure: {within: 2s, phase: total_failed}", "24:34 unknown-phase"),
         (24, "    measure: {within: 2, phase: total}", "24:23 bad-duration"),
@@ -288,6 +313,17 @@ fn ratios_and_values_are_read() {
         ("{mean: mos_centi}", r#"target: ">= 4.05""#, vec![]),
         ("{percentile: 95%, phase: jitter}", r#"target: "<= 30ms""#, vec![30_000_000]),
         (r#"{within: "1%", phase: loss_ppm}"#, r#"target: ">= 95%""#, vec![10_000]),
+        ("{mean_success: 5m}", r#"target: ">= 99.9%", credit: {linear: 1}"#, vec![]),
+        (
+            "{good_days: {within: 2s, phase: time_to_answer, at: 95%}}",
+            r#"target: ">= 97%", credit: {bands: [{below: 97%, rate: 5%}]}"#,
+            vec![2_000_000_000],
+        ),
+        (
+            "{good_days: {within: 4.0, phase: mos_centi, at: 100%}}",
+            r#"target: ">= 97%""#,
+            vec![399],
+        ),
         ("{within: 1%, phase: loss_ppm}", r#"target: ">= 95%""#, vec![10_000]),
         ("{within: 4.0, phase: mos_centi}", r#"target: ">= 95%""#, vec![399]),
         (
@@ -377,6 +413,131 @@ fn errors_of_targets_and_bands_of_values() {
     let text = duration("{mean: mos_centi}", r#"target: ">= 80%""#);
     let rejected = Agreement::load(&[("a.yaml", &text)]).expect_err("wrong").to_string();
     assert!(rejected.contains("this measure is a score: write a target such as \">= 4.0\""));
+}
+
+#[test]
+fn down_time_and_outages_are_read() {
+    let (per, excess) = ("per: {every: 1h, of", "excess_downtime, days: 1}");
+    for (measure, rest, expected) in [
+        ("downtime", r#"target: "<= 432m""#.to_owned(), ""),
+        ("downtime", format!(r#"target: "< 1h", credit: {{{per}: {excess}}}"#), ""),
+        ("downtime", r#"target: "<= 432""#.to_owned(), "bad-duration"),
+        ("downtime", r#"target: "< 0s""#.to_owned(), "bad-value"),
+        ("downtime", r#"target: ">= 432m""#.to_owned(), "measure-target-mismatch"),
+        ("downtime", r#"target: "<= 1%""#.to_owned(), "measure-target-mismatch"),
+        (
+            "downtime",
+            r#"target: "<= 1h", credit: {linear: 1}"#.to_owned(),
+            "measure-target-mismatch",
+        ),
+        (
+            "longest_outage",
+            r#"target: "<= 1h", credit: {by: excess, bands: [{above: 30m, rate: 5%}]}"#.to_owned(),
+            "",
+        ),
+        (
+            "longest_outage",
+            format!(r#"target: "<= 1h", credit: {{{per}: {excess}}}"#),
+            "measure-target-mismatch",
+        ),
+        (
+            "outages",
+            r#"target: "<= 2", credit: {bands: [{above: 2, rate: 5%}, {at_least: 10, rate: 20%}]}"#
+                .to_owned(),
+            "",
+        ),
+        ("outages", r#"target: "< 1""#.to_owned(), ""),
+        ("outages", r#"target: "< 0""#.to_owned(), "bad-value"),
+        ("outages", r#"target: "<= 2.5""#.to_owned(), "bad-value"),
+        ("outages", r#"target: "<= 1000000001""#.to_owned(), "bad-value"),
+        ("outages", r#"target: "<= two""#.to_owned(), "bad-value"),
+        ("outages", r#"target: "<= 2%""#.to_owned(), "measure-target-mismatch"),
+        ("outages", r#"target: "<= 2m""#.to_owned(), "measure-target-mismatch"),
+        ("outages", r#"target: ">= 2""#.to_owned(), "measure-target-mismatch"),
+        (
+            "outages",
+            r#"target: "<= 2", credit: {bands: [{below: 2, rate: 5%}]}"#.to_owned(),
+            "measure-target-mismatch",
+        ),
+        (
+            "outages",
+            r#"target: "<= 2", credit: {bands: [{above: 1.5, rate: 5%}]}"#.to_owned(),
+            "bad-value",
+        ),
+    ] {
+        let found = errors(&duration(measure, &rest), None);
+        let codes: Vec<&str> =
+            found.iter().filter_map(|found| Some(found.split_once(' ')?.1)).collect();
+        let expected: Vec<&str> =
+            Some(expected).filter(|code| !code.is_empty()).into_iter().collect();
+        assert_eq!(codes, expected, "{measure} {rest}");
+    }
+    let text = duration("outages", r#"target: "<= 2%""#);
+    let rejected = Agreement::load(&[("a.yaml", &text)]).expect_err("wrong").to_string();
+    assert!(rejected.contains("this measure is a number: write a target such as \"<= 2\""));
+}
+
+/// Only percentages are rounded, and of a percentile attempts are counted.
+#[test]
+fn percentages_are_rounded_and_nothing_else() {
+    for (measure, target, good) in [
+        ("availability", ">= 99.9%", true),
+        ("success", ">= 99.9%", true),
+        ("{within: 2s, phase: total}", ">= 99.9%", true),
+        ("{ratio: isa}", "<= 1%", true),
+        ("{mean: loss_ppm}", "<= 1%", true),
+        ("{mean_success: 5m}", ">= 99.9%", true),
+        ("{good_days: {within: 2s, phase: total, at: 95%}}", ">= 97%", true),
+        ("downtime", "<= 1h", false),
+        ("longest_outage", "<= 1h", false),
+        ("outages", "<= 1", false),
+        ("{mean: total}", "<= 1s", false),
+        ("{mean: mos_centi}", ">= 4.0", false),
+        ("{percentile: 95%, phase: total}", "<= 1s", false),
+        ("{percentile: 95%, phase: loss_ppm}", "<= 1%", false),
+    ] {
+        let text = duration(measure, &format!(r#"target: "{target}", round: {{places: 2}}"#));
+        let found = errors(&text, None);
+        assert_eq!(found.is_empty(), good, "{measure}: {found:?}");
+        assert!(found.iter().all(|found| found.ends_with(" measure-target-mismatch")), "{found:?}");
+    }
+}
+
+#[test]
+fn unwise_promises_of_down_time_are_warnings() {
+    for (measure, target, keys, expected) in [
+        ("downtime", "<= 432m", "", vec![]),
+        ("downtime", "<= 59s", "", vec!["budget-under-one-window"]),
+        ("downtime", "<= 0s", "", vec!["hundred-percent-without-grace"]),
+        ("downtime", "<= 0s", ", outage: {after: 2}", vec![]),
+        ("downtime", "<= 1h", ", exclusions: as_up", vec!["as-up-no-effect"]),
+        ("longest_outage", "<= 30s", "", vec!["budget-under-one-window"]),
+        ("outages", "<= 0", "", vec!["hundred-percent-without-grace"]),
+        ("outages", "<= 2", "", vec![]),
+        ("availability", ">= 100%", "", vec!["hundred-percent-without-grace", "unprovable"]),
+        // 0.005 % of February are two minutes.
+        ("availability", ">= 100%", ", round: {places: 2}", vec!["unprovable"]),
+    ] {
+        let text = duration(measure, &format!(r#"target: "{target}", credit: {{flat: 5%}}{keys}"#));
+        assert_eq!(warnings(&text, Some(&plan())), expected, "{measure} {target} {keys}");
+    }
+}
+
+#[test]
+fn intervals_that_stay_empty_are_a_warning() {
+    for (interval, keys, expected) in [
+        ("5m", "", vec![]),
+        ("59s", "", vec!["interval-mostly-empty"]),
+        ("5m", ", window: {width: 10m}", vec!["interval-mostly-empty"]),
+        ("10m", ", window: {width: 10m}", vec![]),
+    ] {
+        let measure = format!("{{mean_success: {interval}}}");
+        let text = duration(&measure, &format!(r#"target: ">= 99%", credit: {{flat: 5%}}{keys}"#));
+        assert_eq!(warnings(&text, Some(&plan())), expected, "{interval} {keys}");
+    }
+    let text = duration("{mean_success: 4m}", r#"target: ">= 99%", credit: {flat: 5%}"#);
+    let slow = text.replace("probe: call, measure", "probe: slow, measure");
+    assert_eq!(warnings(&slow, Some(&plan())), ["interval-mostly-empty"]);
 }
 
 /// A ratio is of what a probe does.

@@ -137,6 +137,9 @@ struct Objectives {
     target_seconds: Figures,
     value_score: Figures,
     target_score: Figures,
+    value_outages: Figures,
+    target_outages: Figures,
+    budget_outages: Figures,
     budget_seconds: Figures,
     budget_attempts: Figures,
     coverage: Figures,
@@ -182,12 +185,15 @@ impl Objectives {
             Unit::Share | Unit::Ppm => [&self.value, &self.target],
             Unit::Duration => [&self.value_seconds, &self.target_seconds],
             Unit::Centi => [&self.value_score, &self.target_score],
+            Unit::Count => [&self.value_outages, &self.target_outages],
         };
         let in_one = |figure: &Exact| ratio(&(figure / number::whole(unit.in_one())));
         let measured = match &judged.value {
             Some(Measured::Share(share)) => Some(share.share.clone()),
             Some(Measured::Percentile(it)) => it.value.map(number::whole),
             Some(Measured::Mean(mean)) => Some(mean.mean.clone()),
+            Some(Measured::Amount(amount)) => Some(amount.clone()),
+            Some(Measured::Intervals(it)) => Some(it.mean.clone()),
             None => None,
         };
         if let Some(measured) = measured {
@@ -200,6 +206,7 @@ impl Objectives {
         match judged.budget_left {
             Some(Budget::Seconds(left)) => set(&self.budget_seconds, whole(left)),
             Some(Budget::Attempts(left)) => set(&self.budget_attempts, whole(left)),
+            Some(Budget::Outages(left)) => set(&self.budget_outages, whole(left)),
             None => {}
         }
         for status in super::words::BY_URGENCY {
@@ -255,6 +262,21 @@ impl Objectives {
             "probefleet_objective_target_score",
             "What was promised, where it is a score such as a MOS",
             self.target_score,
+        );
+        figures(
+            "probefleet_objective_value_outages",
+            "What was measured, where it is a number of outages",
+            self.value_outages,
+        );
+        figures(
+            "probefleet_objective_target_outages",
+            "What was promised, where it is a number of outages",
+            self.target_outages,
+        );
+        figures(
+            "probefleet_objective_budget_left_outages",
+            "Outages that there may still be; negative: overdrawn",
+            self.budget_outages,
         );
         figures(
             "probefleet_objective_budget_left_seconds",

@@ -3,10 +3,10 @@
 //!
 //! In a closed period a band is passed or not. While a period is open, it is passed when the value will have passed it at
 //! the period's end even if nothing more goes wrong: so a projected credit appears with the last of the budget, and never
-//! goes away by itself. A mean has no such end; it is taken as it is.
+//! goes away by itself. A mean and good days have no such end; they are taken as they are.
 
-use super::measure::Observation;
-use super::outlook::{self, Outlook};
+use super::measure::{Observation, in_ns};
+use super::outlook::{Outlook, Promise};
 use super::verdict::{Distance, Measured, NextBand, Status};
 use crate::contract::model::{
     Band, Credit, CreditForm, Good, Measure, Objective, Operator, Per, PerOf, Unit, Worth,
@@ -35,7 +35,7 @@ pub(super) struct Figures<'a> {
     pub(super) objective: &'a Objective,
     pub(super) seen: &'a Observation,
     pub(super) measured: Option<&'a Measured>,
-    /// `None` for a mean.
+    /// `None` for a mean and for good days.
     pub(super) outlook: Option<&'a Outlook>,
 }
 
@@ -135,8 +135,7 @@ impl Figures<'_> {
             Operator::Above | Operator::Below => band.threshold.floor() + number::whole(1),
             Operator::AtLeast | Operator::AtMost => band.threshold.ceil(),
         };
-        let seconds = self.seen.seconds;
-        let open = seconds.unknown + seconds.remaining.unwrap_or(0) + self.seen.undecided_s;
+        let open = self.seen.undecided_at_most_s();
         let away = (needed - &down).max(number::whole(0));
         let margin = Margin {
             passed: band.operator.holds(&down, &band.threshold),
@@ -159,8 +158,9 @@ impl Figures<'_> {
             PerOf::FailedDays => number::whole(self.seen.failed_days),
             PerOf::ExcessDowntime => {
                 let outlook = self.outlook?;
-                let limit = &self.objective.target.limit;
-                let budget = (number::whole(1) - limit) * number::whole(outlook.all);
+                let Objective { measure, target, .. } = self.objective;
+                let promise = Promise::of_value(measure, (target.operator, &target.limit))?;
+                let budget = promise.budget(outlook.all);
                 (number::whole(outlook.bad_so_far) - budget).max(number::whole(0))
             }
         };
@@ -175,10 +175,10 @@ impl Figures<'_> {
         let value = match (self.outlook, self.measured) {
             (Some(outlook), _) => {
                 let bad = number::ratio(outlook.bad_so_far, outlook.all)?;
-                if good == Good::Low { bad } else { number::whole(1) - bad }
+                let value = if good == Good::Low { bad } else { number::whole(1) - bad };
+                self.objective.rounded(&value)
             }
-            (None, Some(Measured::Mean(mean))) => mean.mean.clone(),
-            (None, _) => return None,
+            (None, measured) => measured?.at_best()?,
         };
         let missed = if good == Good::Low { value - limit } else { limit - value };
         let rate = factor * missed / number::whole(self.objective.measure.unit().in_one());
@@ -189,13 +189,13 @@ impl Figures<'_> {
     /// How the value stands to a threshold; `number` is its place among the objective's thresholds.
     fn margin(&self, number: usize, (operator, limit): Threshold<'_>) -> Option<Margin> {
         let Some(outlook) = self.outlook else {
-            let Some(Measured::Mean(mean)) = self.measured else { return None };
+            let value = self.measured?.at_best()?;
             let away = match self.objective.measure.scale().good {
-                Good::Low => limit - &mean.mean,
-                Good::High => &mean.mean - limit,
+                Good::Low => limit - &value,
+                Good::High => &value - limit,
             };
             let away = away.max(number::whole(0));
-            let passed = operator.holds(&mean.mean, limit);
+            let passed = operator.holds(&value, limit);
             return Some(Margin { passed, away, in_reach: true });
         };
         let (promise, bad, open) = match &self.objective.measure {
@@ -203,15 +203,16 @@ impl Figures<'_> {
                 let good = self.seen.counted.reach(number);
                 let bad = self.seen.counted.all.saturating_sub(good.possible);
                 let more = outlook.all - self.seen.counted.all;
-                ((Operator::AtLeast, share.clone()), bad, more + good.possible - good.certain)
+                let promise = Promise::Good(Operator::AtLeast, share.clone());
+                (promise, bad, more + good.possible - good.certain)
             }
             measure => {
-                let kept = (operator.negated(), limit);
-                let promise = outlook::of_good_ones(measure.scale().good, kept);
+                let (operator, limit) = self.objective.before_rounding((operator, limit));
+                let promise = Promise::of_value(measure, (operator.negated(), &limit))?;
                 (promise, outlook.bad_so_far, outlook.open)
             }
         };
-        let left = outlook::allowed(&promise, outlook.all) - number::whole(bad);
+        let left = promise.allowed(outlook.all) - number::whole(bad);
         let away = (left + number::whole(1)).max(number::whole(0));
         let (passed, in_reach) = (away == number::whole(0), away <= number::whole(open));
         (outlook.all > 0).then_some(Margin { passed, away, in_reach })
@@ -232,7 +233,8 @@ impl Figures<'_> {
         let nearest = steps.iter().find(ahead)?;
         let distance = away(nearest)?;
         // What is bad is the same for every share, but for each threshold of samples another.
-        let by_count = self.objective.measure.unit() == Unit::Share;
+        let by_count = self.objective.measure.phase().is_none()
+            || self.objective.measure.unit() == Unit::Share;
         let together = |step: &&Step<'_>| {
             step.threshold == nearest.threshold || (by_count && away(step) == away(nearest))
         };
@@ -249,8 +251,12 @@ impl Figures<'_> {
             threshold: (operator, limit.clone()),
             away: match self.objective.measure {
                 _ if step.by_downtime => Distance::Seconds(whole),
-                Measure::Availability => Distance::Seconds(whole),
-                Measure::Mean { .. } => Distance::Value(distance),
+                Measure::Availability | Measure::Downtime => Distance::Seconds(whole),
+                Measure::LongestOutage => Distance::Value(in_ns(whole)),
+                Measure::Outages
+                | Measure::Mean { .. }
+                | Measure::MeanSuccess { .. }
+                | Measure::GoodDays { .. } => Distance::Value(distance),
                 Measure::Success
                 | Measure::Within { .. }
                 | Measure::Percentile { .. }

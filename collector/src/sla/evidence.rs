@@ -350,7 +350,14 @@ fn column_of(objective: &Objective) -> Option<(String, Keep)> {
         Measure::Percentile { phase, .. } => Some((phase.clone(), Keep::Buckets)),
         Measure::Mean { phase } => Some((phase.clone(), Keep::Total)),
         Measure::Ratio(ratio) => Some((String::new(), Keep::Ratio(*ratio))),
-        Measure::Availability | Measure::Success | Measure::Within { .. } => None,
+        Measure::Availability
+        | Measure::Downtime
+        | Measure::LongestOutage
+        | Measure::Outages
+        | Measure::Success
+        | Measure::Within { .. }
+        | Measure::MeanSuccess { .. }
+        | Measure::GoodDays { .. } => None,
     }
 }
 

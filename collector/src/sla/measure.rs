@@ -5,20 +5,20 @@
 //! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1). Where high is
 //! good, as of a MOS, `>= T` holds when at least ⌈q·n⌉ attempts are at least T: ranks count from the good end.
 
-use super::evidence::{Places, Pool};
+use super::counted::Counted;
+use super::evidence::Places;
 use super::outage::{self, Grid, Outages, Run, State};
+use super::parts::{Parts, Tallies};
 use super::span::Spans;
 use super::states::States;
 use super::uncertainty::rank_interval;
 use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
 use super::window_state::{Fresh, Source, View, sweep};
 use super::{JudgeError, Windows};
-use crate::contract::model::{
-    During, ExclusionRule, Failures, Good, Measure, Objective, UnknownAs,
-};
+use crate::contract::model::{During, ExclusionRule, Good, Measure, Objective, UnknownAs};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
-use probefleet_proto::histogram::{bucket_bounds_ns, bucket_of};
+use probefleet_proto::units::NS_PER_S;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The time that matters to one objective.
@@ -43,6 +43,8 @@ pub(super) struct Case<'a> {
     pub(super) times: &'a Times,
     pub(super) as_of_s: Option<i64>,
     pub(super) only: Option<u32>,
+    /// How its period is cut.
+    pub(super) parts: Parts,
 }
 
 /// Down time that keeps attempts from being counted a second time.
@@ -74,6 +76,8 @@ pub(super) struct Observation {
     pub(super) attempts: Attempts,
     /// Attempts that count for the measure.
     pub(super) counted: Counted,
+    /// The same by the parts of the period that are judged one by one.
+    pub(super) tallies: Tallies,
     /// Those of them that a later window may still turn into attempts of an outage, which do not count.
     pub(super) revocable: Counted,
     pub(super) flagged: u64,
@@ -92,24 +96,6 @@ struct Report<'a> {
     source: Source,
     fresh: &'a Fresh<'a>,
     window: Span,
-}
-
-/// Attempts that count for the measure.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Counted {
-    pub(super) all: u64,
-    /// Those on the good side of each of the objective's thresholds; the ok ones, where it has none.
-    pub(super) good: Vec<Reach>,
-    /// The samples that the value is made of.
-    pub(super) samples: Pool,
-}
-
-/// How many attempts are on the good side of a threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reach {
-    pub(super) certain: u64,
-    /// As many more lie in a histogram bucket that the threshold cuts.
-    pub(super) possible: u64,
 }
 
 // === impl Case ===
@@ -135,6 +121,7 @@ impl Case<'_> {
         })?;
         let found = outage::outages(&runs, &grid, self.objective.outage);
         self.account(&runs, &found, &grid, &mut seen);
+        seen.tallies.parts = self.parts.begun(&self.times.eligible);
         Ok(seen)
     }
 
@@ -169,6 +156,11 @@ impl Case<'_> {
             return;
         }
         seen.counted.count(self.objective, report.fresh, places);
+        if let Some(part) = self.parts.part_of(report.window.from_s) {
+            let mut own = Counted::default();
+            own.count(self.objective, report.fresh, places);
+            seen.tallies.add(part, own.all, own.of_target());
+        }
         seen.counted.pool(report.fresh, places);
         if self.counted_elsewhere(report, down_times, |seen| &seen.down_at_worst) {
             seen.revocable.count(self.objective, report.fresh, places);
@@ -239,85 +231,15 @@ fn known_time(runs: &[Run], grid: &Grid) -> Spans {
     }))
 }
 
-// === impl Counted ===
-
-impl Counted {
-    /// The attempts on the good side of the target.
-    pub(super) fn of_target(&self) -> Reach {
-        self.reach(0)
-    }
-
-    /// The attempts on the good side of a threshold.
-    pub(super) fn reach(&self, threshold: usize) -> Reach {
-        self.good.get(threshold).copied().unwrap_or_default()
-    }
-
-    fn count(&mut self, objective: &Objective, fresh: &Fresh<'_>, places: Option<&Places>) {
-        if matches!(objective.measure, Measure::Ratio(_)) {
-            let mut counted = Pool::default();
-            if let Some((keep, column)) = places.and_then(|places| places.column) {
-                fresh.cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
-            }
-            self.all += counted.all;
-            self.add(0, Reach { certain: counted.good, possible: counted.good });
-            return;
-        }
-        let Attempts { ok, failed, .. } = fresh.attempts;
-        let compared =
-            matches!(objective.measure, Measure::Within { .. } | Measure::Percentile { .. });
-        self.all += match objective.failures {
-            Failures::Exclude if compared => ok,
-            Failures::Exclude | Failures::AsWorst => ok + failed,
-        };
-        if !compared {
-            self.add(0, Reach { certain: ok, possible: ok });
-            return;
-        }
-        let thresholds = places.map_or(&[][..], |places| &places.thresholds);
-        for (number, place) in thresholds.iter().enumerate() {
-            let counts = fresh.cells.iter().filter_map(|cell| cell.within.get((*place)?));
-            for within in counts {
-                let (certain, possible) = (within.certain.into(), within.possible.into());
-                self.add(number, Reach { certain, possible });
-            }
-        }
-    }
-
-    fn add(&mut self, threshold: usize, more: Reach) {
-        if self.good.len() <= threshold {
-            self.good.resize(threshold + 1, Reach::default());
-        }
-        if let Some(reach) = self.good.get_mut(threshold) {
-            reach.certain += more.certain;
-            reach.possible += more.possible;
-        }
-    }
-
-    /// The sample of that rank from the good end, as the bad end of its histogram bucket.
-    fn value_at(&self, good: Good, rank: u64) -> Option<u64> {
-        let buckets = &self.samples.buckets;
-        match good {
-            Good::Low => buckets.value_at_rank_ns(rank),
-            Good::High => {
-                let from_below =
-                    (buckets.count() + 1).checked_sub(rank).filter(|rank| *rank > 0)?;
-                let highest = buckets.value_at_rank_ns(from_below)?;
-                Some(bucket_bounds_ns(bucket_of(highest).0).0)
-            }
-        }
-    }
-
-    fn pool(&mut self, fresh: &Fresh<'_>, places: Option<&Places>) {
-        if let Some((keep, column)) = places.and_then(|places| places.column) {
-            fresh.cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
-        }
-    }
-}
-
 /// How many of so many attempts a percentile asks for: ⌈q·n⌉, and one at least.
 fn needed(share: &Exact, all: u64) -> u64 {
     let rank = (share * number::whole(all)).ceil().to_integer();
     u64::try_from(rank).unwrap_or(all).max(1)
+}
+
+/// Seconds in the unit of durations.
+pub(super) fn in_ns(seconds: u64) -> Exact {
+    number::whole(seconds) * number::whole(NS_PER_S)
 }
 
 // === impl Observation ===
@@ -347,11 +269,28 @@ impl Observation {
 
     /// What is compared with the target; `None` when there is nothing to measure by.
     pub(super) fn measured(&self, objective: &Objective) -> Option<Measured> {
+        self.as_measured(objective).map(|measured| measured.rounded(objective))
+    }
+
+    /// What is compared where nothing is rounded.
+    fn as_measured(&self, objective: &Objective) -> Option<Measured> {
         let (counted, good) = (&self.counted, self.counted.of_target());
         match &objective.measure {
             Measure::Availability => {
                 let (up, whole) = self.up_and_whole(objective);
                 Share::new(up, up, whole).map(Measured::Share)
+            }
+            // Of time of which nothing is known, nothing is measured.
+            Measure::Downtime => {
+                let (_, whole) = self.up_and_whole(objective);
+                (whole > 0).then(|| Measured::Amount(in_ns(self.down_s(objective))))
+            }
+            Measure::LongestOutage => {
+                let amount = || Measured::Amount(in_ns(self.longest_outage_s()));
+                self.is_known().then(amount)
+            }
+            Measure::Outages => {
+                self.is_known().then(|| Measured::Amount(number::whole(self.outages.len())))
             }
             Measure::Success | Measure::Within { .. } => {
                 Share::new(good.certain, good.possible, counted.all).map(Measured::Share)
@@ -381,7 +320,19 @@ impl Observation {
                 };
                 Share::new(counted_ones, counted_ones, counted.all).map(Measured::Share)
             }
+            Measure::MeanSuccess { .. } => self.tallies.mean().map(Measured::Intervals),
+            Measure::GoodDays { at, .. } => self.tallies.good_days(at).map(Measured::Share),
         }
+    }
+
+    /// Some second of the period is Up or Down.
+    fn is_known(&self) -> bool {
+        self.seconds.up + self.seconds.down > 0
+    }
+
+    /// The Down time of the longest outage, in s.
+    pub(super) fn longest_outage_s(&self) -> u64 {
+        self.outages.iter().map(|outage| outage.seconds).max().unwrap_or(0)
     }
 
     /// Down time in the period, in s: with what is Unknown where that counts as Down.
@@ -411,6 +362,11 @@ impl Observation {
             to_come.iter().map(|span| span.seconds().div_ceil(u64::from(*interval_s))).sum()
         };
         self.intervals_s.values().map(of_interval).sum()
+    }
+
+    /// Seconds that may still become Down: what is Unknown, to come, or Up only as long as nothing else is known.
+    pub(super) fn undecided_at_most_s(&self) -> u64 {
+        self.seconds.unknown + self.seconds.remaining.unwrap_or(0) + self.undecided_s
     }
 
     /// Bounds of the true Down time: sampling sees neither the beginning nor the end of an outage exactly.

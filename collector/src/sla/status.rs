@@ -1,11 +1,11 @@
 //! How a promise stands: kept or broken when its period is over, and what is already certain while it is not.
 
 use super::band::{self, Due, Figures};
-use super::measure::Observation;
+use super::measure::{Observation, in_ns};
 use super::outlook::{self, Outlook};
 use super::span::Spans;
 use super::verdict::{Budget, Measured, Reason, Status};
-use crate::contract::model::{Objective, UnknownAs};
+use crate::contract::model::{Measure, Objective, UnknownAs};
 use crate::contract::number::{self, Exact};
 
 /// The judgement of one observation.
@@ -44,15 +44,29 @@ pub(super) fn standing(
     Standing { status, reason, band, coverage, budget_left, due }
 }
 
-/// An availability with all Unknown time Down, and with all of it Up.
+/// The lowest and the highest value of an availability or a downtime: with all Unknown time Down, and with all of it Up.
 fn band(objective: &Objective, seen: &Observation) -> Option<[Exact; 2]> {
     let seconds = seen.seconds;
-    let up = seconds.up + seen.excluded_as_up_s(objective);
-    let all = up + seconds.down + seconds.unknown;
-    let of_time = objective.measure.is_of_time();
-    let low = number::ratio(up, all).filter(|_| of_time && seconds.eligible > 0)?;
-    let high = number::ratio(up + seconds.unknown, all)?;
-    Some([low, high])
+    if seconds.eligible == 0 {
+        return None;
+    }
+    match &objective.measure {
+        Measure::Availability => {
+            let up = seconds.up + seen.excluded_as_up_s(objective);
+            let all = up + seconds.down + seconds.unknown;
+            Some([number::ratio(up, all)?, number::ratio(up + seconds.unknown, all)?])
+        }
+        Measure::Downtime => Some([seconds.down, seconds.down + seconds.unknown].map(in_ns)),
+        Measure::LongestOutage
+        | Measure::Outages
+        | Measure::Success
+        | Measure::Within { .. }
+        | Measure::Percentile { .. }
+        | Measure::Mean { .. }
+        | Measure::Ratio(_)
+        | Measure::MeanSuccess { .. }
+        | Measure::GoodDays { .. } => None,
+    }
 }
 
 fn closed(
@@ -69,7 +83,10 @@ fn closed(
     let target = &objective.target;
     let covered = coverage.is_some_and(|coverage| *coverage >= objective.unknown.coverage)
         || objective.unknown.counts_as != UnknownAs::Removed
-        || band.is_some_and(|[low, high]| target.met_by(low) == target.met_by(high));
+        || band.is_some_and(|ends| {
+            let [low, high] = ends.each_ref().map(|end| target.met_by(&objective.rounded(end)));
+            low == high
+        });
     if !covered {
         return inconclusive(Reason::Coverage);
     }

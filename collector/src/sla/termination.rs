@@ -1,7 +1,7 @@
 //! Whether the customer may terminate: by a row of periods, the latest first, of which those without a verdict are left
 //! out before it is looked at.
 
-use super::verdict::{Measured, ObjectiveVerdict, Share, Status};
+use super::verdict::{Intervals, Measured, ObjectiveVerdict, Share, Status};
 use crate::contract::model::{MeanOf, Objective, TerminationRule};
 use crate::contract::number::{self, Exact};
 use probefleet_proto::name::Name;
@@ -12,7 +12,33 @@ pub(super) struct Closed {
     /// Some objective that carries a credit is breached; `None` without a verdict.
     breached: Option<bool>,
     /// The shares of its objectives that have a verdict.
-    shares: Vec<(Name, Share)>,
+    shares: Vec<(Name, Part)>,
+}
+
+/// A share with what it was of.
+#[derive(Clone, Debug)]
+struct Part {
+    share: Exact,
+    good: Exact,
+    all: Exact,
+}
+
+impl Part {
+    /// `None` of what is no share.
+    fn of(measured: &Measured) -> Option<Self> {
+        match measured {
+            Measured::Share(Share { share, numerator, denominator, .. }) => Some(Self {
+                share: share.clone(),
+                good: number::whole(*numerator),
+                all: number::whole(*denominator),
+            }),
+            Measured::Intervals(Intervals { mean, exact, all, .. }) => {
+                let all = number::whole(*all);
+                Some(Self { share: mean.clone(), good: exact * &all, all })
+            }
+            Measured::Percentile(_) | Measured::Mean(_) | Measured::Amount(_) => None,
+        }
+    }
 }
 
 impl Closed {
@@ -26,9 +52,8 @@ impl Closed {
                 statuses.push(verdict.status);
             }
             let decided = matches!(verdict.status, Status::Met | Status::Breached);
-            if let Some(Measured::Share(share)) = verdict.value.as_ref().filter(|_| decided) {
-                shares.push((objective.name.clone(), share.clone()));
-            }
+            let value = verdict.value.as_ref().filter(|_| decided);
+            shares.extend(value.and_then(Part::of).map(|part| (objective.name.clone(), part)));
         }
         let met = |status: &Status| matches!(status, Status::Met | Status::NotApplicable);
         let breached = if statuses.contains(&Status::Breached) {
@@ -39,7 +64,7 @@ impl Closed {
         Self { breached, shares }
     }
 
-    fn share_of(&self, objective: &Name) -> Option<&Share> {
+    fn share_of(&self, objective: &Name) -> Option<&Part> {
         self.shares.iter().find(|(name, _)| name == objective).map(|(_, share)| share)
     }
 }
@@ -71,7 +96,7 @@ fn opens(rule: &TerminationRule, row: &[Closed]) -> bool {
         TerminationRule::Consecutive(periods) => breached_of(row, *periods) >= *periods,
         TerminationRule::MeanBelow { objective, below, over, combine } => {
             let over = usize::try_from(*over).unwrap_or(usize::MAX);
-            let shares: Vec<&Share> =
+            let shares: Vec<&Part> =
                 row.iter().filter_map(|period| period.share_of(objective)).take(over).collect();
             let mean = mean(&shares, *combine).filter(|_| shares.len() == over);
             mean.is_some_and(|mean| mean < *below)
@@ -85,15 +110,13 @@ fn breached_of(row: &[Closed], last: u64) -> u64 {
     row.iter().filter_map(|period| period.breached).take(last).map(u64::from).sum()
 }
 
-fn mean(shares: &[&Share], combine: MeanOf) -> Option<Exact> {
-    let sum =
-        |of: fn(&Share) -> u64| shares.iter().map(|share| u128::from(of(share))).sum::<u128>();
-    match combine {
-        MeanOf::Pooled => number::ratio(sum(|it| it.numerator), sum(|it| it.denominator)),
-        MeanOf::Periods => {
-            let sum = shares.iter().fold(number::whole(0), |sum, it| sum + &it.share);
-            let periods = number::ratio(1, shares.len())?;
-            Some(sum * periods)
-        }
-    }
+fn mean(shares: &[&Part], combine: MeanOf) -> Option<Exact> {
+    let sum = |of: fn(&Part) -> &Exact| {
+        shares.iter().fold(number::whole(0), |sum, share| sum + of(share))
+    };
+    let (good, all) = match combine {
+        MeanOf::Pooled => (sum(|it| &it.good), sum(|it| &it.all)),
+        MeanOf::Periods => (sum(|it| &it.share), number::whole(shares.len())),
+    };
+    (all > number::whole(0)).then(|| good / all)
 }

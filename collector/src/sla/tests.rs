@@ -3,15 +3,18 @@
 
 mod calls;
 mod credits;
+mod down;
 mod evidence;
 mod exclusions;
 mod forms;
 mod hours;
 mod live;
 mod measures;
+mod parts;
 mod projected;
 mod properties;
 mod response;
+mod rounded;
 mod vantages;
 
 use super::verdict::{Measured, ObjectiveVerdict};
@@ -197,6 +200,8 @@ fn exact(verdict: &ObjectiveVerdict) -> String {
         Some(Measured::Share(it)) => format!("{}/{}", it.numerator, it.denominator),
         Some(Measured::Percentile(it)) => format!("{}/{} of {}", it.good, it.all, it.needed),
         Some(Measured::Mean(it)) => format!("{}/{}", it.sum, it.samples),
+        Some(Measured::Amount(it)) => it.to_string(),
+        Some(Measured::Intervals(it)) => format!("{} of {}, {} empty", it.mean, it.all, it.empty),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::evidence::Counts;
 use super::states::States;
 use crate::contract::exclusions;
-use crate::contract::model::{Good, Measure, Operator, Target, Worth};
+use crate::contract::model::{Good, Measure, Objective, Operator, Round, Target, Worth};
 use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact};
 use crate::contract::period::Span;
@@ -171,7 +171,9 @@ pub struct ObjectiveVerdict {
     pub limit: Exact,
     /// What was measured, where there is a value.
     pub value: Option<Measured>,
-    /// An availability with all Unknown time Down, and with all of it Up.
+    /// To what the value was rounded.
+    pub round: Option<Round>,
+    /// The lowest and the highest value that Unknown time leaves open: with all of it Up, and with all of it Down.
     pub band: Option<[Exact; 2]>,
     /// The known share of eligible time.
     pub coverage: Option<Exact>,
@@ -205,12 +207,16 @@ pub struct ObjectiveVerdict {
 /// What was measured: the figures that were compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measured {
-    /// A share of seconds or attempts.
+    /// A share of seconds, attempts or days.
     Share(Share),
     /// A percentile of samples.
     Percentile(Percentile),
     /// A mean of samples.
     Mean(Mean),
+    /// A time in ns, or a number of outages.
+    Amount(Exact),
+    /// A mean of the shares of intervals.
+    Intervals(Intervals),
 }
 
 impl Measured {
@@ -219,9 +225,41 @@ impl Measured {
     #[must_use]
     pub fn meets(&self, target: &Target) -> (bool, bool) {
         match self {
-            Self::Share(share) => (target.met_by(&share.share), target.met_by(&share.share_most())),
+            Self::Share(share) => (target.met_by(&share.share), target.met_by(&share.most)),
             Self::Percentile(it) => (it.good >= it.needed, it.good_most >= it.needed),
-            Self::Mean(mean) => (target.met_by(&mean.mean), target.met_by(&mean.mean)),
+            Self::Mean(Mean { mean: value, .. })
+            | Self::Amount(value)
+            | Self::Intervals(Intervals { mean: value, .. }) => {
+                (target.met_by(value), target.met_by(value))
+            }
+        }
+    }
+
+    /// The value as it is compared: rounded, where that is agreed.
+    pub(super) fn rounded(mut self, objective: &Objective) -> Self {
+        let round = |value: &mut Exact| *value = objective.rounded(value);
+        match &mut self {
+            Self::Share(share) => {
+                round(&mut share.share);
+                round(&mut share.most);
+            }
+            Self::Mean(Mean { mean: value, .. })
+            | Self::Intervals(Intervals { mean: value, .. }) => round(value),
+            // Neither is a percentage that is compared.
+            Self::Percentile(_) | Self::Amount(_) => {}
+        }
+        self
+    }
+
+    /// The value that is compared, or the best that it may be, in the unit of the measure; `None` for a percentile, of
+    /// which attempts are counted.
+    pub(super) fn at_best(&self) -> Option<Exact> {
+        match self {
+            Self::Share(share) => Some(share.most.clone()),
+            Self::Mean(Mean { mean: value, .. })
+            | Self::Amount(value)
+            | Self::Intervals(Intervals { mean: value, .. }) => Some(value.clone()),
+            Self::Percentile(_) => None,
         }
     }
 
@@ -232,7 +270,9 @@ impl Measured {
             Self::Share(share) => share.share.clone(),
             Self::Percentile(Percentile { value: None, .. }) => return (false, number::whole(0)),
             Self::Percentile(Percentile { value: Some(value), .. }) => number::whole(*value),
-            Self::Mean(mean) => mean.mean.clone(),
+            Self::Mean(Mean { mean: value, .. })
+            | Self::Amount(value)
+            | Self::Intervals(Intervals { mean: value, .. }) => value.clone(),
         };
         (true, if good == Good::High { value } else { -value })
     }
@@ -264,34 +304,44 @@ pub struct Mean {
     pub sum: u128,
     /// How many; not zero.
     pub samples: u64,
-    /// `sum / samples`.
+    /// `sum / samples`, rounded where that is agreed.
     pub mean: Exact,
+}
+
+/// A mean of the shares of intervals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intervals {
+    /// What is compared: the exact mean, rounded where that is agreed.
+    pub mean: Exact,
+    /// The exact mean.
+    pub exact: Exact,
+    /// How many there are; not zero.
+    pub all: u64,
+    /// Those of them without attempts, which count as 1.
+    pub empty: u64,
 }
 
 /// A share: the unreduced fraction that was compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Good seconds or attempts, certainly; for a ratio whose good end is low, those that it counts.
+    /// Good seconds, attempts or days, certainly; for a ratio whose good end is low, those that it counts.
     pub numerator: u64,
     /// Good ones, possibly: more than `numerator` only where a histogram bucket straddles the threshold.
     pub numerator_most: u64,
     /// All of them; not zero.
     pub denominator: u64,
-    /// `numerator / denominator`.
+    /// `numerator / denominator`, rounded where that is agreed.
     pub share: Exact,
+    /// The same of `numerator_most`.
+    pub most: Exact,
 }
 
 impl Share {
     /// `None` of nothing.
     pub(super) fn new(numerator: u64, numerator_most: u64, denominator: u64) -> Option<Self> {
         let share = number::ratio(numerator, denominator)?;
-        Some(Self { numerator, numerator_most, denominator, share })
-    }
-
-    /// The share if every sample that may be within its threshold is.
-    #[must_use]
-    pub fn share_most(&self) -> Exact {
-        number::ratio(self.numerator_most, self.denominator).unwrap_or_else(|| self.share.clone())
+        let most = number::ratio(numerator_most, denominator)?;
+        Some(Self { numerator, numerator_most, denominator, share, most })
     }
 }
 
@@ -361,8 +411,10 @@ impl Attempts {
 /// What may still go wrong before the promise is broken; below zero: how much too much went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// Seconds that may still be Down.
+    /// Seconds that may still be Down; of a longest outage, by which it may get longer.
     Seconds(i64),
+    /// Outages that there may still be.
+    Outages(i64),
     /// Attempts that may still be bad.
     Attempts(i64),
 }
@@ -400,7 +452,8 @@ pub enum Distance {
     Seconds(u64),
     /// Bad attempts: failed, or on the bad side of the threshold.
     Attempts(u64),
-    /// By how much a mean must get worse, in the unit of the measure.
+    /// By how much the value must get worse, in the unit of the measure: that of a mean, good days, the longest outage, the
+    /// number of outages.
     Value(Exact),
 }
 

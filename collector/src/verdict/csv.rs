@@ -1,18 +1,18 @@
 //! A verdict for spreadsheets: a header, then one objective a line (RFC 4180). Every figure is a number or text that no
 //! spreadsheet takes for a formula; percentages are exact decimals without the sign. A value is in `value_percent`,
-//! `value_seconds` or `value_score`, as its measure is; a percentile beyond the ok attempts is `timeout` or `failed`. `credit` is what is due for a
+//! `value_seconds`, `value_score` or `value_count`, as its measure is; a percentile beyond the ok attempts is `timeout` or `failed`. `credit` is what is due for a
 //! closed period, `credit_projected` what is projected for an open one.
 
 use crate::contract::model::{Unit, Worth};
 use crate::contract::number::{self, Exact, fixed, percent_short, percent_text};
-use crate::sla::verdict::{Budget, Distance, Measured, ObjectiveVerdict, Verdict};
+use crate::sla::verdict::{Budget, Distance, Mean, Measured, ObjectiveVerdict, Verdict};
 use probefleet_proto::units::NS_PER_S;
 
 /// Places of a number of seconds: whole ns.
 const SECONDS_PLACES: u32 = 9;
 
 /// How many columns there are.
-const COLUMNS_NUMBER: usize = 26;
+const COLUMNS_NUMBER: usize = 27;
 /// The columns. New ones are only ever added at the end.
 const COLUMNS: [&str; COLUMNS_NUMBER] = [
     "agreement",
@@ -41,6 +41,7 @@ const COLUMNS: [&str; COLUMNS_NUMBER] = [
     "next_band_rate_percent",
     "next_band_away",
     "value_score",
+    "value_count",
 ];
 
 /// The text of a verdict.
@@ -57,7 +58,11 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_N
     let percent = |share| percent_text(share).trim_end_matches('%').to_owned();
     let (seconds, attempts) = (&objective.seconds, &objective.attempts);
     let (currency, unit) = (&verdict.credits.currency, objective.measure.unit());
-    let [value_percent, value_seconds, value_score, needed] = value(objective);
+    let [value_percent, value_seconds, value_score, value_count] = value(objective);
+    let needed = match &objective.value {
+        Some(Measured::Percentile(it)) => it.needed.to_string(),
+        _ => String::new(),
+    };
     let amount = objective.credit.as_ref().map(|line| currency.text(&line.amount));
     let amount = amount.unwrap_or_default();
     let (due, projected) =
@@ -94,10 +99,11 @@ fn fields(verdict: &Verdict, objective: &ObjectiveVerdict) -> [String; COLUMNS_N
         next_rate.unwrap_or_default(),
         next.map(|next| away(unit, &next.away)).unwrap_or_default(),
         value_score,
+        value_count,
     ]
 }
 
-/// The value as a percentage, in seconds or as a score, and how many attempts a percentile asks for.
+/// The value as a percentage, in seconds, as a score or as a number.
 fn value(objective: &ObjectiveVerdict) -> [String; 4] {
     let unit = objective.measure.unit();
     let sample = |value: Option<Exact>| match value {
@@ -107,23 +113,23 @@ fn value(objective: &ObjectiveVerdict) -> [String; 4] {
         }
         Some(value) => unit.text(&value).trim_end_matches('%').to_owned(),
     };
-    let (value, needed) = match &objective.value {
-        None => (String::new(), String::new()),
-        Some(Measured::Share(share)) => {
-            (percent_text(&share.share).trim_end_matches('%').to_owned(), String::new())
+    let value = match &objective.value {
+        None => String::new(),
+        Some(Measured::Share(share)) => percent_text(&share.share).trim_end_matches('%').to_owned(),
+        Some(Measured::Percentile(it)) => sample(it.value.map(number::whole)),
+        Some(Measured::Mean(Mean { mean: value, .. }) | Measured::Amount(value)) => {
+            sample(Some(value.clone()))
         }
-        Some(Measured::Percentile(it)) => {
-            (sample(it.value.map(number::whole)), it.needed.to_string())
-        }
-        Some(Measured::Mean(mean)) => (sample(Some(mean.mean.clone())), String::new()),
+        Some(Measured::Intervals(it)) => percent_text(&it.mean).trim_end_matches('%').to_owned(),
     };
     let mut columns = [const { String::new() }; 4];
     let place = match unit {
         Unit::Share | Unit::Ppm => 0,
         Unit::Duration => 1,
         Unit::Centi => 2,
+        Unit::Count => 3,
     };
-    (columns[place], columns[3]) = (value, needed);
+    columns[place] = value;
     columns
 }
 
@@ -139,6 +145,7 @@ fn budget(budget: Budget) -> String {
     match budget {
         Budget::Seconds(left) => format!("{left} s"),
         Budget::Attempts(left) => format!("{left} attempts"),
+        Budget::Outages(left) => format!("{left} outages"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A verdict for people: what was promised, what was measured, what is due, and on what evidence.
 
 use super::{next_threshold_text, value_text};
-use crate::contract::model::{Good, Measure, Scale, Unit, Worth};
+use crate::contract::model::{Good, Measure, Round, Scale, Unit, Worth};
 use crate::contract::number::{self, Exact, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::verdict::{
@@ -241,6 +241,11 @@ fn refused(refusal: Refusal) -> &'static str {
 fn measured(objective: &ObjectiveVerdict) -> String {
     let Some(measured) = &objective.value else { return "nothing".to_owned() };
     let value = value_text(objective.measure.unit(), measured);
+    let value = match objective.round {
+        Some(Round { places: 1 }) => format!("{value}, rounded to 1 place"),
+        Some(Round { places }) => format!("{value}, rounded to {places} places"),
+        None => value,
+    };
     let of =
         objective.agent.as_ref().map_or(String::new(), |agent| format!(", by {agent}, the worst"));
     match measured {
@@ -248,10 +253,17 @@ fn measured(objective: &ObjectiveVerdict) -> String {
             let unit = match &objective.measure {
                 Measure::Availability => "seconds up",
                 Measure::Ratio(ratio) => ratio.counted(),
-                _ => "attempts good",
+                Measure::Success | Measure::Within { .. } => "attempts good",
+                Measure::GoodDays { .. } => "days good",
+                Measure::Downtime
+                | Measure::LongestOutage
+                | Measure::Outages
+                | Measure::Percentile { .. }
+                | Measure::Mean { .. }
+                | Measure::MeanSuccess { .. } => "",
             };
             let most = match share.numerator_most > share.numerator {
-                true => format!(", at most {}", percent_text(&share.share_most())),
+                true => format!(", at most {}", percent_text(&share.most)),
                 false => String::new(),
             };
             format!("{value}{most} ({} of {} {unit}{of})", share.numerator, share.denominator)
@@ -267,6 +279,28 @@ fn measured(objective: &ObjectiveVerdict) -> String {
         Measured::Mean(mean) => {
             format!("{value} (mean of {}{of})", counted(mean.samples, "sample"))
         }
+        Measured::Amount(amount) => {
+            let of = of.trim_start_matches(", ");
+            match (in_words(objective.measure.unit(), amount), of) {
+                (words, "") => words,
+                (words, of) => format!("{words} ({of})"),
+            }
+        }
+        Measured::Intervals(it) => {
+            let intervals = counted(it.all, "interval");
+            format!("{value} (mean of {intervals}, {} without attempts{of})", it.empty)
+        }
+    }
+}
+
+/// Down time in hours, minutes and seconds; a number of outages with the word.
+fn in_words(unit: Unit, amount: &Exact) -> String {
+    let in_one = amount / number::whole(unit.in_one());
+    let whole = Some(&in_one).filter(|it| it.is_integer());
+    match (unit, whole.and_then(|it| u64::try_from(it.to_integer()).ok())) {
+        (Unit::Duration, Some(seconds)) => span_text(seconds),
+        (Unit::Count, Some(outages)) => counted(outages, "outage"),
+        _ => unit.text(amount),
     }
 }
 
@@ -282,14 +316,18 @@ fn missed(objective: &ObjectiveVerdict) -> Option<String> {
         beyond.max(number::whole(0))
     };
     let missed = match objective.value.as_ref().filter(|_| misses)? {
-        Measured::Share(share) => {
-            let points = percent_text(&beyond(&share.share_most()));
-            format!("{} percentage points", points.trim_end_matches('%'))
-        }
+        Measured::Share(share) => points_text(&beyond(&share.most)),
+        Measured::Intervals(it) => points_text(&beyond(&it.mean)),
         Measured::Percentile(it) => counted(it.needed.saturating_sub(it.good_most), "attempt"),
         Measured::Mean(mean) => difference_text(unit, &beyond(&mean.mean)),
+        Measured::Amount(amount) => in_words(unit, &beyond(amount)),
     };
     Some(missed)
+}
+
+/// A difference of shares, with all its places.
+fn points_text(difference: &Exact) -> String {
+    format!("{} percentage points", percent_text(difference).trim_end_matches('%'))
 }
 
 /// How far two figures lie apart: a percentage lies so many points from another.
@@ -311,7 +349,11 @@ pub(crate) fn next_band_text(objective: &ObjectiveVerdict, next: &NextBand) -> S
         Distance::Attempts(attempts) => format!("{attempts} more bad attempts"),
         Distance::Value(away) => {
             let direction = if good == Good::High { "less" } else { "more" };
-            format!("{} {direction}", difference_text(unit, away))
+            let away = match objective.measure.is_of_time() {
+                true => in_words(unit, away),
+                false => difference_text(unit, away),
+            };
+            format!("{away} {direction}")
         }
     };
     format!("{} when {threshold}: {away}", worth_text(&next.worth, None))
@@ -343,6 +385,7 @@ pub(crate) fn budget_text(budget: Budget) -> String {
     let (left, text) = match budget {
         Budget::Seconds(left) => (left, span_text(left.unsigned_abs())),
         Budget::Attempts(left) => (left, format!("{} attempts", left.unsigned_abs())),
+        Budget::Outages(left) => (left, counted(left.unsigned_abs(), "outage")),
     };
     if left < 0 { format!("overdrawn by {text}") } else { format!("{text} left") }
 }

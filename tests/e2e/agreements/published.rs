@@ -140,6 +140,26 @@ fn two_years_of_one_agreement_differ() {
     }
 }
 
+/// A month has 8,640 intervals of five minutes. Of minutes in which all of 100 requests fail, five from noon on are one
+/// interval: nine such intervals are 99.895833 %.
+#[test]
+fn error_rates_are_averaged_by_interval() {
+    let all_failed = || json!({"failed": {"status": 100}});
+    for (minutes, value, payable) in [
+        (40, "99.907407%", "0.00"),
+        (45, "99.895833%", "300.00"),
+        (430, "99.004630%", "300.00"),
+        (435, "98.993056%", "750.00"),
+    ] {
+        let good = json!({"ok": 100});
+        let bad = [(15, minutes, all_failed())];
+        let found =
+            judged("aws-s3.yaml", &April { probe: "objects", start: UTC, good, bad: &bad }, "");
+        assert_eq!(found["objectives"][0]["value"], value, "{minutes}");
+        assert_eq!(found["credits"]["payable"], payable, "{minutes}");
+    }
+}
+
 /// The mean of 30 days that all took as long.
 #[test]
 fn means_cost_by_how_far_they_are_over() {

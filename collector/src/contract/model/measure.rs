@@ -1,9 +1,9 @@
 //! What is measured, and what is promised of it.
 
 use super::Ratio;
-use crate::contract::number::{self, Exact, fixed, percent_short};
+use crate::contract::number::{self, Exact, fixed, percent_short, short};
 use probefleet_proto::extras::ValueUnit;
-use probefleet_proto::units::duration_text;
+use probefleet_proto::units::{duration_text, seconds_text};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -12,6 +12,12 @@ use std::fmt;
 pub enum Measure {
     /// The share of eligible time that is Up.
     Availability,
+    /// The Down time.
+    Downtime,
+    /// The Down time of the longest outage.
+    LongestOutage,
+    /// How many outages there are.
+    Outages,
     /// The share of attempts that are ok.
     Success,
     /// The share of attempts whose phase or value is at least as good as a threshold.
@@ -36,6 +42,20 @@ pub enum Measure {
     },
     /// How many calls or registrations ended in one way, by the counters of cells.
     Ratio(Ratio),
+    /// The mean, over intervals of a period, of the share of attempts in each that are ok; of one without attempts, all.
+    MeanSuccess {
+        /// How long an interval is, in s; above zero.
+        every_s: u64,
+    },
+    /// The share of local days, of those with a counted attempt, on which enough attempts are within a threshold.
+    GoodDays {
+        /// The name of the phase or value.
+        phase: String,
+        /// The threshold, in the unit of its [`Scale`].
+        limit: u64,
+        /// The share of a day's attempts that is enough, above zero.
+        at: Exact,
+    },
 }
 
 /// What a figure counts.
@@ -49,6 +69,8 @@ pub enum Unit {
     Ppm,
     /// Hundredths, written as a decimal with two places.
     Centi,
+    /// Things, written as a whole number.
+    Count,
 }
 
 /// Which end of a scale is good.
@@ -99,6 +121,7 @@ impl Unit {
                 let (kept, rest) = text.split_at(least);
                 format!("{kept}{}", rest.trim_end_matches('0'))
             }
+            Self::Count => short(figure),
         }
     }
 
@@ -106,7 +129,7 @@ impl Unit {
     #[must_use]
     pub fn in_one(self) -> u64 {
         match self {
-            Self::Share => 1,
+            Self::Share | Self::Count => 1,
             Self::Duration => probefleet_proto::units::NS_PER_S,
             Self::Ppm => PPM,
             Self::Centi => CENTI,
@@ -124,19 +147,45 @@ const CENTI_PLACES: usize = 2;
 const CENTI_PLACES_MAX: u32 = 4;
 
 impl Measure {
-    /// True when it is an amount of time, not of attempts.
+    /// True when it is of states and outages, not of attempts.
     #[must_use]
     pub fn is_of_time(&self) -> bool {
-        matches!(self, Self::Availability)
+        match self {
+            Self::Availability | Self::Downtime | Self::LongestOutage | Self::Outages => true,
+            Self::Success
+            | Self::Within { .. }
+            | Self::Percentile { .. }
+            | Self::Mean { .. }
+            | Self::Ratio(_)
+            | Self::MeanSuccess { .. }
+            | Self::GoodDays { .. } => false,
+        }
+    }
+
+    /// True when its value is a percentage that is compared as such; of a percentile, attempts are counted.
+    #[must_use]
+    pub fn is_percentage(&self) -> bool {
+        let percentile = matches!(self, Self::Percentile { .. });
+        matches!(self.unit(), Unit::Share | Unit::Ppm) && !percentile
+    }
+
+    /// True when it has a budget of Down time: so much of it may be spent before the promise is broken.
+    #[must_use]
+    pub fn has_down_budget(&self) -> bool {
+        matches!(self, Self::Availability | Self::Downtime)
     }
 
     /// What its value is.
     #[must_use]
     pub fn scale(&self) -> Scale {
         match self {
-            Self::Availability | Self::Success | Self::Within { .. } => {
-                Scale { unit: Unit::Share, good: Good::High }
-            }
+            Self::Availability
+            | Self::Success
+            | Self::Within { .. }
+            | Self::MeanSuccess { .. }
+            | Self::GoodDays { .. } => Scale { unit: Unit::Share, good: Good::High },
+            Self::Downtime | Self::LongestOutage => Scale { unit: Unit::Duration, good: Good::Low },
+            Self::Outages => Scale { unit: Unit::Count, good: Good::Low },
             Self::Percentile { phase, .. } | Self::Mean { phase } => Scale::of_samples(phase),
             Self::Ratio(ratio) => Scale { unit: Unit::Share, good: ratio.good() },
         }
@@ -152,10 +201,17 @@ impl Measure {
     #[must_use]
     pub fn phase(&self) -> Option<&str> {
         match self {
-            Self::Availability | Self::Success | Self::Ratio(_) => None,
-            Self::Within { phase, .. } | Self::Percentile { phase, .. } | Self::Mean { phase } => {
-                Some(phase)
-            }
+            Self::Availability
+            | Self::Downtime
+            | Self::LongestOutage
+            | Self::Outages
+            | Self::Success
+            | Self::Ratio(_)
+            | Self::MeanSuccess { .. } => None,
+            Self::Within { phase, .. }
+            | Self::Percentile { phase, .. }
+            | Self::Mean { phase }
+            | Self::GoodDays { phase, .. } => Some(phase),
         }
     }
 }
@@ -165,11 +221,12 @@ impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Availability => f.write_str("of the time up"),
+            Self::Downtime => f.write_str("of Down time"),
+            Self::LongestOutage => f.write_str("as the longest outage"),
+            Self::Outages => f.write_str("as the number of outages"),
             Self::Success => f.write_str("of attempts ok"),
             Self::Within { phase, limit } => {
-                let Scale { unit, good } = Scale::of_samples(phase);
-                let side = if good == Good::High { "at least" } else { "at most" };
-                write!(f, "of attempts with {phase} {side} {}", unit.text(&number::whole(*limit)))
+                write!(f, "of attempts with {}", within_text(phase, *limit))
             }
             Self::Percentile { share, phase } => match Scale::of_samples(phase).good {
                 Good::Low => write!(f, "as the {} percentile of {phase}", percent_short(share)),
@@ -177,8 +234,22 @@ impl fmt::Display for Measure {
             },
             Self::Mean { phase } => write!(f, "as the mean of {phase}"),
             Self::Ratio(ratio) => ratio.fmt(f),
+            Self::MeanSuccess { every_s } => {
+                write!(f, "as the mean success of intervals of {}", seconds_text(*every_s))
+            }
+            Self::GoodDays { phase, limit, at } => {
+                let (enough, within) = (percent_short(at), within_text(phase, *limit));
+                write!(f, "of days with {enough} of attempts with {within}")
+            }
         }
     }
+}
+
+/// A threshold of a phase or value: `total at most 2s`.
+fn within_text(phase: &str, limit: u64) -> String {
+    let Scale { unit, good } = Scale::of_samples(phase);
+    let side = if good == Good::High { "at least" } else { "at most" };
+    format!("{phase} {side} {}", unit.text(&number::whole(limit)))
 }
 
 /// A comparison with a value.
@@ -255,7 +326,7 @@ pub struct Target {
     pub text: String,
     /// The comparison.
     pub operator: Operator,
-    /// The limit, in the unit of the measure: a share of 1, ns, ppm or hundredths.
+    /// The limit, in the unit of the measure: a share of 1, ns, ppm, hundredths or a number.
     pub limit: Exact,
 }
 

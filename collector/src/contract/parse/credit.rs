@@ -4,7 +4,7 @@ mod bands;
 mod per;
 
 use super::scalar::{amount, number_above_zero, share_above_zero};
-use crate::contract::model::{Base, Credit, CreditForm, DayFraction, Measure, Scale, Target, Unit};
+use crate::contract::model::{Base, Credit, CreditForm, DayFraction, Measure, Scale, Target};
 use crate::contract::money::Currency;
 use crate::contract::number::Exact;
 use probefleet_proto::yaml::{Map, Node, Problems, Value, list};
@@ -85,11 +85,7 @@ fn form(map: &mut Map<'_>, context: Context<'_>, problems: &mut Problems) -> Opt
 fn linear(node: &Node, context: Context<'_>, problems: &mut Problems) -> Option<CreditForm> {
     let factor = number_above_zero(node, problems)?;
     // The value of a percentile is that of a histogram's bucket, and no exact figure to multiply.
-    let shares = |measure: &Measure| {
-        let unit = measure.unit();
-        matches!(unit, Unit::Share | Unit::Ppm) && !matches!(measure, Measure::Percentile { .. })
-    };
-    if context.measure.is_some_and(|measure| !shares(measure)) {
+    if context.measure.is_some_and(|measure| !measure.is_percentage()) {
         let cure = "it is for percentages that are no percentiles: write `bands` with `by: excess`";
         return problems.report(node.at, "measure-target-mismatch", "`linear`", cure);
     }

@@ -3,12 +3,12 @@
 use super::credit::{Context, credit};
 use super::scalar::{Written, bad_share, count, figure, period, share, share_above_zero, target};
 use super::terms::NAME_CURE;
-use super::{Entry, Placed, not_yet, refuse};
+use super::{Entry, Placed};
 use crate::contract::calendar::Calendar;
 use crate::contract::lint;
 use crate::contract::model::{
     During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, Operator, OutageRule,
-    Ratio, Scale, Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
+    PLACES_MAX, Ratio, Round, Scale, Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
@@ -22,7 +22,8 @@ const WIDTH_DEFAULT_S: u32 = 60;
 /// Widest evaluation window, in s: a day.
 const WIDTH_MAX_S: u64 = 86_400;
 
-const NOT_YET: &[(&str, &str)] = &[("round", "leave it out: values are compared exactly")];
+/// Longest interval of a mean, in s: a month, because what is longer is a period.
+const INTERVAL_MAX_S: u64 = 31 * 86_400;
 
 /// Reads the objectives; `terms` is `None` when the rest of the agreement has problems. What is inherited may be removed.
 pub(super) fn objectives(
@@ -80,7 +81,6 @@ fn objective(
     problems: &mut Problems,
 ) -> Option<Placed> {
     let mut map = Map::open(node, "an objective", problems)?;
-    refuse(&mut map, NOT_YET, problems);
     let service = map.required("service", problems, |node, p| service(node, terms, p));
     let probes = map.required("probe", problems, probes);
     let agents = map.optional("agents", Selector::default(), problems, Selector::decode);
@@ -109,6 +109,8 @@ fn objective(
     let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
         node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
     });
+    let round =
+        map.optional("round", None, problems, |node, p| round(node, measure.as_ref(), p).map(Some));
     let context = Context {
         measure: measure.as_ref(),
         target: target.as_ref(),
@@ -135,6 +137,7 @@ fn objective(
         min_attempts: min_attempts?,
         during: during?,
         failures: failures?,
+        round: round?,
         credit: credit?,
         supported_by: supported_by?,
         inherit: inherit?,
@@ -201,38 +204,31 @@ fn probes(node: &Node, problems: &mut Problems) -> Option<(Position, Vec<Name>)>
 }
 
 fn measure(node: &Node, problems: &mut Problems) -> Option<Measure> {
-    const LATER: [&str; 3] = ["downtime", "longest_outage", "outages"];
     match &node.value {
-        Value::Scalar { text, .. } if LATER.contains(&text.as_str()) => {
-            let instead = "use `availability`, whose budget is the same Down time";
-            not_yet(node.at, &format!("the measure `{text}`"), instead, problems);
-            None
-        }
         Value::Scalar { .. } => scalar(node, problems, "bad-value", |text| match text {
             "availability" => Ok(Measure::Availability),
+            "downtime" => Ok(Measure::Downtime),
+            "longest_outage" => Ok(Measure::LongestOutage),
+            "outages" => Ok(Measure::Outages),
             "success" => Ok(Measure::Success),
-            _ => Err("write availability, success, {within: 2s, phase: total}, \
-                 {percentile: 95%, phase: total}, {mean: total} or {ratio: ser}"),
+            _ => Err("write availability, downtime, longest_outage, outages, success, \
+                 {within: 2s, phase: total}, {percentile: 95%, phase: total}, {mean: total}, {ratio: ser}, \
+                 {mean_success: 5m} or {good_days: {within: 2s, phase: total, at: 95%}}"),
         }),
         _ => measure_with_keys(node, problems),
     }
 }
 
 fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
-    const LATER: [(&str, &str); 2] = [
-        ("mean_success", "use `success`"),
-        ("good_days", "use {within: T, phase: P} with `period: day`"),
-    ];
     let mut map = Map::open(node, "a measure", problems)?;
-    for (key, instead) in LATER {
-        if map.get(key).is_some() {
-            not_yet(node.at, &format!("the measure `{key}`"), instead, problems);
-            return None;
-        }
-    }
     let measure = if map.get("ratio").is_some() {
         let ratio = map.required("ratio", problems, |node, p| node.choice(p, Ratio::WORDS));
         ratio.map(Measure::Ratio)
+    } else if map.get("mean_success").is_some() {
+        let every_s = map.required("mean_success", problems, interval_s);
+        every_s.map(|every_s| Measure::MeanSuccess { every_s })
+    } else if map.get("good_days").is_some() {
+        map.required("good_days", problems, good_days)
     } else if map.get("mean").is_some() {
         map.required("mean", problems, phase).map(|phase| Measure::Mean { phase })
     } else if map.get("percentile").is_some() {
@@ -240,13 +236,36 @@ fn measure_with_keys(node: &Node, problems: &mut Problems) -> Option<Measure> {
         let phase = map.required("phase", problems, phase);
         share.zip(phase).map(|(share, phase)| Measure::Percentile { share, phase })
     } else {
-        let phase = map.required("phase", problems, phase);
-        let scale = phase.as_deref().map(Scale::of_samples);
-        let limit = map.required("within", problems, |node, p| within(node, scale, p));
-        limit.zip(phase).map(|(limit, phase)| Measure::Within { phase, limit })
+        threshold(&mut map, problems).map(|(phase, limit)| Measure::Within { phase, limit })
     };
     map.finish(problems);
     measure
+}
+
+/// `phase` and `within`.
+fn threshold(map: &mut Map<'_>, problems: &mut Problems) -> Option<(String, u64)> {
+    let phase = map.required("phase", problems, phase);
+    let scale = phase.as_deref().map(Scale::of_samples);
+    let limit = map.required("within", problems, |node, p| within(node, scale, p));
+    phase.zip(limit)
+}
+
+/// `{within: 2s, phase: total, at: 95%}`.
+fn good_days(node: &Node, problems: &mut Problems) -> Option<Measure> {
+    let mut map = Map::open(node, "the good days", problems)?;
+    let threshold = threshold(&mut map, problems);
+    let at = map.required("at", problems, share_above_zero);
+    map.finish(problems);
+    let ((phase, limit), at) = (threshold?, at?);
+    Some(Measure::GoodDays { phase, limit, at })
+}
+
+/// The length of the intervals of a mean.
+fn interval_s(node: &Node, problems: &mut Problems) -> Option<u64> {
+    match node.duration_s(problems)? {
+        every_s @ 1..=INTERVAL_MAX_S => Some(every_s),
+        _ => problems.report(node.at, "bad-value", node.describe(), "write 1s to 31d"),
+    }
 }
 
 /// The threshold of a `within`; `scale` is `None` for a phase that could not be read.
@@ -274,6 +293,24 @@ fn within(node: &Node, scale: Option<Scale>, problems: &mut Problems) -> Option<
         }
         limit => limit,
     }
+}
+
+/// `{places: 2}`; `measure` is `None` where it could not be read.
+fn round(node: &Node, measure: Option<&Measure>, problems: &mut Problems) -> Option<Round> {
+    let mut map = Map::open(node, "the rounding", problems)?;
+    let places = map.required("places", problems, |node, p| {
+        let places = node.whole(p)?;
+        u32::try_from(places).ok().filter(|places| *places <= PLACES_MAX).or_else(|| {
+            let cure = format!("write at most {PLACES_MAX}");
+            p.report(node.at, "bad-value", node.describe(), cure)
+        })
+    });
+    map.finish(problems);
+    if measure.is_some_and(|measure| !measure.is_percentage()) {
+        let cure = "only percentages that are no percentiles are rounded: leave it out";
+        return problems.report(node.at, "measure-target-mismatch", "`round`", cure);
+    }
+    Some(Round { places: places? })
 }
 
 /// A phase or value whose samples ok attempts have.

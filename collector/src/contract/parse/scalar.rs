@@ -11,6 +11,9 @@ use probefleet_proto::yaml::{Map, Node, Problems, Value, scalar};
 /// Highest score that anything is compared with: a MOS ends at 5, an R factor at 100.
 const SCORE_MAX: u64 = 1_000;
 
+/// Highest number of outages that anything is compared with: one in each second of a year is far less.
+const COUNT_MAX: u64 = 1_000_000_000;
+
 /// A percentage of at most 100 %, as a share.
 pub(super) fn share(node: &Node, problems: &mut Problems) -> Option<Exact> {
     let share = scalar(node, problems, "bad-percentage", number::percentage)?;
@@ -94,6 +97,7 @@ pub(super) fn target(node: &Node, scale: Option<Scale>, problems: &mut Problems)
         (Unit::Share | Unit::Ppm, _) => "a target such as \"<= 0.1%\"",
         (Unit::Duration, _) => "a target such as \"<= 3s\"",
         (Unit::Centi, _) => "a target such as \">= 4.0\"",
+        (Unit::Count, _) => "a target such as \"<= 2\"",
     };
     let limit = figure(node, value, Written { unit, sample }, problems)?;
     let (one, zero) = (number::whole(unit.in_one()), number::whole(0));
@@ -111,6 +115,7 @@ pub(super) fn target(node: &Node, scale: Option<Scale>, problems: &mut Problems)
         (Operator::Below, Unit::Duration) if limit == zero => {
             "nothing takes less than no time: write a longer duration"
         }
+        (Operator::Below, Unit::Count) if limit == zero => "nothing is below 0: write \"<= 0\"",
         (Operator::Below, _) if limit == zero => "nothing is below 0%: write \"<= 0%\"",
         (Operator::AtLeast, Unit::Centi) if limit == zero => {
             "everything is at least that: write more than 0"
@@ -143,6 +148,7 @@ pub(super) fn figure(
         }
         Unit::Duration => (percentage, "this measure is a duration"),
         Unit::Centi => (percentage || duration, "this measure is a score"),
+        Unit::Count => (percentage || duration, "this measure is a number"),
     };
     if mismatch {
         let cure = format!("{what}: write {sample}");
@@ -151,6 +157,7 @@ pub(super) fn figure(
     let read = match unit {
         Unit::Share | Unit::Ppm => number::percentage(value).map_err(|error| error.to_string()),
         Unit::Centi => score(value),
+        Unit::Count => whole_number(value),
         Unit::Duration => {
             let limit_ns = parse_duration_ns(value).map_err(|error| error.to_string());
             return match limit_ns {
@@ -178,6 +185,18 @@ fn score(value: &str) -> Result<Exact, String> {
         return Err(format!("write at most {SCORE_MAX}"));
     }
     Ok(score)
+}
+
+/// A number of things.
+fn whole_number(value: &str) -> Result<Exact, String> {
+    let number = number::decimal(value).map_err(|error| error.to_string())?;
+    if !number.is_integer() {
+        return Err("write a whole number, such as 2".to_owned());
+    }
+    if number > number::whole(COUNT_MAX) {
+        return Err(format!("write at most {COUNT_MAX}"));
+    }
+    Ok(number)
 }
 
 /// `"> 50%"` or `">= 50%"`: the failed share at which an agent says Down.

@@ -174,6 +174,7 @@ fn step(node: &Node, scale: Scale, problems: &mut Problems) -> Option<Exact> {
         Unit::Duration => "one such as 0.1ms",
         Unit::Share | Unit::Ppm => "one such as 0.1%",
         Unit::Centi => "one such as 0.1",
+        Unit::Count => "one such as 1",
     };
     let step = figure(node, text, Written { unit: scale.unit, sample }, problems)?;
     if step == number::whole(0) {
@@ -257,6 +258,7 @@ fn sample(scale: Scale) -> &'static str {
         (Unit::Share | Unit::Ppm, Good::Low) => "above: 1%",
         (Unit::Duration, _) => "above: 3s",
         (Unit::Centi, _) => "below: 3.5",
+        (Unit::Count, _) => "above: 3",
     }
 }
 
@@ -276,6 +278,7 @@ fn threshold(
     let sample = match scale.unit {
         Unit::Duration => "a band such as `above: 3s`",
         Unit::Centi => "a band such as `below: 3.5`",
+        Unit::Count => "a band such as `above: 3`",
         Unit::Share | Unit::Ppm => "a band such as `above: 1%`",
     };
     let threshold = figure(node, text, Written { unit: scale.unit, sample }, problems)?;

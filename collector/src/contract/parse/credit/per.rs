@@ -21,11 +21,11 @@ pub(super) fn per(node: &Node, context: Context<'_>, problems: &mut Problems) ->
     let pays = pays(&mut map, problems);
     let count = map.optional("count", PerCount::Up, problems, |node, p| node.choice(p, COUNT));
     let round_s = round_s(&mut map, of, problems);
-    let budgeted = context.measure.is_none_or(|measure| *measure == Measure::Availability);
+    let budgeted = context.measure.is_none_or(Measure::has_down_budget);
     let at = map.at();
     map.finish(problems);
     if of == Some(PerOf::ExcessDowntime) && !budgeted {
-        let cure = "only an availability has a budget of Down time: write `of: downtime`";
+        let cure = "only an availability and a downtime have a budget of it: write `of: downtime`";
         return problems.report(at, "measure-target-mismatch", "`excess_downtime`", cure);
     }
     Some(Per { of: of?, every: every?, pays: pays?, count: count?, round_s: round_s? })

@@ -1,0 +1,116 @@
+//! Attempts that count for a measure, and how many of them are on the good side of its thresholds.
+
+use super::evidence::{Places, Pool};
+use super::verdict::Attempts;
+use super::window_state::Fresh;
+use crate::contract::model::{Failures, Good, Measure, Objective};
+use probefleet_proto::histogram::{bucket_bounds_ns, bucket_of};
+
+/// Attempts that count for the measure.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) all: u64,
+    /// Those on the good side of each of the objective's thresholds; the ok ones, where it has none.
+    pub(super) good: Vec<Reach>,
+    /// The samples that the value is made of.
+    pub(super) samples: Pool,
+}
+
+/// How many attempts are on the good side of a threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    pub(super) certain: u64,
+    /// As many more lie in a histogram bucket that the threshold cuts.
+    pub(super) possible: u64,
+}
+
+// === impl Counted ===
+
+impl Counted {
+    /// The attempts on the good side of the target.
+    pub(super) fn of_target(&self) -> Reach {
+        self.reach(0)
+    }
+
+    /// The attempts on the good side of a threshold.
+    pub(super) fn reach(&self, threshold: usize) -> Reach {
+        self.good.get(threshold).copied().unwrap_or_default()
+    }
+
+    /// Counts the attempts of a report.
+    pub(super) fn count(
+        &mut self,
+        objective: &Objective,
+        fresh: &Fresh<'_>,
+        places: Option<&Places>,
+    ) {
+        if matches!(objective.measure, Measure::Ratio(_)) {
+            let mut counted = Pool::default();
+            if let Some((keep, column)) = places.and_then(|places| places.column) {
+                fresh.cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
+            }
+            self.all += counted.all;
+            self.add(0, Reach { certain: counted.good, possible: counted.good });
+            return;
+        }
+        let Attempts { ok, failed, .. } = fresh.attempts;
+        let compared = match objective.measure {
+            Measure::Within { .. } | Measure::Percentile { .. } | Measure::GoodDays { .. } => true,
+            Measure::Availability
+            | Measure::Downtime
+            | Measure::LongestOutage
+            | Measure::Outages
+            | Measure::Success
+            | Measure::Mean { .. }
+            | Measure::Ratio(_)
+            | Measure::MeanSuccess { .. } => false,
+        };
+        self.all += match objective.failures {
+            Failures::Exclude if compared => ok,
+            Failures::Exclude | Failures::AsWorst => ok + failed,
+        };
+        if !compared {
+            self.add(0, Reach { certain: ok, possible: ok });
+            return;
+        }
+        let thresholds = places.map_or(&[][..], |places| &places.thresholds);
+        for (number, place) in thresholds.iter().enumerate() {
+            let counts = fresh.cells.iter().filter_map(|cell| cell.within.get((*place)?));
+            for within in counts {
+                let (certain, possible) = (within.certain.into(), within.possible.into());
+                self.add(number, Reach { certain, possible });
+            }
+        }
+    }
+
+    fn add(&mut self, threshold: usize, more: Reach) {
+        if self.good.len() <= threshold {
+            self.good.resize(threshold + 1, Reach::default());
+        }
+        if let Some(reach) = self.good.get_mut(threshold) {
+            reach.certain += more.certain;
+            reach.possible += more.possible;
+        }
+    }
+
+    /// The sample of that rank from the good end, as the bad end of its histogram bucket.
+    pub(super) fn value_at(&self, good: Good, rank: u64) -> Option<u64> {
+        let buckets = &self.samples.buckets;
+        match good {
+            Good::Low => buckets.value_at_rank_ns(rank),
+            Good::High => {
+                let from_below =
+                    (buckets.count() + 1).checked_sub(rank).filter(|rank| *rank > 0)?;
+                let highest = buckets.value_at_rank_ns(from_below)?;
+                Some(bucket_bounds_ns(bucket_of(highest).0).0)
+            }
+        }
+    }
+
+    /// Adds the samples of a report.
+    pub(super) fn pool(&mut self, fresh: &Fresh<'_>, places: Option<&Places>) {
+        if let Some((keep, column)) = places.and_then(|places| places.column) {
+            fresh.cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
+        }
+    }
+}
