@@ -11,6 +11,7 @@ mod page;
 mod sip;
 mod sip_truth;
 mod table;
+mod verdicts;
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, ValueEnum};
@@ -24,6 +25,7 @@ Subjects:
   sip        1,000 calls a second, 10,000 up at once, beside SIPp's own calling side
   sip-truth  delays of calls as they are reported, beside what tcpdump saw pass, at 500 calls a second
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
+  verdicts   a month of an agreement judged from a file and from what is held, and a thousand agreements for now
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
 
@@ -33,7 +35,7 @@ How to read it:
   program used: below 95 % something around it was the limit, and `us/attempt` says more than the rate.
   Columns `of …` are ratios: 2.00 of wrk means twice as much per second of processor time as wrk.
   A peer that is not installed shows as `skipped: needs …`; tests/run installs them all. tcpdump needs root, too.
-  `sip` and `sip-truth` have limits, which they print; with --strict the bench fails where one is not kept.
+  `sip`, `sip-truth` and `verdicts` have limits, which they print; with --strict the bench fails where one is not kept.
   Other load on the machine shows in the figures: run it on an idle one.
 
 Examples:
@@ -65,13 +67,21 @@ enum Subject {
     Sip,
     SipTruth,
     Ingest,
+    Verdicts,
     Page,
     Histogram,
 }
 
 impl Subject {
-    const ALL: [Self; 6] =
-        [Self::Http, Self::Sip, Self::SipTruth, Self::Ingest, Self::Page, Self::Histogram];
+    const ALL: [Self; 7] = [
+        Self::Http,
+        Self::Sip,
+        Self::SipTruth,
+        Self::Ingest,
+        Self::Verdicts,
+        Self::Page,
+        Self::Histogram,
+    ];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,7 +136,8 @@ fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<V
         Subject::Sip if pinned => sip::measure(window),
         Subject::SipTruth if pinned => sip_truth::measure(window),
         Subject::Ingest if pinned => ingest::measure(window),
-        Subject::Http | Subject::Sip | Subject::SipTruth | Subject::Ingest => {
+        Subject::Verdicts if pinned => verdicts::measure(window),
+        Subject::Http | Subject::Sip | Subject::SipTruth | Subject::Ingest | Subject::Verdicts => {
             let mut table = Table::new(&format!("{subject:?}").to_lowercase(), &[]);
             table.skip("everything", "two cores and taskset");
             Ok(vec![table])
