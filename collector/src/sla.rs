@@ -1,6 +1,6 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
-//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `window_state` (cells to states), [`outage`] (states to outages), `measure`,
+//! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `reports` (cells to what an agent says of a window), `window_state` (that to states), [`outage`] (states to outages), `measure`,
 //! `counted` and `parts` (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
 //! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
@@ -19,6 +19,7 @@ mod measure;
 pub mod outage;
 mod outlook;
 mod parts;
+mod reports;
 pub mod span;
 pub mod states;
 mod status;

@@ -1,10 +1,8 @@
 //! Attempts that count for a measure, and how many of them are on the good side of its thresholds.
 
-use super::evidence::{Places, Pool};
+use super::evidence::{Held, Places, Pool};
 use super::verdict::Attempts;
-use super::window_state::Fresh;
 use crate::contract::model::{Failures, Good, Measure, Objective};
-use probefleet_proto::histogram::{bucket_bounds_ns, bucket_of};
 
 /// Attempts that count for the measure.
 #[derive(Clone, Debug, Default)]
@@ -37,23 +35,23 @@ impl Counted {
         self.good.get(threshold).copied().unwrap_or_default()
     }
 
-    /// Counts the attempts of a report.
+    /// Counts attempts, and their cells where the measure is of those.
     pub(super) fn count(
         &mut self,
         objective: &Objective,
-        fresh: &Fresh<'_>,
+        (attempts, cells): (&Attempts, &[Held<'_>]),
         places: Option<&Places>,
     ) {
         if matches!(objective.measure, Measure::Ratio(_)) {
             let mut counted = Pool::default();
             if let Some((keep, column)) = places.and_then(|places| places.column) {
-                fresh.cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
+                cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
             }
             self.all += counted.all;
             self.add(0, Reach { certain: counted.good, possible: counted.good });
             return;
         }
-        let Attempts { ok, failed, .. } = fresh.attempts;
+        let Attempts { ok, failed, .. } = *attempts;
         let compared = match objective.measure {
             Measure::Within { .. } | Measure::Percentile { .. } | Measure::GoodDays { .. } => true,
             Measure::Availability
@@ -75,11 +73,13 @@ impl Counted {
         }
         let thresholds = places.map_or(&[][..], |places| &places.thresholds);
         for (number, place) in thresholds.iter().enumerate() {
-            let counts = fresh.cells.iter().filter_map(|cell| cell.within.get((*place)?));
-            for within in counts {
-                let (certain, possible) = (within.certain.into(), within.possible.into());
-                self.add(number, Reach { certain, possible });
+            let Some(place) = *place else { continue };
+            let mut reach = Reach::default();
+            for within in cells.iter().filter_map(|cell| cell.within.get(place)) {
+                reach.certain += u64::from(within.certain);
+                reach.possible += u64::from(within.possible);
             }
+            self.add(number, reach);
         }
     }
 
@@ -95,22 +95,21 @@ impl Counted {
 
     /// The sample of that rank from the good end, as the bad end of its histogram bucket.
     pub(super) fn value_at(&self, good: Good, rank: u64) -> Option<u64> {
-        let buckets = &self.samples.buckets;
+        let samples = &self.samples;
         match good {
-            Good::Low => buckets.value_at_rank_ns(rank),
+            Good::Low => samples.at_rank(rank).map(|(_, highest)| highest),
             Good::High => {
                 let from_below =
-                    (buckets.count() + 1).checked_sub(rank).filter(|rank| *rank > 0)?;
-                let highest = buckets.value_at_rank_ns(from_below)?;
-                Some(bucket_bounds_ns(bucket_of(highest).0).0)
+                    (samples.samples() + 1).checked_sub(rank).filter(|rank| *rank > 0)?;
+                samples.at_rank(from_below).map(|(lowest, _)| lowest)
             }
         }
     }
 
-    /// Adds the samples of a report.
-    pub(super) fn pool(&mut self, fresh: &Fresh<'_>, places: Option<&Places>) {
+    /// Adds the samples of cells.
+    pub(super) fn pool(&mut self, cells: &[Held<'_>], places: Option<&Places>) {
         if let Some((keep, column)) = places.and_then(|places| places.column) {
-            fresh.cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
+            cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
         }
     }
 }

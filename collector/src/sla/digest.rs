@@ -1,15 +1,15 @@
 //! The fingerprint of everything a verdict was made from, so that anybody can tell whether two of them had the same
 //! inputs.
 
-use super::evidence::{Cell, Within};
 use super::{Question, Windows};
 use crate::contract::Agreement;
 use crate::contract::exclusions::{Exclusion, Exclusions};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
-/// Begins the hashed bytes: a change of their form is another number.
-const DOMAIN: &[u8] = b"probefleet evaluation inputs v1\0";
+/// Begins the hashed bytes: a change of their form is another number. Since 2 cells are hashed in blocks of eight hours,
+/// so that what was hashed once is not hashed again for every verdict.
+const DOMAIN: &[u8] = b"probefleet evaluation inputs v2\0";
 
 /// `sha256:…` over the agreement as it was given, the question, the cells in the order of agent, probe, spec, start, and
 /// the exclusion records in the order of their beginning.
@@ -31,15 +31,9 @@ pub(super) fn inputs(
         hash.text(agent);
         hash.text(probe);
         hash.0.update(series.spec);
-        let mut labels = None;
-        let exists = |cell: &Cell| question.as_of_s.is_none_or(|as_of_s| cell.end_s() <= as_of_s);
-        for held in series.cells().filter(|held| exists(held.cell)) {
-            let cell = held.cell;
-            if labels.replace(cell.labels) != Some(cell.labels) {
-                hash.labels(windows, cell.labels);
-            }
-            // All its samples are in the cell's own digest.
-            hash.cell(cell, held.within);
+        for (from_s, block) in series.blocks() {
+            hash.number(from_s);
+            hash.0.update(block.digest(question.as_of_s));
         }
     }
     exclusions.at(question.as_of_s).for_each(|record| hash.exclusion(record));
@@ -64,14 +58,6 @@ impl Hash {
         self.0.update(number.to_be_bytes());
     }
 
-    fn labels(&mut self, windows: &Windows, number: u32) {
-        self.0.update(b"L");
-        for (key, value) in windows.labels(number).into_iter().flatten() {
-            self.text(key);
-            self.text(value);
-        }
-    }
-
     fn exclusion(&mut self, record: &Exclusion) {
         self.0.update(b"E");
         self.number(record.span.from_s);
@@ -83,22 +69,5 @@ impl Hash {
         let names = i64::try_from(record.objectives.len()).unwrap_or(i64::MAX);
         self.number(names);
         record.objectives.iter().for_each(|name| self.text(name.as_str()));
-    }
-
-    fn cell(&mut self, cell: &Cell, within: &[Within]) {
-        self.0.update(b"C");
-        self.number(cell.start_s);
-        self.0.update(cell.content);
-        let counts = cell.counts;
-        for count in
-            [counts.ok, counts.failed, counts.invalid, counts.missed, cell.width_s, cell.interval_s]
-        {
-            self.0.update(count.to_be_bytes());
-        }
-        self.0.update([u8::from(cell.flagged), u8::from(cell.conflicting)]);
-        for count in within {
-            self.0.update(count.certain.to_be_bytes());
-            self.0.update(count.possible.to_be_bytes());
-        }
     }
 }

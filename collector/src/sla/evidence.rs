@@ -12,7 +12,7 @@ mod series;
 pub use samples::Total;
 pub(super) use samples::{Keep, Pool};
 pub use series::{Added, Cell, Within};
-pub(super) use series::{Held, Series};
+pub(super) use series::{Held, Series, Stretch};
 
 use crate::contract::Agreement;
 use crate::contract::model::{Good, Measure, Objective, Scale};
@@ -241,8 +241,12 @@ impl Windows {
 
     /// From the first window's start to the last one's end.
     pub(super) fn extent(&self) -> Option<Span> {
-        let firsts = self.series.iter().filter_map(|series| series.cells().next());
-        let from_s = firsts.map(|held| held.cell.start_s).min()?;
+        let from_s = self
+            .series
+            .iter()
+            .filter_map(|series| series.first())
+            .map(|cell| cell.start_s)
+            .min()?;
         Some(Span { from_s, until_s: self.latest_end_s()? })
     }
 

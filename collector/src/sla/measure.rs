@@ -6,14 +6,15 @@
 //! good, as of a MOS, `>= T` holds when at least ⌈q·n⌉ attempts are at least T: ranks count from the good end.
 
 use super::counted::Counted;
-use super::evidence::Places;
+use super::evidence::{Held, Places};
 use super::outage::{self, Grid, Outages, Run, State};
 use super::parts::{Parts, Tallies};
-use super::span::Spans;
+use super::reports::{Report, Source, View};
+use super::span::{Lie, Spans};
 use super::states::States;
 use super::uncertainty::rank_interval;
 use super::verdict::{Attempts, Mean, Measured, Outage, Percentile, Seconds, Share};
-use super::window_state::{Fresh, Source, View, sweep};
+use super::window_state::sweep;
 use super::{JudgeError, Windows};
 use crate::contract::model::{During, ExclusionRule, Good, Measure, Objective, UnknownAs};
 use crate::contract::number::{self, Exact};
@@ -90,12 +91,17 @@ pub(super) struct Observation {
     pub(super) intervals_s: BTreeMap<Source, u32>,
 }
 
-/// What one agent and probe said of one window.
+/// What one agent and probe said of windows in a row that lie alike to all that matters to the objective.
 #[derive(Clone, Copy)]
-struct Report<'a> {
+struct Piece<'a> {
     source: Source,
-    fresh: &'a Fresh<'a>,
-    window: Span,
+    report: &'a Report<'a>,
+    /// From the first window's start to the last one's end.
+    span: Span,
+    windows: u64,
+    /// Attempts of all of them.
+    attempts: Attempts,
+    cells: &'a [Held<'a>],
 }
 
 // === impl Case ===
@@ -112,11 +118,19 @@ impl Case<'_> {
         let view = View { windows, objective, grid: &grid, as_of_s, only };
         let places = windows.places(objective);
         let mut seen = Observation::default();
-        let runs = sweep(&view, |source, fresh| {
-            let window = grid.span(fresh.index, fresh.index);
-            let report = Report { source, fresh, window };
-            if self.take(&report, &mut seen) {
-                self.count(&report, down_times, places.get(source.probe), &mut seen);
+        let runs = sweep(&view, |source, report| {
+            let places = places.get(source.probe);
+            let mut index = report.index;
+            while index < report.end() {
+                let (lies, windows) = self.lies(grid.span(index, index), down_times);
+                let windows = windows.clamp(1, report.end().abs_diff(index));
+                let until = index.saturating_add_unsigned(windows);
+                let span = grid.span(index, until - 1);
+                let piece = Piece::of(source, report, (index, windows), span);
+                if self.take(&piece, lies, &mut seen) {
+                    self.count(&piece, down_times, places, &mut seen);
+                }
+                index = until;
             }
         })?;
         let found = outage::outages(&runs, &grid, self.objective.outage);
@@ -125,67 +139,85 @@ impl Case<'_> {
         Ok(seen)
     }
 
-    /// Takes one report of an agent and probe; true when its attempts lie in eligible time.
-    fn take(&self, report: &Report<'_>, seen: &mut Observation) -> bool {
-        let Report { source, fresh, window } = *report;
-        if !self.times.eligible.overlaps(window) {
+    /// How a window lies to eligible time, and how many windows from it on lie alike to all that matters.
+    fn lies(&self, window: Span, down_times: &[DownTime<'_>]) -> (Lie, u64) {
+        let (lies, mut alike) = self.times.eligible.lie(window);
+        let width_s = i64::from(self.objective.window.width_s);
+        alike = alike.min(self.parts.alike(window.from_s, width_s));
+        for down in down_times.iter().filter(|_| self.leaves_out()) {
+            for spans in [&down.seen.down, &down.seen.down_at_worst] {
+                alike = alike.min(spans.lie(window).1);
+            }
+        }
+        (lies, alike)
+    }
+
+    /// Takes windows of an agent and probe; true when their attempts lie in eligible time.
+    fn take(&self, piece: &Piece<'_>, lies: Lie, seen: &mut Observation) -> bool {
+        let Piece { source, report, windows, attempts, .. } = piece;
+        if lies == Lie::Outside {
             return false;
         }
         seen.agents.insert(source.agent);
-        seen.flagged += fresh.flagged;
-        seen.conflicts += fresh.conflicts;
-        seen.intervals_s.insert(source, fresh.interval_s.max(1));
-        seen.specs.entry(source.probe).or_default().extend(fresh.specs.iter().copied());
+        seen.flagged += report.flagged * windows;
+        seen.conflicts += report.conflicts * windows;
+        seen.intervals_s.insert(*source, report.interval_s.max(1));
+        seen.specs.entry(source.probe).or_default().extend(report.specs.iter().copied());
         // Attempts are not cut: only those of whole windows count.
-        let whole = self.times.eligible.covers(window);
+        let whole = lies == Lie::Inside;
         if whole {
-            seen.attempts.sum(&fresh.attempts);
+            seen.attempts.sum(attempts);
         }
         whole
     }
 
-    /// Counts the attempts of a report for the measure.
+    /// Counts the attempts of windows for the measure.
     fn count(
         &self,
-        report: &Report<'_>,
+        piece: &Piece<'_>,
         down_times: &[DownTime<'_>],
         places: Option<&Places>,
         seen: &mut Observation,
     ) {
-        if self.counted_elsewhere(report, down_times, |seen| &seen.down) {
+        if self.counted_elsewhere(piece, down_times, |seen| &seen.down) {
             return;
         }
-        seen.counted.count(self.objective, report.fresh, places);
-        if let Some(part) = self.parts.part_of(report.window.from_s) {
+        let what = (&piece.attempts, piece.cells);
+        seen.counted.count(self.objective, what, places);
+        if let Some(part) = self.parts.part_of(piece.span.from_s) {
             let mut own = Counted::default();
-            own.count(self.objective, report.fresh, places);
+            own.count(self.objective, what, places);
             seen.tallies.add(part, own.all, own.of_target());
         }
-        seen.counted.pool(report.fresh, places);
-        if self.counted_elsewhere(report, down_times, |seen| &seen.down_at_worst) {
-            seen.revocable.count(self.objective, report.fresh, places);
+        seen.counted.pool(piece.cells, places);
+        if self.counted_elsewhere(piece, down_times, |seen| &seen.down_at_worst) {
+            seen.revocable.count(self.objective, what, places);
         }
+    }
+
+    /// True when attempts in Down time are not counted a second time.
+    fn leaves_out(&self) -> bool {
+        self.objective.measure.phase().is_some() && self.objective.during == During::Available
     }
 
     /// True for attempts that an availability objective of the same service judges as Down time.
     fn counted_elsewhere(
         &self,
-        report: &Report<'_>,
+        piece: &Piece<'_>,
         down_times: &[DownTime<'_>],
         down_of: impl Fn(&Observation) -> &Spans,
     ) -> bool {
-        let Report { source, fresh, window } = *report;
-        let applies =
-            self.objective.measure.phase().is_some() && self.objective.during == During::Available;
-        let Some(probe) = self.objective.probes.get(source.probe).filter(|_| applies) else {
+        let Piece { source, report, span, .. } = *piece;
+        let Some(probe) = self.objective.probes.get(source.probe).filter(|_| self.leaves_out())
+        else {
             return false;
         };
         down_times.iter().any(|down| {
             down.objective.service == self.objective.service
                 && down.only.is_none_or(|agent| agent == source.agent)
                 && down.objective.probes.contains(probe)
-                && down_of(&down.seen).overlaps(window)
-                && self.windows.has_labels(fresh.labels, &down.objective.agents)
+                && down_of(&down.seen).overlaps(span)
+                && self.windows.has_labels(report.labels, &down.objective.agents)
         })
     }
 
@@ -222,6 +254,28 @@ impl Case<'_> {
             let known_down_s = seen.states.down.meet(&known).seconds();
             seen.undecided_s = worst.meet(&known).seconds().saturating_sub(known_down_s);
         }
+    }
+}
+
+// === impl Piece ===
+
+impl<'a> Piece<'a> {
+    /// So many windows of a report, from one of its windows on.
+    fn of(
+        source: Source,
+        report: &'a Report<'a>,
+        (index, windows): (i64, u64),
+        span: Span,
+    ) -> Self {
+        let place = |windows: u64| {
+            // As many cells of each window.
+            let cells = (report.cells.len() as u64).checked_div(report.windows).unwrap_or(0);
+            usize::try_from(windows * cells).unwrap_or(usize::MAX)
+        };
+        let before = index.abs_diff(report.index);
+        let cells = report.cells.get(place(before)..place(before + windows)).unwrap_or_default();
+        let attempts = report.attempts.times(windows);
+        Self { source, report, span, windows, attempts, cells }
     }
 }
 

@@ -87,14 +87,14 @@ impl Grid {
         Some(Place { index: last, number: before + last - first })
     }
 
-    /// The windows of a run that touch service time, each with its number.
-    fn numbered(&self, run: Run) -> impl Iterator<Item = (i64, i64)> {
+    /// The windows of a run that touch service time: first and last of each stretch, with the number of the first.
+    fn numbered(&self, run: Run) -> impl Iterator<Item = (i64, i64, i64)> {
         let start = self.stretches.partition_point(|(_, last, _)| *last < run.first);
         let touching =
             self.stretches.iter().skip(start).take_while(move |(first, ..)| *first <= run.last);
-        touching.flat_map(move |&(first, last, before)| {
-            (first.max(run.first)..=last.min(run.last))
-                .map(move |index| (index, before + index - first))
+        touching.map(move |&(first, last, before)| {
+            let from = first.max(run.first);
+            (from, last.min(run.last), before + from - first)
         })
     }
 }
@@ -104,8 +104,8 @@ impl Grid {
 pub fn outages(runs: &[Run], grid: &Grid, rule: OutageRule) -> Outages {
     let mut machine = Machine::new(rule);
     for run in runs {
-        for (index, number) in grid.numbered(*run) {
-            machine.step(index, number, run.state);
+        for (first, last, number) in grid.numbered(*run) {
+            machine.step(Run { first, last, ..*run }, number);
         }
     }
     machine.finish()
@@ -120,13 +120,13 @@ pub fn outages_at_worst(runs: &[Run], grid: &Grid, rule: OutageRule) -> Outages 
     let mut machine = Machine::new(rule);
     let mut next = grid.first();
     for run in runs {
-        for (index, number) in grid.numbered(*run) {
+        for (first, last, number) in grid.numbered(*run) {
             if let Some(gap) = next.filter(|next| next.number < number) {
                 let windows = number.abs_diff(gap.number);
-                machine.mode = machine.downs(gap.index, index - 1, windows);
+                machine.mode = machine.downs(gap.index, first - 1, windows);
             }
-            machine.mode = machine.after(index, run.state);
-            next = Some(Place { index: index + 1, number: number + 1 });
+            machine.mode = machine.after(Run { first, last, ..*run });
+            next = Some(Place { index: last + 1, number: number + (last - first) + 1 });
         }
     }
     let to_come = next.zip(grid.last()).filter(|(next, last)| next.number <= last.number);
@@ -176,26 +176,28 @@ impl Machine {
         Self { rule, mode: Mode::Up { streak: None }, last: None, ranges: Vec::new() }
     }
 
-    fn step(&mut self, index: i64, number: i64, state: State) {
+    /// Known windows of one state, of which the first has a number.
+    fn step(&mut self, run: Run, number: i64) {
         let unknown = self.last.map_or(0, |last| number - last - 1);
         if u64::try_from(unknown).is_ok_and(|unknown| unknown > self.rule.bridge) {
             self.close();
         }
-        self.last = Some(number);
-        self.mode = self.after(index, state);
+        self.last = Some(number + (run.last - run.first));
+        self.mode = self.after(run);
     }
 
-    /// Where one more known window leads.
-    fn after(&mut self, index: i64, state: State) -> Mode {
-        match (self.mode, state) {
-            (_, State::Down) => self.downs(index, index, 1),
+    /// Where known windows in a row lead.
+    fn after(&mut self, run: Run) -> Mode {
+        let windows = run.last.abs_diff(run.first).saturating_add(1);
+        match (self.mode, run.state) {
+            (_, State::Down) => self.downs(run.first, run.last, windows),
             (Mode::Up { .. }, State::Up) => Mode::Up { streak: None },
             (Mode::Down { first, last, ups }, State::Up) => {
-                if ups + 1 >= self.rule.until {
+                if ups.saturating_add(windows) >= self.rule.until {
                     self.ranges.push((first, last));
                     Mode::Up { streak: None }
                 } else {
-                    Mode::Down { first, last, ups: ups + 1 }
+                    Mode::Down { first, last, ups: ups + windows }
                 }
             }
         }

@@ -74,6 +74,24 @@ impl Parts {
         }
     }
 
+    /// How many windows of that width, from one that begins at an instant on, begin in the same part.
+    pub(super) fn alike(&self, instant_s: i64, width_s: i64) -> u64 {
+        let until_s = match self {
+            Self::Whole => return u64::MAX,
+            Self::Intervals { from_s, every_s } => {
+                from_s + ((instant_s - from_s).div_euclid(*every_s) + 1).saturating_mul(*every_s)
+            }
+            Self::Dates(dates) => {
+                let date = dates.partition_point(|date| date.until_s <= instant_s);
+                let next = |date: &Span| {
+                    if date.from_s > instant_s { date.from_s } else { date.until_s }
+                };
+                dates.get(date).map_or(i64::MAX, next)
+            }
+        };
+        until_s.abs_diff(instant_s).div_ceil(width_s.unsigned_abs().max(1))
+    }
+
     /// How many parts have a second of that time.
     pub(super) fn begun(&self, time: &Spans) -> u64 {
         let (mut count, mut next) = (0, i64::MIN);

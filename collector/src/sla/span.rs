@@ -2,6 +2,17 @@
 
 use crate::contract::period::Span;
 
+/// How a stretch lies to a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Every second of it is in the set.
+    Inside,
+    /// Some are, or it is in two stretches.
+    Across,
+    /// None is.
+    Outside,
+}
+
 /// A set of seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spans(Vec<Span>);
@@ -58,6 +69,20 @@ impl Spans {
     #[must_use]
     pub fn overlaps(&self, span: Span) -> bool {
         self.at_or_after(span.from_s).next().is_some_and(|own| own.from_s < span.until_s)
+    }
+
+    /// How a stretch lies, and how many stretches as long, itself the first, follow it in a row and lie alike.
+    #[must_use]
+    pub fn lie(&self, span: Span) -> (Lie, u64) {
+        let stretches = |until_s: i64| {
+            until_s.saturating_sub(span.from_s).unsigned_abs() / span.seconds().max(1)
+        };
+        match self.at_or_after(span.from_s).next() {
+            None => (Lie::Outside, u64::MAX),
+            Some(own) if own.covers(span) => (Lie::Inside, stretches(own.until_s)),
+            Some(own) if own.from_s < span.until_s => (Lie::Across, 1),
+            Some(own) => (Lie::Outside, stretches(own.from_s)),
+        }
     }
 
     /// What lies in both.

@@ -398,6 +398,15 @@ impl Attempts {
         self.missed += missed;
     }
 
+    /// So many times as many.
+    #[must_use]
+    pub fn times(&self, times: u64) -> Self {
+        let Self { scheduled, ok, failed, invalid, missed } = *self;
+        let [scheduled, ok, failed, invalid, missed] =
+            [scheduled, ok, failed, invalid, missed].map(|count| count * times);
+        Self { scheduled, ok, failed, invalid, missed }
+    }
+
     /// Adds other attempts.
     pub fn sum(&mut self, other: &Self) {
         self.scheduled += other.scheduled;

@@ -3,7 +3,7 @@
 
 use super::Observed;
 use crate::contract::model::Ratio;
-use probefleet_proto::histogram::Histogram;
+use probefleet_proto::histogram::{Histogram, bucket_bounds_ns};
 
 /// Bytes of a sum, at most.
 const SUM_BYTES: usize = size_of::<u128>();
@@ -33,7 +33,8 @@ pub struct Total {
 /// Samples of many cells together.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sla) struct Pool {
-    pub(in crate::sla) buckets: Histogram,
+    /// By index, as far as there are any: the samples of a million cells fall into a few hundred buckets.
+    buckets: Vec<u64>,
     pub(in crate::sla) total: Total,
     /// Of a ratio: the good ones.
     pub(in crate::sla) good: u64,
@@ -88,7 +89,12 @@ impl Pool {
     pub(in crate::sla) fn add(&mut self, keep: Keep, bytes: &[u8]) {
         match keep {
             Keep::Buckets if bytes.is_empty() => {}
-            Keep::Buckets => self.buckets.merge(&Histogram::decode(bytes).unwrap_or_default()),
+            Keep::Buckets => {
+                let decoded = Histogram::decode(bytes).unwrap_or_default();
+                for (index, count) in decoded.buckets() {
+                    self.count(usize::from(*index), *count);
+                }
+            }
             Keep::Total => {
                 let Some((samples, sum)) = bytes.split_first_chunk::<COUNT_BYTES>() else { return };
                 let mut sum_ns = [0; SUM_BYTES];
@@ -103,6 +109,32 @@ impl Pool {
                 self.all += u64::from(u32::from_le_bytes(*all));
             }
         }
+    }
+}
+
+impl Pool {
+    fn count(&mut self, index: usize, count: u64) {
+        if self.buckets.len() <= index {
+            self.buckets.resize(index + 1, 0);
+        }
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            *bucket = bucket.saturating_add(count);
+        }
+    }
+
+    /// How many samples are in buckets.
+    pub(in crate::sla) fn samples(&self) -> u64 {
+        self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Lowest and highest value of the bucket of the sample of that rank from below, from 1.
+    pub(in crate::sla) fn at_rank(&self, rank: u64) -> Option<(u64, u64)> {
+        let (mut below, rank) = (0_u64, rank.max(1));
+        let index = self.buckets.iter().position(|count| {
+            below = below.saturating_add(*count);
+            below >= rank
+        })?;
+        u16::try_from(index).ok().map(bucket_bounds_ns)
     }
 }
 

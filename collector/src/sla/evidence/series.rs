@@ -1,11 +1,17 @@
-//! The cells of one agent, probe and spec, sorted by start in chunks, so that a cell may come at any time cheaply.
+//! The cells of one agent, probe and spec, sorted by start in blocks of time, so that a cell may come at any time cheaply.
+//!
+//! Nearly all windows look alike. A block keeps where a stretch of equal cells begins, so that whoever judges takes it at
+//! once, and the digest of what it holds, so that only what is new is hashed again. Both are derived from the cells, and
+//! made anew when one is added late.
 
 use super::samples::Column;
-use super::{Counts, Observed};
+use super::{Counts, Observed, WINDOW_MAX_S};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-/// Cells a chunk: an insertion moves at most half of that, some 15 KiB.
-const CHUNK_CELLS: usize = 512;
+/// The time of a block, s: of windows of a minute 480 cells, of which an insertion moves half at most, some 15 KiB.
+pub(in crate::sla) const BLOCK_S: i64 = 8 * 3_600;
 
 /// How many samples of a phase are on one side of a threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,16 +70,27 @@ pub(in crate::sla) struct Series {
     pub(in crate::sla) agent: u32,
     pub(in crate::sla) probe: u32,
     pub(in crate::sla) spec: [u8; 16],
-    /// Chunks by their first start; none is empty.
-    chunks: BTreeMap<i64, Chunk>,
+    /// By their beginning, a multiple of [`BLOCK_S`]; none is empty.
+    blocks: BTreeMap<i64, Block>,
 }
 
 /// Cells by start, with the same number of threshold counts and columns of samples for each.
 #[derive(Clone, Debug, Default)]
-struct Chunk {
+pub(in crate::sla) struct Block {
     cells: Vec<Cell>,
     within: Vec<Within>,
     columns: Vec<Column>,
+    /// Where stretches of equal cells begin.
+    stretches: Vec<u32>,
+    digest: OnceLock<[u8; 32]>,
+}
+
+/// Cells that follow each other without a gap and differ in their start and their samples only.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sla) struct Stretch<'a> {
+    block: &'a Block,
+    first: usize,
+    len: usize,
 }
 
 /// What is known of a cell's samples when it is added: threshold counts, and the bytes for each column.
@@ -115,6 +132,18 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// True when `next` is the same a window later. What was spoiled stands alone.
+    fn continues_in(&self, next: &Self) -> bool {
+        let alike = |cell: &Self| (cell.counts, cell.width_s, cell.interval_s, cell.labels);
+        let spoiled = |cell: &Self| cell.flagged || cell.conflicting;
+        next.start_s == self.end_s()
+            && alike(self) == alike(next)
+            && !spoiled(self)
+            && !spoiled(next)
+    }
+}
+
 // === impl Held ===
 
 impl<'a> Held<'a> {
@@ -128,104 +157,138 @@ impl<'a> Held<'a> {
 
 impl Series {
     pub(super) fn new(agent: u32, probe: u32, spec: [u8; 16]) -> Self {
-        Self { agent, probe, spec, chunks: BTreeMap::new() }
+        Self { agent, probe, spec, blocks: BTreeMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.chunks.values().map(|chunk| chunk.cells.len()).sum()
+        self.blocks.values().map(|block| block.cells.len()).sum()
     }
 
     pub(super) fn last(&self) -> Option<&Cell> {
-        self.chunks.values().next_back()?.cells.last()
+        self.blocks.values().next_back()?.cells.last()
     }
 
     /// The cells by start.
+    #[cfg(test)]
     pub(in crate::sla) fn cells(&self) -> impl Iterator<Item = Held<'_>> {
-        self.chunks.values().flat_map(Chunk::iter)
+        self.stretches().flat_map(|stretch| stretch.held())
+    }
+
+    /// The first cell.
+    pub(in crate::sla) fn first(&self) -> Option<&Cell> {
+        self.blocks.values().next()?.cells.first()
+    }
+
+    /// The stretches of equal cells by start.
+    pub(in crate::sla) fn stretches(&self) -> impl Iterator<Item = Stretch<'_>> {
+        self.blocks.values().flat_map(Block::stretches)
+    }
+
+    /// The blocks with their beginnings.
+    pub(in crate::sla) fn blocks(&self) -> impl Iterator<Item = (i64, &Block)> {
+        self.blocks.iter().map(|(from_s, block)| (*from_s, block))
     }
 
     /// The cells that begin at an instant or later, by start.
     pub(in crate::sla) fn cells_from(&self, instant_s: i64) -> impl Iterator<Item = &Cell> {
-        let straddling = self.chunks.range(..instant_s).next_back();
-        let chunks = straddling.into_iter().chain(self.chunks.range(instant_s..));
-        let cells = chunks.flat_map(|(_, chunk)| &chunk.cells);
+        let blocks = self.blocks.range(block_of(instant_s)..);
+        let cells = blocks.flat_map(|(_, block)| &block.cells);
         cells.skip_while(move |cell| cell.start_s < instant_s)
     }
 
     /// Bytes of all samples.
     pub(super) fn sample_bytes(&self) -> usize {
-        self.chunks.values().flat_map(|chunk| &chunk.columns).map(Column::bytes).sum()
+        self.blocks.values().flat_map(|block| &block.columns).map(Column::bytes).sum()
     }
 
     pub(super) fn forget_before(&mut self, instant_s: i64) {
-        let kept = self.chunks.split_off(&instant_s);
-        let straddling = std::mem::replace(&mut self.chunks, kept).pop_last();
-        let Some((_, mut chunk)) = straddling else { return };
-        chunk.forget_before(instant_s);
-        self.put(chunk);
+        self.blocks = self.blocks.split_off(&block_of(instant_s));
+        let Some(mut first) = self.blocks.first_entry() else { return };
+        first.get_mut().forget_before(instant_s);
+        if first.get().cells.is_empty() {
+            first.remove();
+        }
     }
 
     pub(super) fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
-        // Evidence mostly comes in order: a full last chunk is left full instead of being split.
-        let last = self.chunks.last_key_value();
-        if last.is_none_or(|(_, last)| last.ends_full_before(cell.start_s)) {
-            return self.begin_chunk(cell, kept);
+        let from_s = block_of(cell.start_s);
+        if let Some(block) = self.blocks.get_mut(&from_s) {
+            return block.add(cell, kept);
         }
-        if let Some((_, chunk)) = self.chunks.range_mut(..=cell.start_s).next_back() {
-            let added = chunk.add(cell, kept);
-            if chunk.cells.len() > CHUNK_CELLS {
-                let upper = chunk.split();
-                self.put(upper);
-            }
-            return added;
+        // Evidence mostly comes in order: nothing more is expected in the block before.
+        if let Some((_, before)) = self.blocks.range_mut(..from_s).next_back() {
+            before.shrink();
         }
-        // Earlier than everything: the first chunk begins with it from now on, unless it is full.
-        let roomy = |chunk: &Chunk| chunk.cells.len() < CHUNK_CELLS;
-        if !self.chunks.first_key_value().is_some_and(|(_, chunk)| roomy(chunk)) {
-            return self.begin_chunk(cell, kept);
-        }
-        let (_, mut chunk) = self.chunks.pop_first().unwrap_or_default();
-        let added = chunk.add(cell, kept);
-        self.put(chunk);
-        added
-    }
-
-    fn begin_chunk(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
         let columns = vec![Column::default(); kept.samples.len()];
-        let mut chunk = Chunk { columns, ..Chunk::default() };
-        let added = chunk.add(cell, kept);
-        self.put(chunk);
-        added
-    }
-
-    fn put(&mut self, chunk: Chunk) {
-        if let Some(first) = chunk.cells.first() {
-            self.chunks.insert(first.start_s, chunk);
-        }
+        self.blocks.entry(from_s).or_insert(Block { columns, ..Block::default() }).add(cell, kept)
     }
 }
 
-// === impl Chunk ===
+fn block_of(instant_s: i64) -> i64 {
+    instant_s.div_euclid(BLOCK_S) * BLOCK_S
+}
 
-impl Chunk {
+// === impl Stretch ===
+
+impl<'a> Stretch<'a> {
+    /// How many cells it has.
+    pub(in crate::sla) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its first cell.
+    pub(in crate::sla) fn cell(&self) -> Option<&'a Cell> {
+        self.block.cells.get(self.first).filter(|_| self.len > 0)
+    }
+
+    /// Its cells.
+    pub(in crate::sla) fn held(&self) -> impl Iterator<Item = Held<'a>> + use<'a> {
+        let Self { block, first, len } = *self;
+        let stride = block.stride();
+        let cells = block.cells.iter().enumerate().skip(first).take(len);
+        cells.map(move |(index, cell)| Held {
+            cell,
+            within: block.within.get(index * stride..(index + 1) * stride).unwrap_or_default(),
+            columns: &block.columns,
+            index,
+        })
+    }
+
+    /// What is left of it after so many cells.
+    pub(in crate::sla) fn skip(self, cells: usize) -> Self {
+        let cells = cells.min(self.len);
+        Self { first: self.first + cells, len: self.len - cells, ..self }
+    }
+}
+
+// === impl Block ===
+
+impl Block {
     /// Threshold counts a cell.
     fn stride(&self) -> usize {
         self.within.len().checked_div(self.cells.len()).unwrap_or(0)
     }
 
-    fn iter(&self) -> impl Iterator<Item = Held<'_>> {
-        let stride = self.stride();
-        self.cells.iter().enumerate().map(move |(index, cell)| Held {
-            cell,
-            within: self.within.get(index * stride..(index + 1) * stride).unwrap_or_default(),
-            columns: &self.columns,
-            index,
+    fn stretches(&self) -> impl Iterator<Item = Stretch<'_>> {
+        let index = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+        let ends = self.stretches.iter().skip(1).copied().map(index);
+        let firsts = self.stretches.iter().copied().map(index);
+        firsts.zip(ends.chain([self.cells.len()])).map(|(first, end)| Stretch {
+            block: self,
+            first,
+            len: end.saturating_sub(first),
         })
     }
 
-    fn ends_full_before(&self, start_s: i64) -> bool {
-        self.cells.len() >= CHUNK_CELLS
-            && self.cells.last().is_some_and(|last| last.start_s < start_s)
+    /// Digest of the cells that end by an instant; that of all of them is remembered.
+    pub(in crate::sla) fn digest(&self, until_s: Option<i64>) -> [u8; 32] {
+        let exists = |cell: &Cell| until_s.is_none_or(|until_s| cell.end_s() <= until_s);
+        // None ends later than the widest window after the last one's start.
+        let latest_s = self.cells.last().map_or(0, |last| last.start_s + i64::from(WINDOW_MAX_S));
+        if until_s.is_none_or(|until_s| latest_s <= until_s) || self.cells.iter().all(exists) {
+            return *self.digest.get_or_init(|| hashed(self.cells.iter()));
+        }
+        hashed(self.cells.iter().filter(|cell| exists(cell)))
     }
 
     fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
@@ -238,6 +301,7 @@ impl Chunk {
                 self.cells.insert(index, cell);
                 self.within.splice(index * stride..index * stride, within.iter().copied());
                 columns.for_each(|(column, bytes)| column.insert(index, bytes));
+                self.changed(index);
                 return Added::New;
             }
             Ok(index) => index,
@@ -255,16 +319,26 @@ impl Chunk {
         if let Some(known) = self.cells.get_mut(index) {
             known.conflicting = true;
         }
+        self.changed(index);
         Added::Conflict
     }
 
-    /// Cuts off the upper half.
-    fn split(&mut self) -> Self {
-        let (half, stride) = (self.cells.len() / 2, self.stride());
-        Self {
-            cells: self.cells.split_off(half),
-            within: self.within.split_off(half * stride),
-            columns: self.columns.iter_mut().map(|column| column.split_off(half)).collect(),
+    /// Makes anew what is derived from the cells after one of them came or changed.
+    fn changed(&mut self, index: usize) {
+        self.digest = OnceLock::new();
+        if index + 1 < self.cells.len() {
+            self.stretches.clear();
+        }
+        let known = self.stretches.last().map_or(0, |_| index);
+        for at in known..self.cells.len() {
+            let before = at.checked_sub(1).and_then(|before| self.cells.get(before));
+            let continues = before
+                .zip(self.cells.get(at))
+                .is_some_and(|(before, cell)| before.continues_in(cell));
+            let begins = self.stretches.last().is_some_and(|last| usize::try_from(*last) == Ok(at));
+            if !continues && !begins {
+                self.stretches.push(u32::try_from(at).unwrap_or(u32::MAX));
+            }
         }
     }
 
@@ -276,7 +350,28 @@ impl Chunk {
         for column in &mut self.columns {
             *column = column.split_off(gone);
         }
+        self.stretches.clear();
+        if !self.cells.is_empty() {
+            self.changed(0);
+        }
     }
+
+    fn shrink(&mut self) {
+        self.cells.shrink_to_fit();
+        self.within.shrink_to_fit();
+        self.stretches.shrink_to_fit();
+    }
+}
+
+/// All that cells say is in their contents' digests.
+fn hashed<'a>(cells: impl Iterator<Item = &'a Cell>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for cell in cells {
+        hash.update(cell.start_s.to_be_bytes());
+        hash.update(cell.content);
+        hash.update([u8::from(cell.conflicting)]);
+    }
+    hash.finalize().into()
 }
 
 #[cfg(test)]
@@ -284,17 +379,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stretch_begins_where_it_is_asked_for_in_any_chunk() {
+    fn cells_begin_where_they_are_asked_for_in_any_block() {
         let mut series = Series::new(0, 0, [0; 16]);
-        let starts: Vec<i64> = (0..2_000).map(|number| number * 10).collect();
-        // Out of order, so that chunks are split.
+        let starts: Vec<i64> = (0..2_000).map(|number| number * 60).collect();
+        // Out of order, as late records are.
         for start_s in starts.iter().rev().step_by(2).chain(starts.iter().step_by(2)) {
             let cell = Cell {
                 start_s: *start_s,
                 content: [0; 16],
                 counts: Counts::default(),
-                width_s: 10,
-                interval_s: 10,
+                width_s: 60,
+                interval_s: 60,
                 labels: 0,
                 flagged: false,
                 conflicting: false,
@@ -302,8 +397,9 @@ mod tests {
             let kept = Kept { within: &[], samples: &[] };
             assert_eq!(series.add(cell, kept), Added::New);
         }
-        assert!(series.chunks.len() > 2);
-        for from_s in [-1, 0, 5, 5_119, 5_120, 10_001, 19_990, 19_991] {
+        assert!(series.blocks.len() > 2);
+        assert_eq!(series.stretches().count(), series.blocks.len(), "as equal as they are");
+        for from_s in [-1, 0, 5, 28_799, 28_800, 60_006, 119_940, 119_941] {
             let found: Vec<i64> = series.cells_from(from_s).map(|cell| cell.start_s).collect();
             let expected: Vec<i64> =
                 starts.iter().copied().filter(|start_s| *start_s >= from_s).collect();

@@ -110,7 +110,7 @@ fn a_window_cut_by_a_pause_counts_once() {
         Spans::from_sorted([Span { from_s: 0, until_s: 70 }, Span { from_s: 80, until_s: 240 }]);
     let grid = Grid::new(60, &service);
     let all = Run { first: -5, last: 10, state: State::Down };
-    assert_eq!(grid.numbered(all).collect::<Vec<_>>(), [(0, 0), (1, 1), (2, 2), (3, 3)]);
+    assert_eq!(grid.numbered(all).collect::<Vec<_>>(), [(0, 1, 0), (2, 3, 2)]);
 }
 
 /// The language's sentences, applied one after the other to the whole timeline.
