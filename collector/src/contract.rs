@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
 //! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that claim time), `levels`
-//! (what is inherited), `chain` (what it rests on), `lint` (what is legal but unwise) and [`show`] (what it says, in plain
-//! sentences).
+//! (what is inherited), `chain` (what it rests on), `lint` (what is legal but unwise), [`show`] (what it says, in plain
+//! sentences) and [`schema`] (what editors check while somebody writes).
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
 //! written as a percentage and good when low (`{mean: loss_ppm}`, `"<= 0.1%"`), `_centi` as a decimal of at most two places
@@ -17,6 +17,7 @@ pub mod model;
 pub mod money;
 pub mod number;
 pub mod period;
+pub mod schema;
 pub mod show;
 
 pub mod template;

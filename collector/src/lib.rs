@@ -8,7 +8,7 @@
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records live ([`store`]); who agents are and how their records get there ([`tls`], [`fleet`],
 //! [`ingest`]); what comes of it ([`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
-//! [`service`], [`cli`]).
+//! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them.
 
 pub mod contract;
 pub mod sla;
@@ -30,4 +30,5 @@ pub mod portal;
 
 pub mod cli;
 pub mod config;
+pub mod fuzz;
 pub mod service;

@@ -244,6 +244,7 @@ fn every_example_of_every_help_runs() {
         "probefleet-collector contract check",
         "probefleet-collector contract show",
         "probefleet-collector contract init",
+        "probefleet-collector contract schema",
         "probefleet-collector evaluate",
         "probefleet-quickstart",
     ] {

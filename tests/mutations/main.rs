@@ -1,4 +1,5 @@
-//! Whatever reads the bytes of strangers, fed with changed ones: no panic, and no more memory than a few messages take.
+//! Whatever reads the bytes of strangers, or the files that people give us, fed with changed ones: no panic, no hang, and no
+//! more memory than a few messages take.
 //!
 //! The same functions run under libFuzzer (`tests/fuzz/`), which learns from what they do; here a fixed seed makes every
 //! run the same, so that whoever changes a reader sees what broke. Longer with `--soak`.
@@ -9,16 +10,21 @@ use harness::process::rss_most_bytes;
 use harness::root;
 use mutator::Mutator;
 use probefleet_agent::fuzz;
+use probefleet_collector::fuzz as files;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long each reader is fed, at least.
 const WHILE: Duration = Duration::from_secs(10);
+/// Likewise what reads the files of people, who are no strangers.
+const WHILE_OF_FILES: Duration = Duration::from_secs(5);
 /// Likewise with `--soak`.
 const SOAK: Duration = Duration::from_secs(600);
 /// Least inputs, however slow the machine is; unoptimised, each takes twenty times as long.
 const LEAST: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+/// Longest that one input may take: far more than the slowest does, unoptimised and on a busy machine.
+const ONE_AT_MOST: Duration = Duration::from_secs(20);
 /// Most memory that this process may have taken: the corpora and a few messages of 64 KiB are far less.
 const MEMORY_MAX_BYTES: u64 = 128 << 20;
 
@@ -41,23 +47,32 @@ fn corpus(folder: &Path) -> Vec<Vec<u8>> {
 
 /// Feeds a reader, first with what is sound, then with changes of it.
 fn feed(name: &str, corpus: Vec<Vec<u8>>, least: u64, reader: fn(&[u8])) {
+    feed_for(WHILE, name, corpus, least, reader);
+}
+
+/// Likewise, for so long.
+fn feed_for(whole: Duration, name: &str, corpus: Vec<Vec<u8>>, least: u64, reader: fn(&[u8])) {
     assert!(!corpus.is_empty(), "{name} has something to begin with");
     corpus.iter().for_each(|bytes| reader(bytes));
     let mut mutator = Mutator::new(corpus);
     let soak = std::env::var_os("PROBEFLEET_SOAK").is_some();
-    let (began, whole) = (Instant::now(), if soak { SOAK } else { WHILE });
-    let mut inputs = 0;
+    let (began, whole) = (Instant::now(), if soak { SOAK } else { whole });
+    let (mut inputs, mut slowest) = (0, Duration::ZERO);
     while inputs < least || began.elapsed() < whole {
         let bytes = mutator.next();
+        let one_began = Instant::now();
         if catch_unwind(|| reader(&bytes)).is_err() {
             let text = bytes.escape_ascii();
             panic!("{name} fails at input {inputs}, {} bytes: b\"{text}\"", bytes.len());
         }
+        let took = one_began.elapsed();
+        assert!(took <= ONE_AT_MOST, "{name} takes {took:?}: b\"{}\"", bytes.escape_ascii());
+        slowest = slowest.max(took);
         inputs += 1;
     }
     let memory = rss_most_bytes(std::process::id()).expect("is running");
     println!(
-        "{name}: {inputs} inputs in {:.1} s, {} MiB",
+        "{name}: {inputs} inputs in {:.1} s, the slowest in {slowest:.1?}, {} MiB",
         began.elapsed().as_secs_f64(),
         memory >> 20
     );
@@ -107,4 +122,24 @@ fn attempts() {
 #[test]
 fn audio() {
     feed("media", [noise(), seeds("media")].concat(), LEAST / 10, fuzz::media);
+}
+
+// === files that people give the collector ===
+
+#[test]
+fn agreements() {
+    let fixture = |name| std::fs::read(root().join("collector/tests/fixtures/contract").join(name));
+    let mut corpus = corpus(&root().join("deploy/agreements"));
+    corpus.extend(["full.yaml", "good.yaml"].map(|name| fixture(name).expect("is read")));
+    feed_for(WHILE_OF_FILES, "agreement", corpus, LEAST / 400, files::agreement);
+}
+
+#[test]
+fn windows() {
+    feed_for(WHILE_OF_FILES, "windows", seeds("windows"), LEAST / 400, files::windows);
+}
+
+#[test]
+fn exclusions() {
+    feed_for(WHILE_OF_FILES, "exclusions", seeds("exclusions"), LEAST / 400, files::exclusions);
 }

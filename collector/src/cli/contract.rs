@@ -1,9 +1,9 @@
-//! `contract check`, `contract show` and `contract init`: agreements before anybody signs them.
+//! `contract check`, `contract show`, `contract init` and `contract schema`: agreements before anybody signs them.
 
 use super::evaluate::{Format, unreadable};
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, EXIT_NO};
 use crate::contract::show::Reading;
-use crate::contract::{Agreement, Loaded, Rejected, template};
+use crate::contract::{Agreement, Loaded, Rejected, schema, template};
 use probefleet_proto::plan::Plan;
 use probefleet_proto::yaml::{Problems, read_text};
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Writes an agreement to begin with, for the probes of a plan.
     Init(InitArgs),
+    /// Prints the JSON Schema of agreements, by which editors check and complete them.
+    Schema(SchemaArgs),
 }
 
 /// What `contract check` is asked.
@@ -86,6 +88,25 @@ pub struct InitArgs {
     out: Option<PathBuf>,
 }
 
+/// What `contract schema` is asked: nothing yet.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  probefleet-collector contract schema > agreement.schema.json
+
+Then tell the editor. Where the YAML language server runs (VS Code with the extension YAML, Neovim,
+Helix, Emacs), begin the agreement with this line, whose path is seen from the agreement:
+  # yaml-language-server: $schema=agreement.schema.json
+
+or name all agreements in the settings of VS Code:
+  \"yaml.schemas\": {\"./agreement.schema.json\": \"agreements/*.yaml\"}
+
+JetBrains: Settings, Languages & Frameworks, Schemas and DTDs, JSON Schema Mappings.
+
+The schema (draft 2020-12) knows keys, words and the form of values. What two places decide
+together, `contract check` finds.")]
+pub struct SchemaArgs {}
+
 /// Runs a `contract` command.
 #[must_use]
 pub fn run(command: Command) -> ExitCode {
@@ -93,6 +114,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Show(args) => show(&args),
         Command::Init(args) => init(&args),
+        Command::Schema(SchemaArgs {}) => print_schema(),
     }
 }
 
@@ -218,6 +240,16 @@ fn init(args: &InitArgs) -> ExitCode {
         }
         (Err(error), _) => {
             anstream::eprintln!("the agreement cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
+        }
+    }
+}
+
+fn print_schema() -> ExitCode {
+    match writeln!(anstream::stdout(), "{:#}", schema::agreement()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("the schema cannot be written: {error}");
             ExitCode::from(EXIT_ENVIRONMENT)
         }
     }

@@ -14,7 +14,7 @@ use probefleet_proto::units::seconds_text;
 use probefleet_proto::yaml::Problems;
 
 /// The phases and values that agents report of good attempts, by kind of probe.
-const PHASES: [(&str, &[&str]); 3] = [
+pub(super) const PHASES: [(&str, &[&str]); 3] = [
     ("http", &["resolve", "connect", "tls", "redirect", "wait", "receive", "total"]),
     ("sql", &["resolve", "connect", "tls", "login", "first_row", "fetch", "query", "total"]),
     (
@@ -41,7 +41,7 @@ const PHASES: [(&str, &[&str]); 3] = [
 /// The label that every agent has: its name.
 const AGENT_LABEL: &str = "agent";
 /// Begins the phases that are named by a journey's steps.
-const STEP: &str = "step.";
+pub(super) const STEP: &str = "step.";
 
 /// True when agents report such a phase of good attempts.
 pub(super) fn known_phase(phase: &str) -> bool {

@@ -32,6 +32,14 @@ impl Currency {
         Some(Self { code: code.to_owned(), places })
     }
 
+    /// The codes of all of them, sorted.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        let lists = [WITH_TWO_DECIMALS, WITHOUT_DECIMALS, WITH_THREE_DECIMALS];
+        let mut codes: Vec<&str> = lists.iter().flat_map(|list| list.split_whitespace()).collect();
+        codes.sort_unstable();
+        codes.into_iter()
+    }
+
     /// The code, such as `EUR`.
     #[must_use]
     pub fn code(&self) -> &str {

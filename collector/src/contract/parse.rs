@@ -1,11 +1,11 @@
 //! Text to model: every key in one place, every problem in one run.
 
-mod calendar;
-mod credit;
-mod objective;
-mod scalar;
-mod termination;
-mod terms;
+pub(super) mod calendar;
+pub(super) mod credit;
+pub(super) mod objective;
+pub(super) mod scalar;
+pub(super) mod termination;
+pub(super) mod terms;
 
 use super::levels;
 use super::model::{Objective, Terms};

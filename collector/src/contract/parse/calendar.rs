@@ -8,7 +8,7 @@ use probefleet_proto::yaml::{Map, Node, Problems, list, one_or_many, scalar};
 use std::sync::Arc;
 
 /// The days as they are written, from Monday.
-const DAYS: [(&str, Weekday); 7] = [
+pub(in crate::contract) const DAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
     ("tue", Weekday::Tuesday),
     ("wed", Weekday::Wednesday),

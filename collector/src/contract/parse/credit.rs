@@ -1,7 +1,7 @@
 //! What a breach is worth: exactly one form, and what its shares and days are taken of.
 
-mod bands;
-mod per;
+pub(in crate::contract) mod bands;
+pub(in crate::contract) mod per;
 
 use super::scalar::{amount, number_above_zero, share_above_zero};
 use crate::contract::model::{Base, Credit, CreditForm, DayFraction, Measure, Scale, Target};
@@ -10,7 +10,12 @@ use crate::contract::number::Exact;
 use probefleet_proto::yaml::{Map, Node, Problems, Value, list};
 
 /// The forms of the language; exactly one stands under a `credit`.
-const FORMS: [&str; 5] = ["flat", "days", "bands", "per", "linear"];
+pub(in crate::contract) const FORMS: [&str; 5] = ["flat", "days", "bands", "per", "linear"];
+/// What a day may cost.
+pub(in crate::contract) const DAY_FRACTION: &[(&str, DayFraction)] =
+    &[("thirtieth", DayFraction::Thirtieth), ("actual", DayFraction::Actual)];
+/// Bases that are one word.
+pub(in crate::contract) const BASE: &[(&str, ())] = &[("monthly_charge", ())];
 
 /// What a credit is read by: of an objective that could not be read, less is known.
 #[derive(Clone, Copy)]
@@ -46,7 +51,7 @@ pub(super) fn credit(node: &Node, context: Context<'_>, problems: &mut Problems)
         None => Some(Base::Charge),
     };
     let day = map.optional("day_fraction", DayFraction::Thirtieth, problems, |node, p| {
-        node.choice(p, &[("thirtieth", DayFraction::Thirtieth), ("actual", DayFraction::Actual)])
+        node.choice(p, DAY_FRACTION)
     });
     map.finish(problems);
     if there.is_empty() {
@@ -95,7 +100,7 @@ fn linear(node: &Node, context: Context<'_>, problems: &mut Problems) -> Option<
 /// `monthly_charge`, `{amount: "500.00"}` or `{greater_of: […]}`.
 fn base(node: &Node, context: Context<'_>, problems: &mut Problems) -> Option<Base> {
     if matches!(node.value, Value::Scalar { .. }) {
-        return node.choice(problems, &[("monthly_charge", ())]).map(|()| Base::Charge);
+        return node.choice(problems, BASE).map(|()| Base::Charge);
     }
     let mut map = Map::open(node, "a base", problems)?;
     let of = map.get("greater_of");

@@ -103,12 +103,10 @@ fn objective(
         map.optional("inherit", Inherit::Open, problems, |node, p| node.choice(p, INHERIT));
     let unknown = map.optional("unknown", unknown_default(), problems, unknown);
     let min_attempts = map.optional("min_attempts", 1, problems, count);
-    let during = map.optional("during", During::Available, problems, |node, p| {
-        node.choice(p, &[("available", During::Available), ("always", During::Always)])
-    });
-    let failures = map.optional("failures", Failures::AsWorst, problems, |node, p| {
-        node.choice(p, &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)])
-    });
+    let during =
+        map.optional("during", During::Available, problems, |node, p| node.choice(p, DURING));
+    let failures =
+        map.optional("failures", Failures::AsWorst, problems, |node, p| node.choice(p, FAILURES));
     let round =
         map.optional("round", None, problems, |node, p| round(node, measure.as_ref(), p).map(Some));
     let context = Context {
@@ -145,14 +143,37 @@ fn objective(
     Some(Placed { inherited: false, at: named.at, probes_at, objective })
 }
 
-const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
+/// What excluded time may count as.
+pub(in crate::contract) const EXCLUSIONS: &[(&str, ExclusionRule)] = &[
     ("removed", ExclusionRule::Removed),
     ("as_up", ExclusionRule::AsUp),
     ("none", ExclusionRule::None),
 ];
 
-const INHERIT: &[(&str, Inherit)] =
+/// What heirs may do.
+pub(in crate::contract) const INHERIT: &[(&str, Inherit)] =
     &[("open", Inherit::Open), ("floor", Inherit::Floor), ("locked", Inherit::Locked)];
+
+/// Whether attempts in Down time may count.
+pub(in crate::contract) const DURING: &[(&str, During)] =
+    &[("available", During::Available), ("always", During::Always)];
+
+/// What failed attempts may count as.
+pub(in crate::contract) const FAILURES: &[(&str, Failures)] =
+    &[("as_worst", Failures::AsWorst), ("exclude", Failures::Exclude)];
+
+/// What unknown time may count as.
+pub(in crate::contract) const UNKNOWN_AS: &[(&str, UnknownAs)] =
+    &[("removed", UnknownAs::Removed), ("up", UnknownAs::Up), ("down", UnknownAs::Down)];
+
+/// Measures that are one word.
+pub(in crate::contract) const PLAIN_MEASURES: &[(&str, Measure)] = &[
+    ("availability", Measure::Availability),
+    ("downtime", Measure::Downtime),
+    ("longest_outage", Measure::LongestOutage),
+    ("outages", Measure::Outages),
+    ("success", Measure::Success),
+];
 
 /// `agreement/objective`.
 fn supporter(node: &Node, problems: &mut Problems) -> Option<(Name, Name)> {
@@ -203,17 +224,18 @@ fn probes(node: &Node, problems: &mut Problems) -> Option<(Position, Vec<Name>)>
     Some((node.at, names))
 }
 
+/// Measures with keys, for messages.
+const KEYED_MEASURES: &str = "{within: 2s, phase: total}, {percentile: 95%, phase: total}, {mean: total}, \
+     {ratio: ser}, {mean_success: 5m} or {good_days: {within: 2s, phase: total, at: 95%}}";
+
 fn measure(node: &Node, problems: &mut Problems) -> Option<Measure> {
     match &node.value {
-        Value::Scalar { .. } => scalar(node, problems, "bad-value", |text| match text {
-            "availability" => Ok(Measure::Availability),
-            "downtime" => Ok(Measure::Downtime),
-            "longest_outage" => Ok(Measure::LongestOutage),
-            "outages" => Ok(Measure::Outages),
-            "success" => Ok(Measure::Success),
-            _ => Err("write availability, downtime, longest_outage, outages, success, \
-                 {within: 2s, phase: total}, {percentile: 95%, phase: total}, {mean: total}, {ratio: ser}, \
-                 {mean_success: 5m} or {good_days: {within: 2s, phase: total, at: 95%}}"),
+        Value::Scalar { .. } => scalar(node, problems, "bad-value", |text| {
+            let found = PLAIN_MEASURES.iter().find(|(word, _)| *word == text);
+            found.map(|(_, measure)| measure.clone()).ok_or_else(|| {
+                let words: Vec<&str> = PLAIN_MEASURES.iter().map(|(word, _)| *word).collect();
+                format!("write {}, {KEYED_MEASURES}", words.join(", "))
+            })
         }),
         _ => measure_with_keys(node, problems),
     }
@@ -394,11 +416,10 @@ fn unknown_default() -> UnknownRule {
 }
 
 fn unknown(node: &Node, problems: &mut Problems) -> Option<UnknownRule> {
-    const AS: &[(&str, UnknownAs)] =
-        &[("removed", UnknownAs::Removed), ("up", UnknownAs::Up), ("down", UnknownAs::Down)];
     let default = unknown_default();
     let mut map = Map::open(node, "the rule for unknown time", problems)?;
-    let counts_as = map.optional("as", default.counts_as, problems, |node, p| node.choice(p, AS));
+    let counts_as =
+        map.optional("as", default.counts_as, problems, |node, p| node.choice(p, UNKNOWN_AS));
     let coverage = map.optional("coverage", default.coverage, problems, share);
     map.finish(problems);
     Some(UnknownRule { counts_as: counts_as?, coverage: coverage? })

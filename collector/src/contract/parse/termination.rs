@@ -5,7 +5,7 @@ use crate::contract::model::{MeanOf, TerminationRule};
 use probefleet_proto::yaml::{Map, Node, Position, Problems, list};
 
 /// Most periods that a rule looks back: ten years of months.
-const PERIODS_MAX: u64 = 120;
+pub(in crate::contract) const PERIODS_MAX: u64 = 120;
 
 /// Reads the rules, each with its place.
 pub(super) fn rules(
@@ -39,9 +39,11 @@ fn of_last(map: &mut Map<'_>, problems: &mut Problems) -> Option<TerminationRule
     Some(TerminationRule::OfLast { breached, of_last })
 }
 
+/// Which mean of several periods may be meant.
+pub(in crate::contract) const COMBINE: &[(&str, MeanOf)] =
+    &[("mean_of_periods", MeanOf::Periods), ("pooled", MeanOf::Pooled)];
+
 fn mean_below(map: &mut Map<'_>, problems: &mut Problems) -> Option<TerminationRule> {
-    const COMBINE: &[(&str, MeanOf)] =
-        &[("mean_of_periods", MeanOf::Periods), ("pooled", MeanOf::Pooled)];
     let objective = map.required("objective", problems, Node::name);
     let below = map.required("mean_below", problems, share_above_zero);
     let over = map.required("over", problems, periods);

@@ -18,9 +18,11 @@ const GRACE_DEFAULT_S: u64 = 72 * 3_600;
 /// Objections are taken for thirty days when nothing is agreed.
 const DISPUTE_DEFAULT_S: u64 = 30 * 86_400;
 
-const KINDS: &[(&str, Kind)] =
+/// What an agreement may be.
+pub(in crate::contract) const KINDS: &[(&str, Kind)] =
     &[("sla", Kind::Sla), ("ola", Kind::Ola), ("underpinning", Kind::Underpinning)];
-const LEVELS: &[(&str, Level)] =
+/// For whom it may hold.
+pub(in crate::contract) const LEVELS: &[(&str, Level)] =
     &[("corporate", Level::Corporate), ("customer", Level::Customer), ("service", Level::Service)];
 
 /// What is read before amounts and dates can be.
@@ -218,7 +220,8 @@ fn service(
     Some(Service { name, title: title?, monthly_charge: charge?, active: active? })
 }
 
-const APPROVAL: &[(&str, Approval)] =
+/// Who may grant maintenance.
+pub(in crate::contract) const APPROVAL: &[(&str, Approval)] =
     &[("automatic", Approval::Automatic), ("customer", Approval::Customer)];
 
 fn maintenance(node: &Node, problems: &mut Problems) -> Option<Maintenance> {
@@ -230,8 +233,11 @@ fn maintenance(node: &Node, problems: &mut Problems) -> Option<Maintenance> {
     Some(Maintenance { notice_s: notice_s?, at_most_s: at_most_s?, approval: approval? })
 }
 
-const COMBINE: &[(&str, Combine)] = &[("sum", Combine::Sum), ("max", Combine::Max)];
-const ROUNDING: &[(&str, Rounding)] =
+/// How the credits of a period may be combined.
+pub(in crate::contract) const COMBINE: &[(&str, Combine)] =
+    &[("sum", Combine::Sum), ("max", Combine::Max)];
+/// How a credit may become whole minor units.
+pub(in crate::contract) const ROUNDING: &[(&str, Rounding)] =
     &[("half_away_from_zero", Rounding::HalfAwayFromZero), ("half_even", Rounding::HalfEven)];
 
 fn credits(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Option<CreditRules> {
@@ -261,13 +267,18 @@ fn credits(node: &Node, frame: Option<&Frame>, problems: &mut Problems) -> Optio
     })
 }
 
+/// Claims that are one word.
+pub(in crate::contract) const CLAIM: &[(&str, Claim)] = &[("automatic", Claim::Automatic)];
+/// What the time of a claim may run from.
+pub(in crate::contract) const CLAIM_FROM: &[(&str, ())] = &[("period_end", ())];
+
 fn claim(node: &Node, problems: &mut Problems) -> Option<Claim> {
     if matches!(node.value, Value::Scalar { .. }) {
-        return node.choice(problems, &[("automatic", Claim::Automatic)]);
+        return node.choice(problems, CLAIM);
     }
     let mut map = Map::open(node, "the claim", problems)?;
     let within_s = map.required("within", problems, Node::duration_s);
-    let from = map.required("from", problems, |node, p| node.choice(p, &[("period_end", ())]));
+    let from = map.required("from", problems, |node, p| node.choice(p, CLAIM_FROM));
     map.finish(problems);
     from?;
     Some(Claim::WithinS(within_s?))

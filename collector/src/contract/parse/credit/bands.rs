@@ -10,14 +10,15 @@ use probefleet_proto::yaml::{Map, Node, Problems, Value, list};
 
 /// What bands stand on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+pub(in crate::contract) enum By {
     Value,
     Excess,
     ExcessRatio,
     Downtime,
 }
 
-const BY: &[(&str, By)] =
+/// What bands stand on, if not on the value.
+pub(in crate::contract) const BY: &[(&str, By)] =
     &[("excess", By::Excess), ("excess_ratio", By::ExcessRatio), ("downtime", By::Downtime)];
 
 /// Reads a band table; `keys` are the nodes of `by` and `precision`.
@@ -198,7 +199,7 @@ fn rounded(band: &Band, step: &Exact) -> Band {
 // === one band ===
 
 /// The keys that a band of a measure may begin with, the strict one first.
-fn keys_of(good: Good) -> [(&'static str, Operator); 2] {
+pub(in crate::contract) fn keys_of(good: Good) -> [(&'static str, Operator); 2] {
     match good {
         Good::High => [("below", Operator::Below), ("at_most", Operator::AtMost)],
         Good::Low => [("above", Operator::Above), ("at_least", Operator::AtLeast)],

@@ -6,12 +6,14 @@ use crate::contract::model::{Measure, Per, PerCount, PerOf, Worth};
 use crate::contract::number::{self, Exact};
 use probefleet_proto::yaml::{Map, Node, Problems};
 
-const OF: &[(&str, PerOf)] = &[
+/// What may be counted.
+pub(in crate::contract) const OF: &[(&str, PerOf)] = &[
     ("downtime", PerOf::Downtime),
     ("excess_downtime", PerOf::ExcessDowntime),
     ("failed_days", PerOf::FailedDays),
 ];
-const COUNT: &[(&str, PerCount)] =
+/// What parts of a unit may count as.
+pub(in crate::contract) const COUNT: &[(&str, PerCount)] =
     &[("up", PerCount::Up), ("down", PerCount::Down), ("prorata", PerCount::Prorata)];
 
 pub(super) fn per(node: &Node, context: Context<'_>, problems: &mut Problems) -> Option<Per> {

@@ -1,0 +1,4 @@
+//! See `probefleet_collector::fuzz::exclusions`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| probefleet_collector::fuzz::exclusions(bytes));
