@@ -2,6 +2,7 @@
 
 use super::samples::Column;
 use super::{Counts, Observed};
+use crate::contract::period::Span;
 use std::collections::BTreeMap;
 
 /// Cells a chunk: an insertion moves at most half of that, some 15 KiB.
@@ -165,6 +166,21 @@ impl Series {
         self.put(chunk);
     }
 
+    /// A copy of the cells that begin in a stretch.
+    pub(super) fn within(&self, stretch: Span) -> Self {
+        let straddling = self.chunks.range(..stretch.from_s).next_back();
+        let chunks =
+            straddling.into_iter().chain(self.chunks.range(stretch.from_s..stretch.until_s));
+        let mut part = Self::new(self.agent, self.probe, self.spec);
+        for (_, chunk) in chunks {
+            let mut chunk = chunk.clone();
+            chunk.forget_before(stretch.from_s);
+            chunk.forget_from(stretch.until_s);
+            part.put(chunk);
+        }
+        part
+    }
+
     pub(super) fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
         // Evidence mostly comes in order: a full last chunk is left full instead of being split.
         let last = self.chunks.last_key_value();
@@ -260,12 +276,21 @@ impl Chunk {
 
     /// Cuts off the upper half.
     fn split(&mut self) -> Self {
-        let (half, stride) = (self.cells.len() / 2, self.stride());
+        self.split_off(self.cells.len() / 2)
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let stride = self.stride();
         Self {
-            cells: self.cells.split_off(half),
-            within: self.within.split_off(half * stride),
-            columns: self.columns.iter_mut().map(|column| column.split_off(half)).collect(),
+            cells: self.cells.split_off(at),
+            within: self.within.split_off(at * stride),
+            columns: self.columns.iter_mut().map(|column| column.split_off(at)).collect(),
         }
+    }
+
+    fn forget_from(&mut self, instant_s: i64) {
+        let kept = self.cells.partition_point(|cell| cell.start_s < instant_s);
+        drop(self.split_off(kept));
     }
 
     fn forget_before(&mut self, instant_s: i64) {
@@ -308,6 +333,15 @@ mod tests {
             let expected: Vec<i64> =
                 starts.iter().copied().filter(|start_s| *start_s >= from_s).collect();
             assert_eq!(found, expected, "from {from_s}");
+        }
+        for (from_s, until_s) in
+            [(-1, 0), (0, 10), (5, 5_121), (5_120, 10_001), (19_990, 30_000), (20_000, 30_000)]
+        {
+            let part = series.within(Span { from_s, until_s });
+            let found: Vec<i64> = part.cells().map(|held| held.cell.start_s).collect();
+            let inside = |start_s: &i64| (from_s..until_s).contains(start_s);
+            let expected: Vec<i64> = starts.iter().copied().filter(inside).collect();
+            assert_eq!(found, expected, "{from_s} to {until_s}");
         }
     }
 }
