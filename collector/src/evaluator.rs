@@ -458,11 +458,16 @@ pub async fn run(
                     };
                     (evaluator, snapshot) = (back, fresh);
                 }
-                let published = evaluator.publish(&mut snapshot, now_s).await;
-                let failure = published.err().map(|error| {
-                    tracing::warn!(%error, "what is due could not be published");
-                    format!("what is due could not be published: {error}")
-                });
+                let failure = match evaluator.publish(&mut snapshot, now_s).await {
+                    Ok(published) => {
+                        snapshot.made_s = if published { now_s } else { snapshot.made_s };
+                        None
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "what is due could not be published");
+                        Some(format!("what is due could not be published: {error}"))
+                    }
+                };
                 (snapshot.fresh_s, snapshot.failure) = (now_s, failure);
                 drop(snapshots.send_replace(Arc::new(snapshot)));
             }

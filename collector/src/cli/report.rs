@@ -1,4 +1,6 @@
-//! `report`: judges an agreement over a period from the store, whether the service runs or not.
+//! `report`: judges an agreement over a period from the store, whether the service runs or not; shows what was published.
+
+mod revisions;
 
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
 use crate::config::{Config, Signed};
@@ -27,6 +29,7 @@ Examples:
   probefleet-collector report --agreement acme-voice --period 2026-04
   probefleet-collector report --agreement acme-voice --period 2026-04-17 --format json
   probefleet-collector report --agreement acme-voice             # the period that is open now
+  probefleet-collector report --agreement acme-voice --revisions # what was published, and what changed
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the question is wrong; 3 the store cannot be read.")]
 pub struct Args {
@@ -36,6 +39,12 @@ pub struct Args {
     /// The period: a month such as 2026-04, or a day such as 2026-04-17; left out: the one that is open.
     #[arg(long, value_name = "LABEL")]
     pub period: Option<String>,
+    /// List what was published, of all periods or of the one that is named.
+    #[arg(long)]
+    pub revisions: bool,
+    /// Show the result of this revision of the period, to the last byte as it was published (JSON).
+    #[arg(long, value_name = "N", requires = "period", conflicts_with = "revisions")]
+    pub revision: Option<u64>,
     /// The configuration of the collector.
     #[arg(long, value_name = "FILE", default_value = "collector.yaml")]
     pub config: PathBuf,
@@ -114,6 +123,10 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| environment(&error))?;
     let store = AnyStore::Sqlite(store);
+    let told = runtime.block_on(revisions::answer(args, &store, (signed, label)))?;
+    if let Some(text) = told {
+        return Ok(text);
+    }
     let known = runtime.block_on(known(&store, signed, label, period));
     let (windows, revisions) = known.map_err(|error| environment(&error))?;
     let none = Exclusions::default();

@@ -36,11 +36,13 @@ pub fn to_json(verdict: &Verdict, life: &Life) -> Value {
     if let Some(latest) = life.revisions.last() {
         keys_of.insert("revision".to_owned(), json!(latest.number));
     }
-    keys_of.insert("revisions".to_owned(), life.revisions.iter().map(revision).collect());
+    keys_of.insert("revisions".to_owned(), life.revisions.iter().map(revision_json).collect());
     keys
 }
 
-fn revision(revision: &Revision) -> Value {
+/// A revision, with its keys as they stand in a result.
+#[must_use]
+pub fn revision_json(revision: &Revision) -> Value {
     let mut keys = json!({
         "number": revision.number,
         "made": instant_text(revision.made_s),
