@@ -224,7 +224,7 @@ impl Windows {
     /// A copy of what was measured in the windows that begin in a stretch: just as if nothing else had come.
     ///
     /// # Errors
-    /// [`EvidenceError`] never in fact: it is less than there is room for.
+    /// [`EvidenceError`] when there is no room; there is for a part of what is held.
     pub fn within(&self, stretch: Span) -> Result<Self, EvidenceError> {
         let mut part = Self {
             probes: self.probes.clone(),
