@@ -5,6 +5,7 @@
 //! says. The portal has no login of its own, so it leaves the loopback only by the explicit `portal_public: true`, meant
 //! for a place behind a reverse proxy that encrypts and asks who is there.
 
+use crate::contract::exclusions::Exclusions;
 use crate::contract::{Agreement, Rejected};
 use crate::fleet::{Assignment, add_threshold};
 use crate::tls::TlsFiles;
@@ -60,6 +61,29 @@ pub struct Signed {
     pub agreement: Agreement,
     /// The operator declares that it is countersigned; only then there are credits.
     pub countersigned: bool,
+    /// Time that is to be excluded.
+    pub exclusions: Option<ExclusionsFile>,
+}
+
+/// A file of exclusion records of one agreement, and what stood in it.
+#[derive(Clone, Debug)]
+pub struct ExclusionsFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its records.
+    pub records: Exclusions,
+}
+
+impl ExclusionsFile {
+    /// The records that stand in the file now.
+    ///
+    /// # Errors
+    /// Every problem of the file, with its place.
+    pub fn read(&self, agreement: &Agreement) -> Result<Exclusions, String> {
+        let text = read(&self.path)?;
+        let name = self.path.display().to_string();
+        Exclusions::parse(&name, &text, agreement).map_err(|problems| problems.to_string())
+    }
 }
 
 /// Files that are no configuration: the problems of each.
@@ -154,6 +178,13 @@ struct Reading<'a> {
 /// A path and where it stands.
 type Named = (PathBuf, Position);
 
+/// What is said of an agreement.
+struct Entry {
+    file: Named,
+    countersigned: bool,
+    exclusions: Option<Named>,
+}
+
 impl Reading<'_> {
     fn config(&mut self, root: &Node) -> Option<Config> {
         let problems = &mut *self.problems;
@@ -217,28 +248,27 @@ impl Reading<'_> {
 
     fn agreements(
         &mut self,
-        entries: Vec<(Named, bool)>,
+        entries: Vec<Entry>,
         plan: Option<&Plan>,
     ) -> Option<(Vec<Signed>, Vec<Problems>)> {
         let mut agreements: Vec<Signed> = Vec::new();
         let mut warnings = Vec::new();
         let mut complete = true;
-        if let Some(((_, at), _)) = entries.get(AGREEMENTS_MAX) {
+        if let Some(Entry { file: (_, at), .. }) = entries.get(AGREEMENTS_MAX) {
             let cure = format!("at most {AGREEMENTS_MAX}");
             return self.problems.report(*at, "bad-value", "too many agreements", cure);
         }
         let mut read = Vec::new();
-        for (named, countersigned) in entries {
-            match self.read(&named) {
-                Some(file) => read.push((file, named, countersigned)),
+        for entry in entries {
+            match self.read(&entry.file) {
+                Some(file) => read.push((file, entry)),
                 None => complete = false,
             }
         }
         // One may inherit from another, in whatever order they are named.
         let files: Vec<(&str, &str)> =
-            read.iter().map(|((name, text), ..)| (name.as_str(), text.as_str())).collect();
-        for (number, (_, named, countersigned)) in read.iter().enumerate() {
-            let countersigned = *countersigned;
+            read.iter().map(|((name, text), _)| (name.as_str(), text.as_str())).collect();
+        for (number, (_, entry)) in read.iter().enumerate() {
             match Agreement::load_among(&files, number, plan) {
                 Ok(loaded) => {
                     let same = |known: &Signed| known.agreement.id() == loaded.agreement.id();
@@ -246,13 +276,24 @@ impl Reading<'_> {
                         let message =
                             format!("agreement `{}` a second time", loaded.agreement.id());
                         self.problems.report::<()>(
-                            named.1,
+                            entry.file.1,
                             "duplicate-name",
                             message,
                             "each agreement has its own name",
                         );
                     }
-                    agreements.push(Signed { agreement: loaded.agreement, countersigned });
+                    let exclusions = match &entry.exclusions {
+                        None => None,
+                        Some(named) => match self.exclusions(named, &loaded.agreement) {
+                            Some(file) => Some(file),
+                            None => {
+                                complete = false;
+                                None
+                            }
+                        },
+                    };
+                    let (agreement, countersigned) = (loaded.agreement, entry.countersigned);
+                    agreements.push(Signed { agreement, countersigned, exclusions });
                     if !loaded.warnings.is_empty() {
                         warnings.push(loaded.warnings);
                     }
@@ -269,6 +310,13 @@ impl Reading<'_> {
             }
         }
         complete.then_some((agreements, warnings))
+    }
+
+    fn exclusions(&mut self, named: &Named, agreement: &Agreement) -> Option<ExclusionsFile> {
+        let (name, text) = self.read(named)?;
+        let records = Exclusions::parse(&name, &text, agreement);
+        let records = records.map_err(|problems| self.others.push(problems)).ok()?;
+        Some(ExclusionsFile { path: self.base.join(&named.0), records })
     }
 }
 
@@ -330,12 +378,15 @@ fn named_path(node: &Node, problems: &mut Problems) -> Option<Named> {
     Some((node.text(problems)?.into(), node.at))
 }
 
-fn agreement_entry(node: &Node, problems: &mut Problems) -> Option<(Named, bool)> {
+fn agreement_entry(node: &Node, problems: &mut Problems) -> Option<Entry> {
     let mut map = Map::open(node, "an agreement", problems)?;
     let file = map.required("file", problems, named_path);
     let countersigned = map.optional("countersigned", false, problems, Node::flag);
+    let exclusions = map.optional("exclusions", None, problems, |node, problems| {
+        named_path(node, problems).map(Some)
+    });
     map.finish(problems);
-    Some((file?, countersigned?))
+    Some(Entry { file: file?, countersigned: countersigned?, exclusions: exclusions? })
 }
 
 #[cfg(test)]
@@ -351,6 +402,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("plan.yaml"), PLAN).expect("writes");
         std::fs::write(folder.path().join("broken.yaml"), "agreement: A\n").expect("writes");
+        let record = "exclusions:\n  - {from: 2026-04-01T00:00:00Z, until: 2026-04-02T00:00:00Z, reason: customer, objectives: [NAME]}\n";
+        for (file, name) in [("x.yaml", "up"), ("wrong.yaml", "down")] {
+            let text = record.replace("NAME", name);
+            std::fs::write(folder.path().join(file), text).expect("writes");
+        }
         for (file, keys) in [
             (
                 "all.yaml",
@@ -406,6 +462,19 @@ mod tests {
         assert!(alone.to_string().contains("unknown-parent"), "{alone}");
         let twice = load(&format!("{base}agreements: [{{file: all.yaml}}, {{file: all.yaml}}]\n"));
         assert!(twice.expect_err("twice").to_string().contains("duplicate-name"));
+    }
+
+    #[test]
+    fn excluded_time_is_read_for_its_agreement() {
+        let base =
+            "state_dir: s\nplan: plan.yaml\nagreements: [{file: all.yaml, exclusions: FILE}]\n";
+        let of = |file: &str| load(&base.replace("FILE", file));
+        let config = of("x.yaml").expect("is fine");
+        let file = config.agreements[0].exclusions.as_ref().expect("has a file");
+        assert_eq!(file.records.iter().count(), 1);
+        let wrong = of("wrong.yaml").expect_err("refused").to_string();
+        assert!(wrong.contains("wrong.yaml:2:") && wrong.contains("unknown-objective"), "{wrong}");
+        assert!(of("none.yaml").expect_err("refused").to_string().contains("unreadable-file"));
     }
 
     #[test]

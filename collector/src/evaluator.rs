@@ -2,16 +2,24 @@
 //!
 //! The evidence of the current and the last closed period of every agreement stays in memory, compact; each round adds
 //! only what was committed since the last one. It can be thrown away at any time: the records are the truth. So can the
-//! [`crate::timeline`] that is filled beside it, for pages to draw.
+//! [`crate::timeline`] that is filled beside it, for pages to draw. What stays is what is published of closed periods
+//! ([`crate::sla::life`]): it goes into the store.
 
+mod closing;
 mod evidence;
+mod records;
 
+pub use closing::key;
 pub use evidence::{Docket, add_record};
+
+use closing::{Closed, File};
+use records::Records;
 
 use crate::config::Signed;
 use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodKind, PeriodLabel, Span};
+use crate::sla::life::{Life, Stage};
 use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
 use crate::store::{
     AnyStore, Cursor, KnownAgent, Store as _, StoreError, StoredRecord, StreamId, TenantScope,
@@ -61,6 +69,10 @@ pub struct AgreementNow {
     pub countersigned: bool,
     /// For each kind of period: the one that is open, then the last closed one.
     pub periods: Vec<PeriodNow>,
+    /// Closed periods before those that take late reports still, or did so a moment ago; without pictures.
+    pub waiting: Vec<PeriodNow>,
+    /// What is wrong with its file of exclusions: the last good one is used.
+    pub complaint: Option<String>,
 }
 
 /// What is known of a period of an agreement.
@@ -70,6 +82,8 @@ pub struct PeriodNow {
     pub label: PeriodLabel,
     /// It is not over yet.
     pub open: bool,
+    /// Where it stands, and what was published of it.
+    pub life: Life,
     /// The verdict, or why there is none.
     pub verdict: Result<Arc<Verdict>, String>,
     /// What is drawn of each objective of the verdict, in its order.
@@ -114,6 +128,9 @@ struct Evaluator {
 struct Case {
     agreement: Arc<Agreement>,
     countersigned: bool,
+    exclusions: Records,
+    /// The closed periods that are kept.
+    closed: Vec<Closed>,
     windows: Windows,
     timeline: Timeline,
     /// When the records at hand were read, s since 1970: the timeline draws nothing much later.
@@ -128,6 +145,8 @@ impl Evaluator {
             now_s: 0,
             agreement: Arc::new(signed.agreement),
             countersigned: signed.countersigned,
+            exclusions: Records::new(signed.exclusions),
+            closed: Vec::new(),
         });
         Self {
             store,
@@ -152,6 +171,7 @@ impl Evaluator {
             self.load(now_s).await?;
             true
         };
+        let news = self.cases.iter_mut().fold(news, |news, case| case.refresh() || news);
         Ok(news || self.judged_at != Some(as_of_s(now_s, self.window_s)))
     }
 
@@ -214,8 +234,8 @@ impl Evaluator {
     /// The first second that any shown period looks at.
     fn earliest_s(&self, now_s: u64) -> u64 {
         let starts = self.cases.iter().flat_map(|case| {
-            let periods = shown_periods(&case.agreement, now_s);
-            periods.into_iter().filter_map(|(label, _)| label.span(case.agreement.zone()).ok())
+            let labels = kept_periods(&case.agreement, now_s);
+            labels.into_iter().filter_map(|(label, _)| label.span(case.agreement.zone()).ok())
         });
         let earliest_s = starts.map(|span| span.from_s.saturating_sub(CONTEXT_S)).min();
         earliest_s.and_then(|from_s| u64::try_from(from_s).ok()).unwrap_or(now_s)
@@ -239,8 +259,34 @@ impl Evaluator {
         let as_of_s = as_of_s(now_s, self.window_s);
         self.judged_at = Some(as_of_s);
         self.forget(as_of_s);
-        let agreements = self.cases.iter_mut().map(|case| case.judge(as_of_s)).collect();
+        let first_seen = self.agents.values().map(|agent| agent.first_seen_s).min();
+        let known_since_s = first_seen.and_then(|at_s| i64::try_from(at_s).ok());
+        let known_since_s = known_since_s.unwrap_or(i64::MAX);
+        let judged = self.cases.iter_mut().map(|case| case.judge(as_of_s, known_since_s));
+        let agreements = judged.collect();
         Snapshot { made_s: now_s, fresh_s: now_s, as_of_s, failure: None, agreements }
+    }
+
+    /// Publishes what is due of closed periods, and says in the snapshot where they stand; true when anything has changed.
+    async fn publish(&mut self, snapshot: &mut Snapshot, now_s: u64) -> Result<bool, StoreError> {
+        let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
+        let mut changed = false;
+        for case in &mut self.cases {
+            for closed in &mut case.closed {
+                let into = (&self.store, &self.scope);
+                changed |= closed.publish(&case.agreement, into, now_s).await?;
+            }
+        }
+        for (case, now) in self.cases.iter().zip(&mut snapshot.agreements) {
+            for period in now.periods.iter_mut().chain(&mut now.waiting) {
+                let closed = case.closed.iter().find(|closed| closed.label == period.label);
+                let Some(closed) = closed.filter(|_| !period.open) else { continue };
+                let life = closed.life(&case.agreement, now_s);
+                changed |= life != period.life;
+                period.life = life;
+            }
+        }
+        Ok(changed)
     }
 }
 
@@ -250,26 +296,62 @@ impl Docket for Case {
         if added == Added::New {
             self.timeline.add(observed, cell, self.now_s);
         }
+        if matches!(added, Added::New | Added::Conflict) {
+            self.closed.iter_mut().for_each(|closed| closed.hear(observed.start_s, self.now_s));
+        }
         Ok(added)
     }
 }
 
 impl Case {
-    fn judge(&mut self, as_of_s: u64) -> AgreementNow {
-        let agreement = Arc::clone(&self.agreement);
-        let mut periods = Vec::new();
-        for (label, open) in shown_periods(&agreement, as_of_s) {
-            let at = (as_of_s, self.countersigned);
-            let verdict = judge(&agreement, &self.windows, label, at);
-            let pictures = verdict.iter().flat_map(|verdict| self.pictures(verdict, open));
-            periods.push(PeriodNow {
-                label,
-                open,
-                pictures: pictures.collect(),
-                verdict: verdict.map(Arc::new).map_err(|error| error.to_string()),
-            });
+    /// Looks whether the records of excluded time have changed; true when they have.
+    fn refresh(&mut self) -> bool {
+        let changed = self.exclusions.refresh(&self.agreement);
+        if changed {
+            self.closed.iter_mut().for_each(Closed::forget_verdict);
         }
-        AgreementNow { agreement, countersigned: self.countersigned, periods }
+        changed
+    }
+
+    fn judge(&mut self, as_of_s: u64, known_since_s: i64) -> AgreementNow {
+        let agreement = Arc::clone(&self.agreement);
+        let (mut periods, mut waiting) = (Vec::new(), Vec::new());
+        let mut before = std::mem::take(&mut self.closed);
+        for (label, place) in kept_periods(&agreement, as_of_s) {
+            let Ok(period) = label.span(agreement.zone()) else { continue };
+            let verdict = if place == Place::Open {
+                let question = (label, as_of_s, self.countersigned);
+                let verdict = judge(&agreement, &self.windows, self.exclusions.get(), question);
+                verdict.map(Arc::new).map_err(|error| error.to_string())
+            } else {
+                let known = before.iter().position(|closed| closed.label == label);
+                let known = known.map(|index| before.swap_remove(index));
+                let mut closed = known.unwrap_or_else(|| Closed::new(label, period));
+                let verdict = closed.verdict(File {
+                    agreement: &agreement,
+                    windows: &self.windows,
+                    exclusions: self.exclusions.get(),
+                    countersigned: self.countersigned,
+                    known_since_s,
+                });
+                self.closed.push(closed);
+                verdict
+            };
+            let open = place == Place::Open;
+            let life = Life::of(&agreement, period, self.now_s.max(0), Arc::default());
+            let life = if open { Life { stage: Stage::Open, ..life } } else { life };
+            let drawn = verdict.iter().filter(|_| place != Place::Waiting);
+            let pictures = drawn.flat_map(|verdict| self.pictures(verdict, open)).collect();
+            let list = if place == Place::Waiting { &mut waiting } else { &mut periods };
+            list.push(PeriodNow { label, open, life, verdict, pictures });
+        }
+        AgreementNow {
+            countersigned: self.countersigned,
+            complaint: self.exclusions.problem().map(str::to_owned),
+            agreement,
+            periods,
+            waiting,
+        }
     }
 
     /// What is drawn of a verdict's objectives.
@@ -287,22 +369,21 @@ impl Case {
     }
 }
 
-/// Judges a period: at an instant while it is open, as a whole once it is over. `at`: that instant, Unix seconds, and
-/// whether the agreement is countersigned.
+/// Judges a period: at an instant while it is open, as a whole once it is over. What is asked: the period, that instant,
+/// Unix seconds, and whether the agreement is countersigned.
 ///
 /// # Errors
 /// [`JudgeError`] when the label does not fit the agreement.
 pub fn judge(
     agreement: &Agreement,
     windows: &Windows,
-    label: PeriodLabel,
-    at: (u64, bool),
+    exclusions: &Exclusions,
+    (label, as_of_s, signed): (PeriodLabel, u64, bool),
 ) -> Result<Verdict, JudgeError> {
-    let (as_of_s, signed) = at;
     let as_of_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
     let until_s = label.span(agreement.zone())?.until_s;
     let question = Question { label, as_of_s: (as_of_s < until_s).then_some(as_of_s), signed };
-    crate::sla::judge(agreement, windows, &Exclusions::default(), &question)
+    crate::sla::judge(agreement, windows, exclusions, &question)
 }
 
 /// The windows that a period's verdict looks at: its own, and those in which an outage may have begun.
@@ -311,8 +392,19 @@ pub fn with_context(period: Span) -> Span {
     Span { from_s: period.from_s.saturating_sub(CONTEXT_S), until_s: period.until_s }
 }
 
-/// For each kind of period of an agreement: the open one and the one before, where it lies in the term.
-fn shown_periods(agreement: &Agreement, now_s: u64) -> Vec<(PeriodLabel, bool)> {
+/// Why a period is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is not over.
+    Open,
+    /// It is the last closed one.
+    Last,
+    /// It takes late reports still, or did so a moment ago.
+    Waiting,
+}
+
+/// For each kind of period of an agreement: the open one and those before that matter, where they lie in the term.
+fn kept_periods(agreement: &Agreement, now_s: u64) -> Vec<(PeriodLabel, Place)> {
     let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
     let mut kinds: Vec<PeriodKind> = Vec::new();
     for objective in agreement.objectives() {
@@ -323,12 +415,15 @@ fn shown_periods(agreement: &Agreement, now_s: u64) -> Vec<(PeriodLabel, bool)> 
     let mut periods = Vec::new();
     for kind in kinds {
         let Some(open) = PeriodLabel::at(kind, agreement.zone(), now_s) else { continue };
-        periods.push((open, true));
-        let closed = open.previous().filter(|label| {
+        periods.push((open, Place::Open));
+        let last = open.previous().filter(|label| {
             let span = label.span(agreement.zone());
             span.is_ok_and(|span| span.meet(agreement.terms().term).seconds() > 0)
         });
-        periods.extend(closed.map(|label| (label, false)));
+        let Some(last) = last else { continue };
+        periods.push((last, Place::Last));
+        let waiting = closing::waiting(agreement, last, now_s);
+        periods.extend(waiting.into_iter().map(|label| (label, Place::Waiting)));
     }
     periods
 }
@@ -347,23 +442,35 @@ pub async fn run(
         let started = tokio::time::Instant::now();
         let now_s = unix_now_ns() / NS_PER_S;
         match evaluator.read(now_s).await {
-            Ok(true) => {
-                // Judging is work for a thread that may be kept busy.
-                let judged = tokio::task::spawn_blocking(move || {
-                    let snapshot = evaluator.judge(now_s);
-                    (evaluator, snapshot)
-                });
-                let Ok((back, snapshot)) = judged.await else {
-                    tracing::error!("judging has panicked; figures stand still until a restart");
-                    return;
+            Ok(changed) => {
+                let mut snapshot = snapshots.borrow().as_ref().clone();
+                if changed {
+                    // Judging is work for a thread that may be kept busy.
+                    let judged = tokio::task::spawn_blocking(move || {
+                        let snapshot = evaluator.judge(now_s);
+                        (evaluator, snapshot)
+                    });
+                    let Ok((back, fresh)) = judged.await else {
+                        tracing::error!(
+                            "judging has panicked; figures stand still until a restart"
+                        );
+                        return;
+                    };
+                    (evaluator, snapshot) = (back, fresh);
+                }
+                let failure = match evaluator.publish(&mut snapshot, now_s).await {
+                    Ok(published) => {
+                        snapshot.made_s = if published { now_s } else { snapshot.made_s };
+                        None
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "what is due could not be published");
+                        Some(format!("what is due could not be published: {error}"))
+                    }
                 };
-                evaluator = back;
+                (snapshot.fresh_s, snapshot.failure) = (now_s, failure);
                 drop(snapshots.send_replace(Arc::new(snapshot)));
             }
-            Ok(false) => snapshots.send_modify(|current| {
-                let current = Arc::make_mut(current);
-                (current.fresh_s, current.failure) = (now_s, None);
-            }),
             Err(error) => {
                 tracing::warn!(%error, "agreements could not be judged");
                 snapshots.send_modify(|current| {

@@ -6,7 +6,8 @@
 //!    └──── fleet ◀────┘       contract, sla, verdict (pure)
 //! ```
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
-//! ([`windows`]); where records live ([`store`]); who agents are and how their records get there ([`tls`], [`fleet`],
+//! ([`windows`]); where records and
+//! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
 //! [`ingest`]); what comes of it ([`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
 //! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them.
 
@@ -16,6 +17,7 @@ pub mod sla;
 pub mod verdict;
 pub mod windows;
 
+pub mod revision;
 pub mod store;
 
 pub mod fleet;

@@ -142,14 +142,14 @@ async fn report(
         return (StatusCode::NOT_FOUND, unknown_agreement(&snapshot, &id)).into_response();
     };
     let label = query.as_deref().and_then(|query| query.strip_prefix("period="));
-    let mut periods = now.periods.iter();
+    let mut periods = now.periods.iter().chain(&now.waiting);
     let shown = periods.find(|period| label.is_none_or(|label| period.label.to_string() == label));
-    match shown.map(|period| &period.verdict) {
-        Some(Ok(verdict)) => {
+    match shown.map(|period| (&period.verdict, &period.life)) {
+        Some((Ok(verdict), life)) => {
             let json = [(header::CONTENT_TYPE, "application/json")];
-            (json, format!("{}\n", verdict.to_json())).into_response()
+            (json, format!("{}\n", crate::verdict::life::to_json(verdict, life))).into_response()
         }
-        Some(Err(error)) => (StatusCode::CONFLICT, error.clone()).into_response(),
+        Some((Err(error), _)) => (StatusCode::CONFLICT, error.clone()).into_response(),
         None => {
             let text = format!(
                 "this period is not shown here; run: probefleet-collector report --agreement {} --period LABEL\n",

@@ -3,7 +3,7 @@
 //! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `reports` (cells to what an agent says of a window), `window_state` (that to states), [`outage`] (states to outages), `measure`,
 //! `counted` and `parts` (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
 //! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
-//! was all made from), and [`verdict`] (what is said of it). [`states`] and `witnesses` say when, and who saw it, to those
+//! was all made from), and [`verdict`] (what is said of it); then [`life`] (what is published of it, and when). [`states`] and `witnesses` say when, and who saw it, to those
 //! who draw or list it.
 //!
 //! "Window" in an agreement's rules is the evaluation window of the objective: attempts count where it lies in eligible
@@ -15,6 +15,7 @@ mod credit;
 mod digest;
 pub mod evidence;
 mod exclusion;
+pub mod life;
 mod measure;
 pub mod outage;
 mod outlook;

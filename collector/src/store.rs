@@ -5,16 +5,19 @@
 //!
 //! The promise that money hangs on is [`Store::commit`]: it inserts records and moves the stream's head in one
 //! transaction, and only if the head is still where the caller saw it. So a record is in the store exactly once,
-//! whoever sends it how often, through however many collectors.
+//! whoever sends it how often, through however many collectors. What was published of a period stands beside them, as
+//! revisions that are only ever added ([`Store::publish`]).
 
 #[cfg(test)]
 mod conformance;
+mod revisions;
 mod schema;
 mod sql;
 mod sqlite;
 
 pub use sqlite::{Durability, SqliteStore};
 
+use crate::revision::Revision;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
@@ -25,6 +28,9 @@ use uuid::Uuid;
 /// Most rows that one read returns, so that no read holds the reader, or memory, for long: 512 records of 128 KiB are
 /// 64 MiB at worst, some 2 MiB in practice.
 pub const PAGE_ROWS: u32 = 512;
+
+/// Most revisions that one read returns: twenty years of days, or of months with twenty revisions each.
+pub const REVISIONS_MAX: u32 = 8_192;
 
 /// Whose data is meant. It comes from a certificate or from the configuration, never from a message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,6 +248,17 @@ impl KnownAgent {
     }
 }
 
+/// A period of an agreement.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeriodKey {
+    /// The agreement's name.
+    pub agreement: String,
+    /// The word for its kind, such as `month`.
+    pub kind: &'static str,
+    /// The period's label.
+    pub period: String,
+}
+
 /// The store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -313,6 +330,33 @@ pub trait Store {
         stream: StreamId,
         seq: u64,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, StoreError>> + Send;
+
+    /// Adds the next revision of a period with its result, as it was said; false when it is not the next one, so that
+    /// nothing was written.
+    fn publish(
+        &self,
+        scope: &TenantScope,
+        of: PeriodKey,
+        revision: Revision,
+        result: String,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The revisions of an agreement by number; of one period, or with each period's label. At most [`REVISIONS_MAX`] of
+    /// the periods with the latest labels.
+    fn revisions(
+        &self,
+        scope: &TenantScope,
+        agreement: &str,
+        period: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<(String, Revision)>, StoreError>> + Send;
+
+    /// The result of a revision, as it was said.
+    fn result(
+        &self,
+        scope: &TenantScope,
+        of: &PeriodKey,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 
     /// Whether a write transaction can be had now.
     fn check_writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -388,6 +432,34 @@ impl Store for AnyStore {
         seq: u64,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         engine!(self.records_after(scope, stream, seq))
+    }
+
+    async fn publish(
+        &self,
+        scope: &TenantScope,
+        of: PeriodKey,
+        revision: Revision,
+        result: String,
+    ) -> Result<bool, StoreError> {
+        engine!(self.publish(scope, of, revision, result))
+    }
+
+    async fn revisions(
+        &self,
+        scope: &TenantScope,
+        agreement: &str,
+        period: Option<&str>,
+    ) -> Result<Vec<(String, Revision)>, StoreError> {
+        engine!(self.revisions(scope, agreement, period))
+    }
+
+    async fn result(
+        &self,
+        scope: &TenantScope,
+        of: &PeriodKey,
+        number: u64,
+    ) -> Result<Option<String>, StoreError> {
+        engine!(self.result(scope, of, number))
     }
 
     async fn check_writable(&self) -> Result<(), StoreError> {

@@ -1,5 +1,5 @@
 //! A verdict as others read it: JSON with a frozen order of keys here, text for people in [`text`], and lines for
-//! spreadsheets in [`csv`].
+//! spreadsheets in [`csv`]; what a collector adds about its publication, in [`life`].
 //!
 //! Figures are exact until here. Percentages are shown with six places, half away from zero; durations as exact text, a
 //! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
@@ -29,6 +29,7 @@
 //! `budget_left_outages`; that of a longest outage is by how much it may get longer.
 
 pub mod csv;
+pub mod life;
 pub mod text;
 
 use crate::contract::model::{Operator, Unit, Worth};

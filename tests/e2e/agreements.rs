@@ -10,6 +10,7 @@ mod levels;
 mod month;
 mod outages;
 mod parts;
+mod period;
 mod published;
 mod termination;
 

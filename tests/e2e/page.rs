@@ -64,7 +64,7 @@ objectives:
 "#;
 
 /// The zone where it is noon now, so that the windows of a test never lie in two days; the signs point west.
-fn noon() -> String {
+pub(crate) fn noon() -> String {
     match probefleet_proto::clock::unix_now_ns() / 3_600_000_000_000 % 24 {
         hour @ 0..12 => format!("Etc/GMT-{}", 12 - hour),
         12 => "Etc/UTC".to_owned(),

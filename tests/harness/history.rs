@@ -5,6 +5,7 @@ use crate::process::{Process, eventually};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::report::{Cell, Head, OtherKind, Series, encode};
 use probefleet_proto::units::NS_PER_S;
+use std::path::Path;
 use std::time::Duration;
 
 /// Width of a window, s.
@@ -103,41 +104,52 @@ impl Historian {
 
 /// Writes that many windows of every agent, the last of which has just ended; how many records.
 fn fill(fleet: &Fleet, windows: u64) -> u64 {
-    let mut store = rusqlite::Connection::open(fleet.store()).expect("the store opens");
-    let write = store.transaction().expect("is ours alone");
     let now_s = unix_now_ns() / NS_PER_S;
     let last_s = (now_s - 2 * WINDOW_S) / WINDOW_S * WINDOW_S;
     let mut noise = 1;
-    for (number, name) in (1_i64..).zip(AGENTS) {
-        let uuid = u128::try_from(number).expect("positive").to_be_bytes();
-        write
-            .execute(
-                "INSERT INTO agent VALUES (?1, 'default', ?2, ?3, 0)",
-                rusqlite::params![number, uuid, name],
-            )
-            .and_then(|_| write.execute("INSERT INTO agent_labels VALUES (?1, 0, '{}')", [number]))
-            .and_then(|_| {
-                write.execute(
-                    "INSERT INTO stream VALUES (?1, ?1, ?2, ?3, zeroblob(32), 1, NULL)",
-                    rusqlite::params![number, uuid, windows as i64],
-                )
-            })
-            .expect("the schema is that of the format");
-        let mut insert = write
-            .prepare("INSERT INTO record VALUES (?1, ?2, ?2, 1, ?3, ?4, ?4, zeroblob(32), x'', ?5)")
-            .expect("the schema is that of the format");
-        for back in (0..windows).rev() {
+    for (number, name) in (1..).zip(AGENTS) {
+        let cells = (0..windows).rev().map(|back| {
             let start_s = last_s - back * WINDOW_S;
-            let head = Head { window_start_s: start_s, window_s: 60, ..Head::default() };
-            let payload = encode(&head, &[cell(start_s, back, &mut noise)]).remove(0);
-            let seq = (windows - back) as i64;
-            insert
-                .execute(rusqlite::params![number, seq, WINDOW_S as i64, start_s as i64, payload])
-                .expect("has room");
-        }
+            (start_s, cell(start_s, back, &mut noise))
+        });
+        put(&fleet.store(), (number, name), cells);
     }
-    write.commit().expect("has room");
     windows * AGENTS.len() as u64
+}
+
+/// Puts windows of a minute into the store of a collector that does not run, as if an agent had delivered them; its
+/// number tells it from others.
+pub fn put(store: &Path, (number, name): (u8, &str), cells: impl IntoIterator<Item = (u64, Cell)>) {
+    let mut store = rusqlite::Connection::open(store).expect("the store opens");
+    let write = store.transaction().expect("is ours alone");
+    let uuid = u128::from(number).to_be_bytes();
+    write
+        .execute(
+            "INSERT INTO agent VALUES (?1, 'default', ?2, ?3, 0)",
+            rusqlite::params![number, uuid, name],
+        )
+        .and_then(|_| write.execute("INSERT INTO agent_labels VALUES (?1, 0, '{}')", [number]))
+        .expect("the schema is that of the format");
+    let mut seq = 0_i64;
+    let mut insert = write
+        .prepare("INSERT INTO record VALUES (?1, ?2, ?2, 1, ?3, ?4, ?4, zeroblob(32), x'', ?5)")
+        .expect("the schema is that of the format");
+    for (start_s, cell) in cells {
+        let head = Head { window_start_s: start_s, window_s: 60, ..Head::default() };
+        let payload = encode(&head, &[cell]).remove(0);
+        seq += 1;
+        insert
+            .execute(rusqlite::params![number, seq, WINDOW_S as i64, start_s as i64, payload])
+            .expect("has room");
+    }
+    drop(insert);
+    write
+        .execute(
+            "INSERT INTO stream VALUES (?1, ?1, ?2, ?3, zeroblob(32), 1, NULL)",
+            rusqlite::params![number, uuid, seq],
+        )
+        .expect("the schema is that of the format");
+    write.commit().expect("has room");
 }
 
 /// A window as a shop has them: slower by day than by night, with a tail, and now and then not there at all.

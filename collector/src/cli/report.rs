@@ -1,19 +1,25 @@
-//! `report`: judges an agreement over a period from the store, whether the service runs or not.
+//! `report`: judges an agreement over a period from the store, whether the service runs or not; shows what was published.
+
+mod revisions;
 
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
 use crate::config::{Config, Signed};
+use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, Span};
-use crate::evaluator::{add_record, as_of_s, judge, with_context};
+use crate::evaluator::{add_record, as_of_s, judge, key, with_context};
+use crate::revision::Revision;
+use crate::sla::life::Life;
 use crate::sla::{Verdict, Windows};
 use crate::store::{AnyStore, Cursor, KnownAgent, SqliteStore, Store as _, TenantScope};
-use crate::verdict::csv;
 use crate::verdict::text::{Paint, render};
+use crate::verdict::{csv, life};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// What `report` is asked.
@@ -23,6 +29,7 @@ Examples:
   probefleet-collector report --agreement acme-voice --period 2026-04
   probefleet-collector report --agreement acme-voice --period 2026-04-17 --format json
   probefleet-collector report --agreement acme-voice             # the period that is open now
+  probefleet-collector report --agreement acme-voice --revisions # what was published, and what changed
 
 Exit codes: 0 there is a verdict, whatever it is; 2 the question is wrong; 3 the store cannot be read.")]
 pub struct Args {
@@ -32,6 +39,12 @@ pub struct Args {
     /// The period: a month such as 2026-04, or a day such as 2026-04-17; left out: the one that is open.
     #[arg(long, value_name = "LABEL")]
     pub period: Option<String>,
+    /// List what was published, of all periods or of the one that is named.
+    #[arg(long)]
+    pub revisions: bool,
+    /// Show the result of this revision of the period, to the last byte as it was published (JSON).
+    #[arg(long, value_name = "N", requires = "period", conflicts_with = "revisions")]
+    pub revision: Option<u64>,
     /// The configuration of the collector.
     #[arg(long, value_name = "FILE", default_value = "collector.yaml")]
     pub config: PathBuf,
@@ -109,11 +122,34 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     let store = SqliteStore::open_read_only(&config.store_path()).map_err(|e| environment(&e))?;
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| environment(&error))?;
-    let windows = runtime.block_on(read(&AnyStore::Sqlite(store), signed, with_context(period)));
-    let windows = windows.map_err(|error| environment(&error))?;
-    let verdict = judge(agreement, &windows, label, (as_of_s, signed.countersigned))
+    let store = AnyStore::Sqlite(store);
+    let told = runtime.block_on(revisions::answer(args, &store, (signed, label)))?;
+    if let Some(text) = told {
+        return Ok(text);
+    }
+    let known = runtime.block_on(known(&store, signed, label, period));
+    let (windows, revisions) = known.map_err(|error| environment(&error))?;
+    let none = Exclusions::default();
+    let exclusions = signed.exclusions.as_ref().map_or(&none, |file| &file.records);
+    let question = (label, as_of_s, signed.countersigned);
+    let verdict = judge(agreement, &windows, exclusions, question)
         .map_err(|error| Failure::Input(error.to_string()))?;
-    Ok(print(args.format, signed, &verdict))
+    let now_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
+    let life = Life::of(agreement, period, now_s, revisions);
+    Ok(print(args.format, signed, (&verdict, &life), now_s))
+}
+
+/// What the store has of a period: what it is judged from, and what was published of it.
+async fn known(
+    store: &AnyStore,
+    signed: &Signed,
+    label: PeriodLabel,
+    period: Span,
+) -> Result<(Windows, Arc<[Revision]>), Box<dyn std::error::Error>> {
+    let windows = read(store, signed, with_context(period)).await?;
+    let (key, scope) = (key(&signed.agreement, label), TenantScope::default());
+    let revisions = store.revisions(&scope, &key.agreement, Some(&key.period)).await?;
+    Ok((windows, revisions.into_iter().map(|(_, revision)| revision).collect()))
 }
 
 fn choose<'a>(config: &'a Config, id: &str) -> Result<&'a Signed, Failure> {
@@ -153,10 +189,19 @@ async fn read(
     }
 }
 
-fn print(format: Format, signed: &Signed, verdict: &Verdict) -> String {
+fn print(
+    format: Format,
+    signed: &Signed,
+    (verdict, life): (&Verdict, &Life),
+    now_s: i64,
+) -> String {
     match format {
-        Format::Json => format!("{}\n", verdict.to_json()),
+        Format::Json => format!("{}\n", life::to_json(verdict, life)),
         Format::Csv => csv::render(verdict),
-        Format::Text => render(verdict, signed.agreement.zone(), &Paint::terminal(), |_| true),
+        Format::Text => {
+            let (zone, paint) = (signed.agreement.zone(), Paint::terminal());
+            let text = render(verdict, zone, &paint, |_| true);
+            text + &life::lines(verdict, life, now_s, zone, &paint)
+        }
     }
 }

@@ -73,6 +73,12 @@ impl Currency {
     pub fn text(&self, money: &Money) -> String {
         number::scaled_text(&money.minor, self.places)
     }
+
+    /// By how much an amount is more than another one, with a minus where it is less.
+    #[must_use]
+    pub fn difference_text(&self, amount: &Money, other: &Money) -> String {
+        number::scaled_text(&(&amount.minor - &other.minor), self.places)
+    }
 }
 
 /// An amount in minor units of the agreement's currency.
@@ -147,6 +153,10 @@ mod tests {
         let euro = Currency::parse("EUR").expect("listed");
         let amount = euro.amount("12000.5").expect("fits");
         assert_eq!(euro.text(&amount), "12000.50");
+        let [more, less] = ["120.00", "0.05"].map(|text| euro.amount(text).expect("fits"));
+        assert_eq!(euro.difference_text(&less, &more), "-119.95");
+        assert_eq!(euro.difference_text(&more, &less), "119.95");
+        assert_eq!(euro.difference_text(&less, &less), "0.00");
         assert!(euro.amount("1.005").is_err());
         assert!(euro.amount("-1").is_err());
         let yen = Currency::parse("JPY").expect("listed");

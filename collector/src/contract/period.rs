@@ -307,6 +307,14 @@ pub fn instant_text(instant_s: i64) -> String {
     Timestamp::from_second(instant_s).map_or_else(|_| format!("@{instant_s}"), |at| at.to_string())
 }
 
+/// An instant as local time to the minute, or to the second where there are seconds.
+#[must_use]
+pub fn local_text(instant_s: i64, zone: &TimeZone) -> String {
+    let Ok(at) = Timestamp::from_second(instant_s) else { return instant_text(instant_s) };
+    let format = if instant_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
+    at.to_zoned(zone.clone()).strftime(format).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

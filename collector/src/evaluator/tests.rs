@@ -1,9 +1,11 @@
+mod publishing;
+
 use super::*;
 use crate::store::{Head, Introduction, NewRecord, Outcome, SqliteStore};
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Kind, Record};
-use probefleet_proto::report::{self, Cell};
+use probefleet_proto::report::{self, Cell, OtherKind};
 
 /// 2027-01-15 08:00:00 UTC.
 const MORNING_S: u64 = 1_800_000_000;
@@ -20,14 +22,15 @@ time_zone: Etc/UTC
 currency: EUR
 term: {from: 2027-01-01, until: 2028-01-01}
 period: day
-services: {web: {title: Web}}
+close: {grace: 1h, dispute: 2d}
+services: {web: {title: Web, monthly_charge: "3000.00"}}
 objectives:
-  success: {service: web, probe: web, measure: success, target: ">= 99%"}
+  success: {service: web, probe: web, measure: success, target: ">= 99%", unknown: {coverage: 1%}, credit: {flat: 10%}}
 "#;
 
 fn agreement() -> Signed {
     let loaded = Agreement::load(&[("acme.yaml", AGREEMENT)]).expect("is fine");
-    Signed { agreement: loaded.agreement, countersigned: true }
+    Signed { agreement: loaded.agreement, countersigned: true, exclusions: None }
 }
 
 /// A store with one agent's stream that grows window by window.
@@ -57,17 +60,25 @@ impl Stream {
 
     /// Commits one window with one good attempt.
     async fn deliver(&mut self, window_start_s: u64) {
-        let cell = Cell {
+        self.deliver_cell(window_start_s, true).await;
+    }
+
+    /// Commits one window with one attempt.
+    async fn deliver_cell(&mut self, window_start_s: u64, good: bool) {
+        let mut cell = Cell {
             probe: "web".to_owned(),
             spec: [1; 16],
             interval_s: 60,
             scheduled: 1,
-            ok: 1,
+            ok: u32::from(good),
             others: vec![],
             series: vec![],
             counters: Vec::new(),
             values: Vec::new(),
         };
+        if !good {
+            cell.add_other(OtherKind::Failed, "timeout", "wait", 1);
+        }
         let head = report::Head { window_start_s, window_s: 60, ..report::Head::default() };
         let payload = report::encode(&head, &[cell]).remove(0);
         let seq = self.head.last_seq + 1;
@@ -176,7 +187,7 @@ async fn a_period_that_ends_is_shown_as_closed_and_old_evidence_goes() {
 fn a_period_before_the_term_is_not_shown() {
     let agreement = agreement().agreement;
     // 2027-01-01 08:00 UTC, the term's first day.
-    let labels = shown_periods(&agreement, 1_798_790_400);
+    let labels = kept_periods(&agreement, 1_798_790_400);
     let labels: Vec<String> = labels.iter().map(|(label, _)| label.to_string()).collect();
     assert_eq!(labels, ["2027-01-01"]);
 }

@@ -15,9 +15,12 @@ use crate::evaluator::{AgreementNow, PeriodNow, Snapshot};
 use crate::sla::states::States;
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
+use crate::verdict::life;
 use crate::verdict::text::{because, budget_text, counted, next_band_text, span_text};
 use crate::verdict::value_text;
 use askama::Template;
+use probefleet_proto::clock::unix_now_ns;
+use probefleet_proto::units::NS_PER_S;
 use std::sync::Arc;
 
 /// Kinds of failure that are told of an agent in an outage, the most frequent first.
@@ -53,7 +56,7 @@ impl Frame {
             None if stands_still(snapshot, now_s) => {
                 Some(format!("The last round of judging was {} ago.", words::age(idle_s)))
             }
-            None => None,
+            None => complaint(snapshot),
         };
         let (refresh, mark) =
             if at == "agents" { ("agents", marks.agents) } else { ("verdicts", marks.verdicts) };
@@ -61,6 +64,12 @@ impl Frame {
         let version = env!("CARGO_PKG_VERSION");
         Self { at, style, script, refresh, mark, as_of, trouble, version }
     }
+}
+
+/// What is wrong with a file of exclusions.
+fn complaint(snapshot: &Snapshot) -> Option<String> {
+    let mut complaints = snapshot.agreements.iter().filter_map(|now| now.complaint.as_ref());
+    complaints.next().map(|what| format!("The exclusions stay as they were: {what}"))
 }
 
 /// Nothing has been judged for too long.
@@ -104,12 +113,24 @@ pub(super) struct AgreementView {
     standing: &'static str,
     status: Marked,
     periods: Vec<PeriodView>,
+    /// Closed periods before those.
+    waiting: Vec<WaitingView>,
+}
+
+/// A closed period that takes late reports still, or did so a moment ago.
+struct WaitingView {
+    label: String,
+    report: Option<String>,
+    stage: String,
 }
 
 struct PeriodView {
     title: String,
     label: String,
     bounds: String,
+    /// Where a closed one stands, and what was published of it.
+    stage: Option<String>,
+    revisions: Vec<String>,
     report: Option<String>,
     failure: Option<String>,
     objectives: Vec<ObjectiveView>,
@@ -200,6 +221,7 @@ impl AgreementView {
             standing: standing(now),
             status,
             periods: now.periods.iter().map(|period| PeriodView::new(now, period)).collect(),
+            waiting: now.waiting.iter().map(|period| WaitingView::new(now, period)).collect(),
         }
     }
 
@@ -207,6 +229,7 @@ impl AgreementView {
     pub(super) fn open_only(now: &AgreementNow) -> Self {
         let mut open = now.clone();
         open.periods.retain(|period| period.open);
+        open.waiting.clear();
         open.periods.iter_mut().for_each(|period| period.pictures = Arc::default());
         Self::new(&open)
     }
@@ -222,6 +245,31 @@ fn standing(now: &AgreementNow) -> &'static str {
         "countersigned (declared by the operator)"
     } else {
         "internal target: no credit"
+    }
+}
+
+impl WaitingView {
+    fn new(now: &AgreementNow, period: &PeriodNow) -> Self {
+        let verdict = period.verdict.as_ref().ok();
+        Self {
+            label: period.label.to_string(),
+            report: verdict.map(|_| report_link(now, period.label)),
+            stage: stage(now, period),
+        }
+    }
+}
+
+fn report_link(now: &AgreementNow, label: PeriodLabel) -> String {
+    format!("/agreements/{}/report.json?period={label}", now.agreement.id())
+}
+
+/// Where a closed period stands, and why there is no verdict where there is none.
+fn stage(now: &AgreementNow, period: &PeriodNow) -> String {
+    let now_s = i64::try_from(unix_now_ns() / NS_PER_S).unwrap_or(i64::MAX);
+    let stage = life::sentence(&period.life, now_s, now.agreement.zone());
+    match &period.verdict {
+        Ok(_) => stage,
+        Err(error) => format!("{stage}; no verdict: {error}"),
     }
 }
 
@@ -245,9 +293,19 @@ impl PeriodView {
             title,
             label: period.label.to_string(),
             bounds: bounds(&now.agreement, period.label),
-            report: verdict.map(|_| {
-                format!("/agreements/{}/report.json?period={}", now.agreement.id(), period.label)
-            }),
+            report: verdict.map(|_| report_link(now, period.label)),
+            stage: (!period.open).then(|| stage(now, period)),
+            revisions: match &period.life.revisions[..] {
+                [] | [_] => Vec::new(),
+                many => many
+                    .iter()
+                    .map(|revision| {
+                        let zone = now.agreement.zone();
+                        let text = life::revision_text(revision, zone);
+                        format!("Revision {}: {text}", revision.number)
+                    })
+                    .collect(),
+            },
             failure,
             objectives: objectives.collect(),
             credit: verdict.filter(|_| pays(now)).and_then(|it| credit_total(it, period.open)),

@@ -37,18 +37,41 @@ pub(super) fn inputs(
         }
     }
     exclusions.at(question.as_of_s).for_each(|record| hash.exclusion(record));
-    let mut text = "sha256:".to_owned();
-    for byte in hash.0.finalize() {
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
+    hash.text_of()
+}
+
+/// `sha256:…` over the agreement as it was given, and whether it is countersigned.
+pub(super) fn terms(agreement: &Agreement, signed: bool) -> String {
+    let mut hash = Hash(Sha256::new());
+    hash.0.update(b"probefleet terms v1\0");
+    for text in agreement.texts() {
+        hash.text(text);
     }
-    text
+    hash.0.update([u8::from(signed)]);
+    hash.text_of()
+}
+
+/// `sha256:…` over all exclusion records.
+pub(super) fn exclusions(exclusions: &Exclusions) -> String {
+    let mut hash = Hash(Sha256::new());
+    hash.0.update(b"probefleet exclusions v1\0");
+    exclusions.iter().for_each(|record| hash.exclusion(record));
+    hash.text_of()
 }
 
 /// A hash of values that cannot run into each other.
 struct Hash(Sha256);
 
 impl Hash {
+    fn text_of(self) -> String {
+        let mut text = "sha256:".to_owned();
+        for byte in self.0.finalize() {
+            // Writing to a String cannot fail.
+            let _infallible = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
     fn text(&mut self, text: &str) {
         self.0.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.0.update(text);

@@ -221,6 +221,42 @@ impl Windows {
         self.sample_bytes = self.series.iter().map(|series| series.sample_bytes() as u64).sum();
     }
 
+    /// A copy of what was measured in the windows that begin in a stretch: just as if nothing else had come.
+    ///
+    /// # Errors
+    /// [`EvidenceError`] when there is no room; there is for a part of what is held.
+    pub fn within(&self, stretch: Span) -> Result<Self, EvidenceError> {
+        let mut part = Self {
+            probes: self.probes.clone(),
+            probe_index: self.probe_index.clone(),
+            agents: Interned::new(),
+            label_sets: self.label_sets.clone(),
+            series_index: HashMap::new(),
+            series: Vec::new(),
+            cells: 0,
+            sample_bytes: 0,
+        };
+        for series in &self.series {
+            let mut cut = series.within(stretch);
+            if cut.len() == 0 {
+                continue;
+            }
+            let name = self.agent_name(series.agent).to_owned();
+            cut.agent = part.agents.number(name, SERIES_MAX)?;
+            part.series_index.insert((cut.agent, cut.probe, cut.spec), part.series.len());
+            part.cells += cut.len();
+            part.sample_bytes += cut.sample_bytes() as u64;
+            part.series.push(cut);
+        }
+        Ok(part)
+    }
+
+    /// The start of the first window, in s since 1970: how far back the evidence reaches.
+    #[must_use]
+    pub fn first_start_s(&self) -> Option<i64> {
+        self.extent().map(|extent| extent.from_s)
+    }
+
     /// Distinct cells.
     #[must_use]
     pub fn len(&self) -> usize {

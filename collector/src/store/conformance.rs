@@ -2,8 +2,9 @@
 
 use super::{
     AnyStore, Batch, Cursor, Head, Introduction, NewRecord, OpenError, Opened, Outcome, PAGE_ROWS,
-    SqliteStore, Store as _, StoreError, StreamEnd, TenantScope,
+    PeriodKey, SqliteStore, Store as _, StoreError, StreamEnd, TenantScope,
 };
+use crate::revision::{Basis, Cause, Revision};
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
@@ -53,6 +54,7 @@ async fn suite(open: impl AsyncFn() -> AnyStore) {
     a_commit_is_whole_or_nothing(open().await).await;
     tenants_do_not_see_each_other(open().await).await;
     reads_page_through_everything_once(open().await).await;
+    a_revision_is_added_once_and_stays(open().await).await;
     open().await.check_writable().await.expect("writable");
 }
 
@@ -200,6 +202,71 @@ async fn reads_page_through_everything_once(store: AnyStore) {
     assert!(known[0].labels_at(0).is_some_and(|labels| labels.contains_key("site")));
 }
 
+fn period(agreement: &str, label: &str) -> PeriodKey {
+    PeriodKey { agreement: agreement.to_owned(), kind: "month", period: label.to_owned() }
+}
+
+fn revision(number: u64) -> Revision {
+    let text = |what: &str| format!("{what} {number}");
+    Revision {
+        number,
+        version: 7,
+        made_s: 1_800_000_000,
+        cause: if number == 1 { Cause::Published } else { Cause::ExclusionsChanged },
+        after_final: number > 1,
+        basis: Basis { inputs: text("i"), terms: text("t"), exclusions: text("x") },
+        payable: "0.00".to_owned(),
+        currency: "EUR".to_owned(),
+        delta: "-120.00".to_owned(),
+    }
+}
+
+async fn a_revision_is_added_once_and_stays(store: AnyStore) {
+    let (ours, theirs) =
+        (TenantScope::default(), TenantScope::new(&Name::new("other").expect("a name")));
+    let april = period("acme", "2026-04");
+    let publish = async |of: &PeriodKey, number, result: &str| {
+        store.publish(&ours, of.clone(), revision(number), result.to_owned()).await.expect("writes")
+    };
+    assert!(!publish(&april, 2, "{}").await, "the first one is missing");
+    assert!(publish(&april, 1, "first").await);
+    assert!(!publish(&april, 1, "again").await, "is there already");
+    assert!(!publish(&april, 3, "{}").await, "the second one is missing");
+    assert!(publish(&april, 2, "second").await);
+    assert!(publish(&period("acme", "2026-05"), 1, "of May").await);
+    assert!(publish(&period("other", "2026-04"), 1, "of others").await);
+
+    let of = async |scope: &TenantScope, period: Option<&str>| {
+        store.revisions(scope, "acme", period).await.expect("reads")
+    };
+    let april_s = "2026-04".to_owned();
+    let expected = [(april_s.clone(), revision(1)), (april_s, revision(2))];
+    assert_eq!(of(&ours, Some("2026-04")).await, expected);
+    let all: Vec<String> = of(&ours, None).await.into_iter().map(|(label, _)| label).collect();
+    assert_eq!(all, ["2026-04", "2026-04", "2026-05"]);
+    assert_eq!(of(&theirs, None).await, []);
+    let result = async |number| store.result(&ours, &april, number).await.expect("reads");
+    assert_eq!(result(1).await.as_deref(), Some("first"));
+    assert_eq!(result(2).await.as_deref(), Some("second"));
+    assert_eq!(result(3).await, None);
+}
+
+#[tokio::test]
+async fn what_was_published_cannot_be_changed_or_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("collector.db");
+    let (store, _) = SqliteStore::open(&path).expect("opens");
+    let scope = TenantScope::default();
+    let written =
+        store.publish(&scope, period("acme", "2026-04"), revision(1), "first".to_owned()).await;
+    assert!(written.expect("writes"));
+    let file = rusqlite::Connection::open(&path).expect("opens");
+    for wrong in ["UPDATE revision SET payable = '0.00'", "DELETE FROM revision"] {
+        let refused = file.execute(wrong, []).expect_err("refused").to_string();
+        assert!(refused.contains("what was published is never"), "{wrong}: {refused}");
+    }
+}
+
 #[tokio::test]
 async fn sqlite_in_memory_conforms() {
     suite(async || AnyStore::Sqlite(SqliteStore::in_memory().expect("opens"))).await;
@@ -254,8 +321,8 @@ fn files_of_others_are_refused() {
         drop(connection);
         SqliteStore::open(&path).expect_err("refused").to_string()
     };
-    let later = refused("later.db", "PRAGMA user_version = 2");
-    assert!(later.contains("version 2") && later.contains("a later one"), "{later}");
+    let later = refused("later.db", "PRAGMA user_version = 3");
+    assert!(later.contains("version 3") && later.contains("a later one"), "{later}");
     let foreign = refused("foreign.db", "CREATE TABLE t (x)");
     assert!(foreign.contains("not one of a collector"), "{foreign}");
     assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err());

@@ -13,14 +13,23 @@ const PAGE_BYTES: u32 = 16_384;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Migration i leads from `user_version` i to i + 1. One that was released never changes.
-const MIGRATIONS: [&str; 1] = [r"
+const MIGRATIONS: [&str; 2] = [
+    r"
 CREATE TABLE agent (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL, first_seen_s INTEGER NOT NULL, UNIQUE(tenant, name));
 CREATE TABLE agent_labels (agent INTEGER NOT NULL, from_s INTEGER NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (agent, from_s));
 CREATE TABLE stream (id INTEGER PRIMARY KEY, agent INTEGER NOT NULL, spool_id BLOB NOT NULL UNIQUE, last_seq INTEGER NOT NULL, last_hash BLOB NOT NULL, session INTEGER NOT NULL, evidence_key BLOB);
 CREATE TABLE record (stream INTEGER NOT NULL, seq INTEGER NOT NULL, seq_to INTEGER NOT NULL, kind INTEGER NOT NULL, window_s INTEGER NOT NULL, window_start_s INTEGER NOT NULL, received_s INTEGER NOT NULL,
   hash BLOB NOT NULL, signature BLOB NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq));
 CREATE INDEX record_by_time ON record (window_start_s, stream);
-"];
+",
+    r"
+CREATE TABLE revision (tenant TEXT NOT NULL, agreement TEXT NOT NULL, kind TEXT NOT NULL, period TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL, made_s INTEGER NOT NULL,
+  cause TEXT NOT NULL, after_final INTEGER NOT NULL, inputs TEXT NOT NULL, terms TEXT NOT NULL, exclusions TEXT NOT NULL,
+  payable TEXT NOT NULL, currency TEXT NOT NULL, delta TEXT NOT NULL, result BLOB NOT NULL, PRIMARY KEY (tenant, agreement, period, number));
+CREATE TRIGGER revision_stays BEFORE UPDATE ON revision BEGIN SELECT RAISE(ABORT, 'what was published is never changed'); END;
+CREATE TRIGGER revision_is_kept BEFORE DELETE ON revision BEGIN SELECT RAISE(ABORT, 'what was published is never removed'); END;
+",
+];
 
 /// What the file promises, as SQLite itself says it.
 #[derive(Clone, Debug, PartialEq, Eq)]

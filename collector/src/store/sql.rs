@@ -23,16 +23,16 @@ pub(super) enum Opening {
 // === numbers and texts ===
 
 /// SQLite's integers are signed; a value that does not fit is a bug of the caller, who has checked it.
-fn int(value: u64) -> Result<i64> {
+pub(super) fn int(value: u64) -> Result<i64> {
     i64::try_from(value).map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))
 }
 
-fn damaged(column: usize, what: &'static str) -> Error {
+pub(super) fn damaged(column: usize, what: &'static str) -> Error {
     Error::FromSqlConversionFailure(column, Type::Blob, what.into())
 }
 

@@ -10,9 +10,10 @@
 use super::schema::{prepare, prepare_reader, unusable};
 use super::sql::{self, Opening};
 use super::{
-    Batch, Cursor, Head, Held, Introduction, KnownAgent, OpenError, Opened, Outcome, Store,
-    StoreError, StoredRecord, StreamEnd, StreamId, TenantScope,
+    Batch, Cursor, Head, Held, Introduction, KnownAgent, OpenError, Opened, Outcome, PeriodKey,
+    Store, StoreError, StoredRecord, StreamEnd, StreamId, TenantScope, revisions,
 };
+use crate::revision::Revision;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fmt;
 use std::path::Path;
@@ -316,6 +317,38 @@ impl Store for SqliteStore {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let scope = scope.clone();
         self.read(move |db| sql::records_after(db, &scope, stream, seq)).await
+    }
+
+    async fn publish(
+        &self,
+        scope: &TenantScope,
+        of: PeriodKey,
+        revision: Revision,
+        result: String,
+    ) -> Result<bool, StoreError> {
+        let scope = scope.clone();
+        self.write(move |db| revisions::publish(db, &scope, &of, (&revision, &result))).await
+    }
+
+    async fn revisions(
+        &self,
+        scope: &TenantScope,
+        agreement: &str,
+        period: Option<&str>,
+    ) -> Result<Vec<(String, Revision)>, StoreError> {
+        let (scope, agreement) = (scope.clone(), agreement.to_owned());
+        let period = period.map(str::to_owned);
+        self.read(move |db| revisions::revisions(db, &scope, &agreement, period.as_deref())).await
+    }
+
+    async fn result(
+        &self,
+        scope: &TenantScope,
+        of: &PeriodKey,
+        number: u64,
+    ) -> Result<Option<String>, StoreError> {
+        let (scope, of) = (scope.clone(), of.clone());
+        self.read(move |db| revisions::result(db, &scope, &of, number)).await
     }
 
     /// Writes for real: the version that the file has already.

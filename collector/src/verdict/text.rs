@@ -3,12 +3,11 @@
 use super::{next_threshold_text, value_text};
 use crate::contract::model::{Good, Measure, Round, Scale, Unit, Worth};
 use crate::contract::number::{self, Exact, percent_short, percent_text, short};
-use crate::contract::period::instant_text;
+use crate::contract::period::local_text;
 use crate::sla::verdict::{
     Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Refusal, Status,
     Verdict,
 };
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 
@@ -220,12 +219,9 @@ impl Page<'_> {
         );
     }
 
-    /// A local time to the minute, or to the second where there are seconds.
+    /// A local time.
     fn time(&self, instant_s: i64) -> String {
-        let Ok(at) = Timestamp::from_second(instant_s) else { return instant_text(instant_s) };
-        let format =
-            if instant_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
-        at.to_zoned(self.zone.clone()).strftime(format).to_string()
+        local_text(instant_s, self.zone)
     }
 }
 

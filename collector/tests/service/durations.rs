@@ -73,6 +73,8 @@ fn reports(site: &Site) {
     let day = jiff::Timestamp::now().to_zoned(zone).date().to_string();
     let ask = |format: report::Format| {
         let args = report::Args {
+            revisions: false,
+            revision: None,
             agreement: "acme-web".to_owned(),
             period: Some(day.clone()),
             config: site.path("collector.yaml"),

@@ -50,9 +50,14 @@ async fn the_golden_store_is_read() {
     std::fs::copy(golden(), &path).expect("copies");
     let scope = TenantScope::default();
 
+    // As it is, for those who only read; nothing was published then.
+    let reader = SqliteStore::open_read_only(&path).expect("opens");
+    assert_eq!(reader.revisions(&scope, "acme", None).await.expect("reads"), []);
+    drop(reader);
     let (store, durability) = SqliteStore::open(&path).expect("opens");
     let store = AnyStore::Sqlite(store);
-    assert!(durability.user_version >= 1);
+    assert!(durability.user_version >= 2, "brought up to date");
+    assert_eq!(store.revisions(&scope, "acme", None).await.expect("reads"), []);
     let agents = store.agents(&scope).await.expect("reads");
     assert_eq!(agents.len(), 1);
     assert_eq!((agents[0].name.as_str(), agents[0].first_seen_s), ("berlin-1", FIRST_WINDOW_S));

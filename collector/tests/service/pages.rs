@@ -131,6 +131,8 @@ async fn a_report_is_made_while_the_service_runs() {
     let day = jiff::Timestamp::now().to_zoned(zone).date().to_string();
     let ask = |agreement: &str, period: Option<&str>, format: report::Format| {
         let args = report::Args {
+            revisions: false,
+            revision: None,
             agreement: agreement.to_owned(),
             period: period.map(str::to_owned),
             config: site.path("collector.yaml"),

@@ -6,6 +6,7 @@
 
 use super::samples::Column;
 use super::{Counts, Observed, WINDOW_MAX_S};
+use crate::contract::period::Span;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -210,6 +211,21 @@ impl Series {
         }
     }
 
+    /// A copy of the cells that begin in a stretch.
+    pub(super) fn within(&self, stretch: Span) -> Self {
+        let mut part = Self::new(self.agent, self.probe, self.spec);
+        let first_s = block_of(stretch.from_s);
+        for (from_s, block) in self.blocks.range(first_s..stretch.until_s.max(first_s)) {
+            let mut block = block.clone();
+            block.forget_from(stretch.until_s);
+            block.forget_before(stretch.from_s);
+            if !block.cells.is_empty() {
+                part.blocks.insert(*from_s, block);
+            }
+        }
+        part
+    }
+
     pub(super) fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
         let from_s = block_of(cell.start_s);
         if let Some(block) = self.blocks.get_mut(&from_s) {
@@ -342,18 +358,38 @@ impl Block {
         }
     }
 
+    fn forget_from(&mut self, instant_s: i64) {
+        let (kept, stride) =
+            (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
+        if kept == self.cells.len() {
+            return;
+        }
+        self.cells.truncate(kept);
+        self.within.truncate(kept * stride);
+        for column in &mut self.columns {
+            drop(column.split_off(kept));
+        }
+        self.derive();
+    }
+
     fn forget_before(&mut self, instant_s: i64) {
         let (gone, stride) =
             (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
+        if gone == 0 {
+            return;
+        }
         self.within.drain(..gone * stride);
         self.cells.drain(..gone);
         for column in &mut self.columns {
             *column = column.split_off(gone);
         }
+        self.derive();
+    }
+
+    /// Makes anew all that is derived from the cells.
+    fn derive(&mut self) {
         self.stretches.clear();
-        if !self.cells.is_empty() {
-            self.changed(0);
-        }
+        self.changed(0);
     }
 
     fn shrink(&mut self) {
@@ -404,6 +440,14 @@ mod tests {
             let expected: Vec<i64> =
                 starts.iter().copied().filter(|start_s| *start_s >= from_s).collect();
             assert_eq!(found, expected, "from {from_s}");
+        }
+        let ends = [-1, 0, 60, 28_799, 28_800, 28_801, 60_006, 119_940, 180_000];
+        for (from_s, until_s) in ends.iter().flat_map(|from| ends.map(|until| (*from, until))) {
+            let part = series.within(Span { from_s, until_s: until_s.max(from_s) });
+            let found: Vec<i64> = part.cells().map(|held| held.cell.start_s).collect();
+            let inside = |start_s: &i64| (from_s..until_s).contains(start_s);
+            let expected: Vec<i64> = starts.iter().copied().filter(inside).collect();
+            assert_eq!(found, expected, "{from_s} to {until_s}");
         }
     }
 }
