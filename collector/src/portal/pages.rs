@@ -15,7 +15,9 @@ use crate::evaluator::{AgreementNow, PeriodNow, Snapshot};
 use crate::sla::states::States;
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
-use crate::verdict::text::{because, budget_text, counted, next_band_text, span_text};
+use crate::verdict::text::{
+    because, budget_text, burning_text, counted, next_band_text, span_text,
+};
 use crate::verdict::value_text;
 use askama::Template;
 use std::sync::Arc;
@@ -131,6 +133,8 @@ struct ObjectiveView {
     agents: String,
     money: Vec<Row>,
     why: Option<String>,
+    /// How fast the budget is being used, where that is too fast.
+    burning: Option<String>,
     cautions: Vec<String>,
     plot: Option<Plot>,
     strips: Vec<Strip>,
@@ -307,6 +311,7 @@ impl ObjectiveView {
             agents: agents(judged),
             money: money(now, period.open, promised, judged),
             why: why(judged),
+            burning: burning_text(judged),
             cautions: cautions(judged),
             plot: course.map(|course| Plot::new(course, agreement.zone())),
             strips: match picture {

@@ -5,6 +5,7 @@
 //! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1). Where high is
 //! good, as of a MOS, `>= T` holds when at least ⌈q·n⌉ attempts are at least T: ranks count from the good end.
 
+use super::burn::Recent;
 use super::counted::Counted;
 use super::evidence::Places;
 use super::outage::{self, Grid, Outages, Run, State};
@@ -80,6 +81,8 @@ pub(super) struct Observation {
     pub(super) tallies: Tallies,
     /// Those of them that a later window may still turn into attempts of an outage, which do not count.
     pub(super) revocable: Counted,
+    /// What was seen just before the as-of instant, in or out of the period.
+    pub(super) recent: Recent,
     pub(super) flagged: u64,
     pub(super) conflicts: u64,
     /// Agents with a window in the period.
@@ -111,13 +114,21 @@ impl Case<'_> {
             (self.windows, self.objective, self.as_of_s, self.only);
         let view = View { windows, objective, grid: &grid, as_of_s, only };
         let places = windows.places(objective);
-        let mut seen = Observation::default();
+        // The window in progress does not exist yet.
+        let until_s = as_of_s.map_or(i64::MAX, |as_of_s| {
+            let index = grid.index(as_of_s);
+            grid.span(index, index).from_s
+        });
+        let recent = Recent::new(objective, self.times, until_s);
+        let mut seen = Observation { recent, ..Observation::default() };
         let runs = sweep(&view, |source, fresh| {
             let window = grid.span(fresh.index, fresh.index);
             let report = Report { source, fresh, window };
+            let places = places.get(source.probe);
             if self.take(&report, &mut seen) {
-                self.count(&report, down_times, places.get(source.probe), &mut seen);
+                self.count(&report, down_times, places, &mut seen);
             }
+            self.count_recent(&report, down_times, places, &mut seen.recent);
         })?;
         let found = outage::outages(&runs, &grid, self.objective.outage);
         self.account(&runs, &found, &grid, &mut seen);
@@ -167,6 +178,27 @@ impl Case<'_> {
         }
     }
 
+    /// Counts the attempts of a report for the burn rates that reach back to it.
+    fn count_recent(
+        &self,
+        report: &Report<'_>,
+        down_times: &[DownTime<'_>],
+        places: Option<&Places>,
+        recent: &mut Recent,
+    ) {
+        let of_time = self.objective.measure.is_of_time();
+        if of_time
+            || !recent.reaches(report.window)
+            || !self.times.service.covers(report.window)
+            || self.counted_elsewhere(report, down_times, |seen| &seen.down)
+        {
+            return;
+        }
+        let mut own = Counted::default();
+        own.count(self.objective, report.fresh, places);
+        recent.add(report.window, own.all, own.of_target().possible);
+    }
+
     /// True for attempts that an availability objective of the same service judges as Down time.
     fn counted_elsewhere(
         &self,
@@ -196,6 +228,7 @@ impl Case<'_> {
         };
         let eligible = &self.times.eligible;
         let (all_down, known) = (spans_of(&found.ranges), known_time(runs, grid));
+        seen.recent.settle(&known, &all_down);
         seen.states = States {
             eligible: eligible.clone(),
             excluded: self.times.excluded.clone(),
