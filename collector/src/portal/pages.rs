@@ -134,7 +134,7 @@ struct ObjectiveView {
     money: Vec<Row>,
     why: Option<String>,
     /// How fast the budget is being used, where that is too fast.
-    burning: Option<String>,
+    burning: Option<Marked>,
     cautions: Vec<String>,
     plot: Option<Plot>,
     strips: Vec<Strip>,
@@ -311,7 +311,7 @@ impl ObjectiveView {
             agents: agents(judged),
             money: money(now, period.open, promised, judged),
             why: why(judged),
-            burning: burning_text(judged),
+            burning: burning(judged),
             cautions: cautions(judged),
             plot: course.map(|course| Plot::new(course, agreement.zone())),
             strips: match picture {
@@ -421,6 +421,13 @@ fn credit(
     let currency = &now.agreement.terms().currency;
     let word = if open { "projected" } else { "payable" };
     format!("{} {} {word}", currency.text(&line.amount), currency.code())
+}
+
+/// How fast the budget is being used; worse where it does not last.
+fn burning(judged: &ObjectiveVerdict) -> Option<Marked> {
+    let pair = judged.burn.iter().find(|pair| pair.is_firing())?;
+    let class = if pair.gone_in_s.is_some() { "bad" } else { "warn" };
+    burning_text(judged).map(|text| Marked::new(text, class))
 }
 
 /// Why there is no verdict, in a sentence that says what would help.

@@ -326,21 +326,7 @@ impl Objectives {
             "Known share of the eligible time so far, of 1",
             self.coverage,
         );
-        registry.register(
-            "probefleet_objective_burn_rate",
-            "How many times too fast the budget was used in the last so much eligible time; 1 lasts for just the period",
-            self.burn_rate,
-        );
-        registry.register(
-            "probefleet_objective_burn_factor",
-            "The burn rate from which on a pair of windows fires, by its long window",
-            self.burn_factor,
-        );
-        registry.register(
-            "probefleet_objective_burning",
-            "Whether a pair of windows fires, by its long window",
-            self.burning,
-        );
+        register_burn([self.burn_rate, self.burn_factor], self.burning, registry);
         registry.register(
             "probefleet_objective_status",
             "1 for the status that an objective has, 0 for the others",
@@ -357,6 +343,29 @@ impl Objectives {
             self.credits,
         );
     }
+}
+
+/// The figures of burn rates by name of the metric.
+fn register_burn(
+    [rate, factor]: [Family<OfWindow, Gauge<f64, AtomicU64>>; 2],
+    burning: Family<OfWindow, Gauge>,
+    registry: &mut Registry,
+) {
+    registry.register(
+        "probefleet_objective_burn_rate",
+        "How many times too fast the budget was used in the last so much eligible time; 1 lasts for just the period",
+        rate,
+    );
+    registry.register(
+        "probefleet_objective_burn_factor",
+        "The burn rate from which on a pair of windows fires, by its long window",
+        factor,
+    );
+    registry.register(
+        "probefleet_objective_burning",
+        "Whether a pair of windows fires, by its long window",
+        burning,
+    );
 }
 
 /// The nearest float of an exact share, for a scraper; verdicts never see it.

@@ -4,7 +4,7 @@ use super::{next_threshold_text, value_text};
 use crate::contract::model::{Good, Measure, Round, Scale, Unit, Worth};
 use crate::contract::number::{self, Exact, fixed, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
-use crate::sla::burn::{Burn, Rate, length_text};
+use crate::sla::burn::{Rate, length_text};
 use crate::sla::verdict::{
     Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Refusal, Status,
     Verdict,
@@ -402,16 +402,18 @@ pub(crate) fn burning_text(objective: &ObjectiveVerdict) -> Option<String> {
     let pair = objective.burn.iter().find(|pair| pair.is_firing())?;
     let rate = |of: &Rate| {
         let rate = of.rate.as_ref().map_or(String::new(), |rate| fixed(rate, BURN_PLACES));
-        let rate = rate.trim_end_matches('0').trim_end_matches('.');
-        format!("{rate} x the budget over {}", length_text(of.window_s))
+        let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
+        (rate, length_text(of.window_s))
     };
-    let Burn { long, short, .. } = pair;
+    let ((long, long_window), (short, short_window)) = (rate(&pair.long), rate(&pair.short));
     let end = match pair.gone_in_s {
         Some(0) => "it is gone".to_owned(),
-        Some(seconds) => format!("at that rate it is gone in {}", span_text(seconds)),
+        Some(seconds) => {
+            format!("at that rate it is gone in {} of eligible time", span_text(seconds))
+        }
         None => "at that rate it lasts until the period ends".to_owned(),
     };
-    Some(format!("{}, {}: {end}", rate(long), rate(short)))
+    Some(format!("{long} x the budget over {long_window} and {short} x over {short_window}: {end}"))
 }
 
 fn evidence(objective: &ObjectiveVerdict) -> String {
