@@ -174,6 +174,7 @@ fn register_objectives(snapshot: &Snapshot, registry: &mut Registry) {
             objectives.add_credits(&now.agreement, &open);
         }
     }
+    objectives.register_burn(registry);
     objectives.register(registry);
     let age_s = (unix_now_ns() / NS_PER_S).saturating_sub(snapshot.fresh_s);
     if snapshot.fresh_s > 0 {
@@ -270,6 +271,24 @@ impl Objectives {
         self.credits.get_or_create(&labels).set(money(&payable, currency));
     }
 
+    fn register_burn(&self, registry: &mut Registry) {
+        registry.register(
+            "probefleet_objective_burn_rate",
+            "How many times too fast the budget was used in the last so much eligible time; 1 lasts for just the period",
+            self.burn_rate.clone(),
+        );
+        registry.register(
+            "probefleet_objective_burn_factor",
+            "The burn rate from which on a pair of windows fires, by its long window",
+            self.burn_factor.clone(),
+        );
+        registry.register(
+            "probefleet_objective_burning",
+            "Whether a pair of windows fires, by its long window",
+            self.burning.clone(),
+        );
+    }
+
     fn register(self, registry: &mut Registry) {
         let mut figures = |name: &str, help: &str, family: Figures| {
             registry.register(name, help, family);
@@ -326,7 +345,6 @@ impl Objectives {
             "Known share of the eligible time so far, of 1",
             self.coverage,
         );
-        register_burn([self.burn_rate, self.burn_factor], self.burning, registry);
         registry.register(
             "probefleet_objective_status",
             "1 for the status that an objective has, 0 for the others",
@@ -343,29 +361,6 @@ impl Objectives {
             self.credits,
         );
     }
-}
-
-/// The figures of burn rates by name of the metric.
-fn register_burn(
-    [rate, factor]: [Family<OfWindow, Gauge<f64, AtomicU64>>; 2],
-    burning: Family<OfWindow, Gauge>,
-    registry: &mut Registry,
-) {
-    registry.register(
-        "probefleet_objective_burn_rate",
-        "How many times too fast the budget was used in the last so much eligible time; 1 lasts for just the period",
-        rate,
-    );
-    registry.register(
-        "probefleet_objective_burn_factor",
-        "The burn rate from which on a pair of windows fires, by its long window",
-        factor,
-    );
-    registry.register(
-        "probefleet_objective_burning",
-        "Whether a pair of windows fires, by its long window",
-        burning,
-    );
 }
 
 /// The nearest float of an exact share, for a scraper; verdicts never see it.
