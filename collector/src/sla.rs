@@ -1,7 +1,7 @@
 //! The verdict: a pure function of an agreement, the evidence and a question. No clock, no I/O, no float.
 //!
 //! In reading order: [`evidence`] (the cells), `exclusion` (time that does not count), `reports` (cells to what an agent says of a window), `window_state` (that to states), [`outage`] (states to outages), `measure`,
-//! `counted` and `parts` (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), `band` (how far
+//! `counted` and `parts` (outages and attempts to a value), `outlook` (what may still come), `status` (a value to a judgement), [`burn`] (how fast a budget is being used up), `band` (how far
 //! it is to the next credit), `credit` (judgements to money), `termination` (judgements to the right to leave), `uncertainty` (what sampling leaves open), `digest` (what it
 //! was all made from), and [`verdict`] (what is said of it); then [`life`] (what is published of it, and when). [`states`] and `witnesses` say when, and who saw it, to those
 //! who draw or list it.
@@ -10,6 +10,7 @@
 //! time as a whole, and it overlaps Down time or ends after the as-of instant as a whole.
 
 mod band;
+pub mod burn;
 mod counted;
 mod credit;
 mod digest;
@@ -416,6 +417,7 @@ impl<'a> Court<'a> {
             attempts: seen.attempts,
             downtime_bracket_s: bracket,
             budget_left: standing.budget_left,
+            burn: standing.burn,
             agents: u64::try_from(seen.agents.len()).unwrap_or(u64::MAX),
             specs: seen.specs(),
             flagged: seen.flagged,

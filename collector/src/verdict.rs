@@ -27,6 +27,10 @@
 //! bad attempts, or `away`, by which a mean, the longest outage or the number of outages must get worse).
 //! `credits.projected` is what would be payable. What may still go wrong is `budget_left_s`, `budget_left_attempts` or
 //! `budget_left_outages`; that of a longest outage is by how much it may get longer.
+//! `burn`, too, is there while a period is open: pairs of windows with their rates, of which 1 uses up the budget in just the
+//! period. `firing` says whether both are at least `factor`; where too little of a window is known, `frozen` stands in its
+//! place, and a rate is left out where nothing is. `gone_in_s` is the eligible time in which the budget of a firing pair is
+//! gone at its long rate, where that is before the period's end.
 
 pub mod csv;
 pub mod life;
@@ -34,8 +38,9 @@ pub mod text;
 
 use crate::contract::model::{Operator, Unit, Worth};
 use crate::contract::money::Money;
-use crate::contract::number::{self, Exact, percent_short, percent_text, short};
+use crate::contract::number::{self, Exact, fixed, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
+use crate::sla::burn::{Burn, length_text};
 use crate::sla::verdict::{
     Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Intervals, Mean, Measured,
     NextBand, ObjectiveVerdict, Outage, Seconds, Share, Verdict,
@@ -44,6 +49,9 @@ use serde_json::{Map, Value, json};
 
 /// What the bracket of sampled outages, and that of a percentile's rank, are quoted at.
 const CONFIDENCE: &str = "95%";
+
+/// Places of a burn rate, as of a percentage.
+const BURN_PLACES: u32 = 6;
 
 impl Verdict {
     /// The stable result: keys in the order of the specification.
@@ -140,6 +148,9 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
         Some(Budget::Outages(left)) => put("budget_left_outages", json!(left)),
         None => None,
     };
+    if !verdict.burn.is_empty() {
+        put("burn", verdict.burn.iter().map(burn).collect());
+    }
     put("agents", json!(verdict.agents));
     for (key, count, least) in [
         ("specs", verdict.specs, 2),
@@ -282,6 +293,28 @@ fn next_band(unit: Unit, next: &NextBand) -> Value {
     };
     let (worth_key, worth) = worth(&next.worth);
     json!({worth_key: worth, "threshold": next_threshold_text(unit, next), key: away})
+}
+
+fn burn(pair: &Burn) -> Value {
+    let mut keys = Map::new();
+    let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
+    put("long", json!(length_text(pair.long.window_s)));
+    put("short", json!(length_text(pair.short.window_s)));
+    put("factor", json!(short(&pair.factor)));
+    for (key, of) in [("long_rate", &pair.long), ("short_rate", &pair.short)] {
+        if let Some(rate) = &of.rate {
+            put(key, json!(fixed(rate, BURN_PLACES)));
+        }
+    }
+    if pair.is_frozen() {
+        put("frozen", json!(true));
+        return Value::Object(keys);
+    }
+    put("firing", json!(pair.is_firing()));
+    if let Some(gone_in_s) = pair.gone_in_s.filter(|_| pair.is_firing()) {
+        put("gone_in_s", json!(gone_in_s));
+    }
+    Value::Object(keys)
 }
 
 /// A credit exists only for what is breached, which nothing is before the period is over.

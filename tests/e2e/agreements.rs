@@ -1,6 +1,7 @@
 //! Agreements judged through the command line, against figures that were worked out by hand.
 
 mod attempts;
+mod burn;
 mod credits;
 mod document;
 mod downtime;

@@ -16,7 +16,9 @@ use crate::sla::states::States;
 use crate::sla::verdict::{ObjectiveVerdict, Reason, Status, Verdict};
 use crate::timeline::{AgentSaw, Course, OutageSeen, Picture};
 use crate::verdict::life;
-use crate::verdict::text::{because, budget_text, counted, next_band_text, span_text};
+use crate::verdict::text::{
+    because, budget_text, burning_text, counted, next_band_text, span_text,
+};
 use crate::verdict::value_text;
 use askama::Template;
 use probefleet_proto::clock::unix_now_ns;
@@ -152,6 +154,8 @@ struct ObjectiveView {
     agents: String,
     money: Vec<Row>,
     why: Option<String>,
+    /// How fast the budget is being used, where that is too fast.
+    burning: Option<Marked>,
     cautions: Vec<String>,
     plot: Option<Plot>,
     strips: Vec<Strip>,
@@ -365,6 +369,7 @@ impl ObjectiveView {
             agents: agents(judged),
             money: money(now, period.open, promised, judged),
             why: why(judged),
+            burning: burning(judged),
             cautions: cautions(judged),
             plot: course.map(|course| Plot::new(course, agreement.zone())),
             strips: match picture {
@@ -474,6 +479,13 @@ fn credit(
     let currency = &now.agreement.terms().currency;
     let word = if open { "projected" } else { "payable" };
     format!("{} {} {word}", currency.text(&line.amount), currency.code())
+}
+
+/// How fast the budget is being used; worse where it does not last.
+fn burning(judged: &ObjectiveVerdict) -> Option<Marked> {
+    let pair = judged.burn.iter().find(|pair| pair.is_firing())?;
+    let class = if pair.gone_in_s.is_some() { "bad" } else { "warn" };
+    burning_text(judged).map(|text| Marked::new(text, class))
 }
 
 /// Why there is no verdict, in a sentence that says what would help.

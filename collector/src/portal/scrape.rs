@@ -2,7 +2,7 @@
 //!
 //! Figures of objectives are those of their open periods. `probefleet_objective_status` has one series for each status,
 //! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
-//! figure that is not known is left out, never a zero; neither has a percentile that is a timeout a number of seconds.
+//! figure that is not known is left out, never a zero, so too a burn rate of whose window too little is known; neither has a percentile that is a timeout a number of seconds.
 
 use super::Portal;
 use crate::contract::Agreement;
@@ -11,6 +11,7 @@ use crate::contract::money::{Currency, Money};
 use crate::contract::number::{self, Exact, fixed};
 use crate::evaluator::Snapshot;
 use crate::sla::Verdict;
+use crate::sla::burn::{Rate, length_text};
 use crate::sla::verdict::{Budget, Measured, ObjectiveVerdict};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
@@ -39,6 +40,13 @@ struct OfStatus {
     agreement: String,
     objective: String,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWindow {
+    agreement: String,
+    objective: String,
+    window: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -143,6 +151,9 @@ struct Objectives {
     budget_seconds: Figures,
     budget_attempts: Figures,
     coverage: Figures,
+    burn_rate: Family<OfWindow, Gauge<f64, AtomicU64>>,
+    burn_factor: Family<OfWindow, Gauge<f64, AtomicU64>>,
+    burning: Family<OfWindow, Gauge>,
     status: Family<OfStatus, Gauge>,
     credit: Family<CreditOfObjective, Gauge<f64, AtomicU64>>,
     credits: Family<CreditOfAgreement, Gauge<f64, AtomicU64>>,
@@ -163,6 +174,7 @@ fn register_objectives(snapshot: &Snapshot, registry: &mut Registry) {
             objectives.add_credits(&now.agreement, &open);
         }
     }
+    objectives.register_burn(registry);
     objectives.register(registry);
     let age_s = (unix_now_ns() / NS_PER_S).saturating_sub(snapshot.fresh_s);
     if snapshot.fresh_s > 0 {
@@ -209,10 +221,32 @@ impl Objectives {
             Some(Budget::Outages(left)) => set(&self.budget_outages, whole(left)),
             None => {}
         }
+        self.add_burn(&labels, judged);
         for status in super::words::BY_URGENCY {
             let (agreement, objective) = (agreement.clone(), name.clone());
             let labels = OfStatus { agreement, objective, status: status.as_str() };
             self.status.get_or_create(&labels).set(i64::from(status == judged.status));
+        }
+    }
+
+    /// The rate of each window; by a pair's long one, from which rate on it fires, and whether it does.
+    fn add_burn(&self, of: &OfObjective, judged: &ObjectiveVerdict) {
+        let labels = |rate: &Rate| OfWindow {
+            agreement: of.agreement.clone(),
+            objective: of.objective.clone(),
+            window: length_text(rate.window_s),
+        };
+        for pair in &judged.burn {
+            for window in [&pair.long, &pair.short] {
+                if let Some(rate) = window.rate.as_ref().filter(|_| window.covered) {
+                    self.burn_rate.get_or_create(&labels(window)).set(ratio(rate));
+                }
+            }
+            self.burn_factor.get_or_create(&labels(&pair.long)).set(ratio(&pair.factor));
+            if !pair.is_frozen() {
+                let firing = i64::from(pair.is_firing());
+                self.burning.get_or_create(&labels(&pair.long)).set(firing);
+            }
         }
     }
 
@@ -235,6 +269,24 @@ impl Objectives {
         let payable = payable.fold(Money::zero(), |sum, payable| sum.plus(payable));
         let labels = CreditOfAgreement { agreement: name, currency: code };
         self.credits.get_or_create(&labels).set(money(&payable, currency));
+    }
+
+    fn register_burn(&self, registry: &mut Registry) {
+        registry.register(
+            "probefleet_objective_burn_rate",
+            "How many times too fast the budget was used in the last so much eligible time; 1 lasts for just the period",
+            self.burn_rate.clone(),
+        );
+        registry.register(
+            "probefleet_objective_burn_factor",
+            "The burn rate from which on a pair of windows fires, by its long window",
+            self.burn_factor.clone(),
+        );
+        registry.register(
+            "probefleet_objective_burning",
+            "Whether a pair of windows fires, by its long window",
+            self.burning.clone(),
+        );
     }
 
     fn register(self, registry: &mut Registry) {

@@ -5,6 +5,7 @@
 //! least ⌈q·n⌉ attempts are at most T (RFC 2330 §11.3), and failed ones are worse than any T (RFC 2681 §4.1). Where high is
 //! good, as of a MOS, `>= T` holds when at least ⌈q·n⌉ attempts are at least T: ranks count from the good end.
 
+use super::burn::Recent;
 use super::counted::Counted;
 use super::evidence::{Held, Places};
 use super::outage::{self, Grid, Outages, Run, State};
@@ -81,6 +82,8 @@ pub(super) struct Observation {
     pub(super) tallies: Tallies,
     /// Those of them that a later window may still turn into attempts of an outage, which do not count.
     pub(super) revocable: Counted,
+    /// What was seen just before the as-of instant, in or out of the period.
+    pub(super) recent: Recent,
     pub(super) flagged: u64,
     pub(super) conflicts: u64,
     /// Agents with a window in the period.
@@ -117,19 +120,26 @@ impl Case<'_> {
             (self.windows, self.objective, self.as_of_s, self.only);
         let view = View { windows, objective, grid: &grid, as_of_s, only };
         let places = windows.places(objective);
-        let mut seen = Observation::default();
+        // The window in progress does not exist yet.
+        let until_s = as_of_s.map_or(i64::MAX, |as_of_s| {
+            let index = grid.index(as_of_s);
+            grid.span(index, index).from_s
+        });
+        let recent = Recent::new(objective, self.times, until_s);
+        let mut seen = Observation { recent, ..Observation::default() };
         let runs = sweep(&view, |source, report| {
             let places = places.get(source.probe);
             let mut index = report.index;
             while index < report.end() {
-                let (lies, windows) = self.lies(grid.span(index, index), down_times);
-                let windows = windows.clamp(1, report.end().abs_diff(index));
+                let (lies, alike) = self.lies(grid.span(index, index), down_times, &seen.recent);
+                let windows = alike.clamp(1, report.end().abs_diff(index));
                 let until = index.saturating_add_unsigned(windows);
                 let span = grid.span(index, until - 1);
                 let piece = Piece::of(source, report, (index, windows), span);
                 if self.take(&piece, lies, &mut seen) {
                     self.count(&piece, down_times, places, &mut seen);
                 }
+                self.count_recent(&piece, down_times, places, &mut seen.recent);
                 index = until;
             }
         })?;
@@ -140,8 +150,11 @@ impl Case<'_> {
     }
 
     /// How a window lies to eligible time, and how many windows from it on lie alike to all that matters.
-    fn lies(&self, window: Span, down_times: &[DownTime<'_>]) -> (Lie, u64) {
+    fn lies(&self, window: Span, down_times: &[DownTime<'_>], recent: &Recent) -> (Lie, u64) {
         let (lies, mut alike) = self.times.eligible.lie(window);
+        if !self.objective.measure.is_of_time() {
+            alike = alike.min(recent.alike(window)).min(self.times.service.lie(window).1);
+        }
         let width_s = i64::from(self.objective.window.width_s);
         alike = alike.min(self.parts.alike(window.from_s, width_s));
         for down in down_times.iter().filter(|_| self.leaves_out()) {
@@ -195,6 +208,27 @@ impl Case<'_> {
         }
     }
 
+    /// Counts the attempts of windows for the burn rates that reach back to them.
+    fn count_recent(
+        &self,
+        piece: &Piece<'_>,
+        down_times: &[DownTime<'_>],
+        places: Option<&Places>,
+        recent: &mut Recent,
+    ) {
+        let of_time = self.objective.measure.is_of_time();
+        if of_time
+            || !recent.reaches(piece.span)
+            || !self.times.service.covers(piece.span)
+            || self.counted_elsewhere(piece, down_times, |seen| &seen.down)
+        {
+            return;
+        }
+        let mut own = Counted::default();
+        own.count(self.objective, (&piece.attempts, piece.cells), places);
+        recent.add(piece.span, own.all, own.of_target().possible);
+    }
+
     /// True when attempts in Down time are not counted a second time.
     fn leaves_out(&self) -> bool {
         self.objective.measure.phase().is_some() && self.objective.during == During::Available
@@ -228,6 +262,7 @@ impl Case<'_> {
         };
         let eligible = &self.times.eligible;
         let (all_down, known) = (spans_of(&found.ranges), known_time(runs, grid));
+        seen.recent.settle(&known, &all_down);
         seen.states = States {
             eligible: eligible.clone(),
             excluded: self.times.excluded.clone(),

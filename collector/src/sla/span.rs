@@ -137,6 +137,23 @@ impl Spans {
         Self(inside.map(|own| own.meet(span)).filter(|own| own.seconds() > 0).collect())
     }
 
+    /// The last so many seconds of it; all of it where there are fewer.
+    #[must_use]
+    pub fn last_seconds(&self, seconds: u64) -> Self {
+        let mut wanted = seconds;
+        let mut last = Vec::new();
+        for span in self.0.iter().rev() {
+            let part_s = span.seconds().min(wanted);
+            if part_s == 0 {
+                break;
+            }
+            last.push(Span { from_s: span.until_s.saturating_sub_unsigned(part_s), ..*span });
+            wanted -= part_s;
+        }
+        last.reverse();
+        Self(last)
+    }
+
     /// The stretches of which something lies at or after an instant.
     fn at_or_after(&self, instant_s: i64) -> impl Iterator<Item = Span> {
         let first = self.0.partition_point(|span| span.until_s <= instant_s);
@@ -180,6 +197,10 @@ mod tests {
             prop_assert_eq!(of_bits(a).without(&of_bits(b)), of_bits(a & !b));
             let span = Span { from_s: from, until_s: from + width };
             prop_assert_eq!(of_bits(a).within(span), of_bits(a).meet(&Spans::one(span)));
+            let (last, length_s) = (of_bits(a).last_seconds(width.unsigned_abs()), width.unsigned_abs());
+            prop_assert_eq!(last.seconds(), length_s.min(of_bits(a).seconds()));
+            let from_s = last.hull().map_or(i64::MAX, |hull| hull.from_s);
+            prop_assert_eq!(last, of_bits(a).within(Span { from_s, ..Span::ALWAYS }));
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a promise stands: kept or broken when its period is over, and what is already certain while it is not.
 
 use super::band::{self, Due, Figures};
+use super::burn::{self, Burn};
 use super::measure::{Observation, in_ns};
 use super::outlook::{self, Outlook};
 use super::span::Spans;
@@ -16,6 +17,7 @@ pub(super) struct Standing {
     pub(super) band: Option<[Exact; 2]>,
     pub(super) coverage: Option<Exact>,
     pub(super) budget_left: Option<Budget>,
+    pub(super) burn: Vec<Burn>,
     pub(super) due: Due,
 }
 
@@ -39,9 +41,11 @@ pub(super) fn standing(
     };
     let outlook = outlook.filter(|_| status != Status::NotApplicable);
     let budget_left = outlook.and_then(|outlook| outlook.left(objective));
+    let open = outlook.as_ref().filter(|_| to_come.is_some());
+    let burn = open.map_or_else(Vec::new, |outlook| burn::burn(objective, seen, outlook));
     let figures = Figures { objective, seen, measured, outlook: outlook.as_ref() };
     let due = band::due(&figures, status, to_come.is_some());
-    Standing { status, reason, band, coverage, budget_left, due }
+    Standing { status, reason, band, coverage, budget_left, burn, due }
 }
 
 /// The lowest and the highest value of an availability or a downtime: with all Unknown time Down, and with all of it Up.

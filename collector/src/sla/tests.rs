@@ -1,6 +1,7 @@
 //! Worked verdicts. A timeline is text, one character a minute (or another width) from a start:
 //! `U` ok, `D` failed, `I` invalid, `M` missed, `F` failed but flagged, any other character no cell.
 
+mod burn;
 mod calls;
 mod credits;
 mod down;

@@ -1,5 +1,6 @@
 //! What a judgement says, with every figure that it turned on.
 
+use super::burn::Burn;
 use super::evidence::Counts;
 use super::states::States;
 use crate::contract::exclusions;
@@ -189,6 +190,8 @@ pub struct ObjectiveVerdict {
     pub downtime_bracket_s: Option<[u64; 2]>,
     /// How much more may go wrong.
     pub budget_left: Option<Budget>,
+    /// While the period is open: how fast the budget is being used, the fastest pair of windows first.
+    pub burn: Vec<Burn>,
     /// Agents with a window in the period.
     pub agents: u64,
     /// Most distinct specifications of one of its probes.

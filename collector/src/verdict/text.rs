@@ -2,8 +2,9 @@
 
 use super::{next_threshold_text, value_text};
 use crate::contract::model::{Good, Measure, Round, Scale, Unit, Worth};
-use crate::contract::number::{self, Exact, percent_short, percent_text, short};
+use crate::contract::number::{self, Exact, fixed, percent_short, percent_text, short};
 use crate::contract::period::local_text;
+use crate::sla::burn::{Rate, length_text};
 use crate::sla::verdict::{
     Budget, Distance, Measured, NextBand, ObjectiveVerdict, Outage, Reason, Refusal, Status,
     Verdict,
@@ -13,6 +14,9 @@ use std::fmt::Write as _;
 
 /// Outages that are listed; the rest are counted.
 const OUTAGES_SHOWN: usize = 10;
+
+/// Places of a burn rate that people read.
+const BURN_PLACES: u32 = 2;
 
 /// Records that claim time that are listed; the rest are counted.
 const CLAIMS_SHOWN: usize = 20;
@@ -124,6 +128,9 @@ impl Page<'_> {
         }
         if let Some(budget) = objective.budget_left {
             self.line("budget", &budget_text(budget));
+        }
+        if let Some(burning) = burning_text(objective) {
+            self.line("burning", &burning);
         }
         self.credit(verdict, objective);
         self.line("evidence", &evidence(objective));
@@ -384,6 +391,25 @@ pub(crate) fn budget_text(budget: Budget) -> String {
         Budget::Outages(left) => (left, counted(left.unsigned_abs(), "outage")),
     };
     if left < 0 { format!("overdrawn by {text}") } else { format!("{text} left") }
+}
+
+/// How fast the budget is being used, where that is too fast: by the fastest pair of windows that fires.
+pub(crate) fn burning_text(objective: &ObjectiveVerdict) -> Option<String> {
+    let pair = objective.burn.iter().find(|pair| pair.is_firing())?;
+    let rate = |of: &Rate| {
+        let rate = of.rate.as_ref().map_or(String::new(), |rate| fixed(rate, BURN_PLACES));
+        let rate = rate.trim_end_matches('0').trim_end_matches('.').to_owned();
+        (rate, length_text(of.window_s))
+    };
+    let ((long, long_window), (short, short_window)) = (rate(&pair.long), rate(&pair.short));
+    let end = match pair.gone_in_s {
+        Some(0) => "it is gone".to_owned(),
+        Some(seconds) => {
+            format!("at that rate it is gone in {} of eligible time", span_text(seconds))
+        }
+        None => "at that rate it lasts until the period ends".to_owned(),
+    };
+    Some(format!("{long} x the budget over {long_window} and {short} x over {short_window}: {end}"))
 }
 
 fn evidence(objective: &ObjectiveVerdict) -> String {

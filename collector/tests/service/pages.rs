@@ -1,6 +1,6 @@
 //! What people and scrapers see of what agents delivered.
 
-use crate::support::{AGENT, Chain, Running, Site, Speaker, get, get_with, hello, noon};
+use crate::support::{AGENT, Chain, Running, Site, Speaker, agreement, get, get_with, hello, noon};
 use probefleet_collector::cli::report;
 use probefleet_proto::v1;
 use probefleet_proto::v1::from_agent::Message as Said;
@@ -106,6 +106,43 @@ async fn figures_stand_on_every_page() {
     ] {
         assert!(metrics.body.contains(line), "{line} in\n{}", metrics.body);
     }
+    running.stop().await;
+}
+
+/// An hour and more of nothing but failures, of which the last seconds may not have been judged yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burning_budget_is_seen_and_scraped() {
+    let site = Site::plain();
+    let width = "    window: {width: 10s}\n";
+    let text = agreement();
+    assert!(text.contains(width), "{text}");
+    let lenient = format!("{width}    unknown: {{coverage: 50%}}\n");
+    std::fs::write(site.path("acme.yaml"), text.replace(width, &lenient)).expect("writes");
+    let running = site.start().await;
+    let all: Vec<u64> = (0..370).collect();
+    let agent = delivered(&site, &running, &Chain::windows(370, 10, &all)).await;
+    let burning = "Burning 100 x the budget over 1h and 100 x over 5m: it is gone";
+    running.page_with("/agreements/acme-web", burning).await;
+    let metrics = running.get("/metrics").await.body;
+    let line = |name: &str, window: &str| {
+        format!(
+            "probefleet_objective_{name}{{agreement=\"acme-web\",objective=\"availability\",window=\"{window}\"}}"
+        )
+    };
+    for line in [
+        line("burn_rate", "1h") + " 100.0",
+        line("burn_rate", "5m") + " 100.0",
+        line("burn_factor", "1h") + " 0.48",
+        line("burning", "1h") + " 1",
+        line("burn_factor", "6h") + " 0.2",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+    // Of six hours only one is known.
+    for absent in [line("burn_rate", "6h"), line("burning", "6h"), line("burn_factor", "3d")] {
+        assert!(!metrics.contains(&absent), "{absent} in\n{metrics}");
+    }
+    drop(agent);
     running.stop().await;
 }
 

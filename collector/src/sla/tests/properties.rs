@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
+use crate::sla::states::States;
+use crate::sla::verdict::Seconds;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -271,8 +273,41 @@ proptest! {
     }
 }
 
+/// What a window has at an instant, second by second: as much of the eligible time before it, by state.
+fn last_seconds(states: &States, window_s: u64, as_of_s: i64) -> Option<Seconds> {
+    let mut wanted = window_s;
+    let mut from_s = as_of_s;
+    let day_s = states.eligible.hull()?.from_s;
+    while wanted > 0 && from_s > day_s {
+        from_s -= 1;
+        wanted -= u64::from(states.eligible.covers(Span { from_s, until_s: from_s + 1 }));
+    }
+    (wanted == 0).then(|| states.seconds(Span { from_s, until_s: as_of_s }))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(PAIRS))]
+
+    /// Whatever hours and exclusions cut out.
+    #[test]
+    fn a_burn_rate_is_that_of_the_seconds_before(mut world in world(), window in 0_i64..276) {
+        world.measure = 0;
+        let mut bench = world.bench();
+        bench.timeline("ber-1", world.begin_s() - 7_200, &world.letters());
+        let label = PeriodLabel::parse(DAYS[world.day]).expect("a label");
+        let as_of_s = world.begin_s() + window * 300;
+        let question = Question { label, as_of_s: Some(as_of_s), signed: true };
+        let verdict = judge(&bench.agreement, &bench.windows, &bench.exclusions, &question);
+        let judged = verdict.expect("judged").objectives.remove(0);
+        for rate in judged.burn.iter().flat_map(|pair| [&pair.long, &pair.short]) {
+            let Some(seconds) = last_seconds(&judged.states, rate.window_s, as_of_s) else { continue };
+            let Seconds { up, down, eligible, .. } = seconds;
+            prop_assert_eq!(eligible, rate.window_s);
+            let errors = number::ratio(down, up + down);
+            prop_assert_eq!(&rate.rate, &errors.map(|errors| errors / (number::whole(1) - &judged.limit)));
+            prop_assert_eq!(rate.covered, (up + down) * 10 >= eligible, "a tenth must be known");
+        }
+    }
 
     #[test]
     fn the_order_of_the_evidence_changes_nothing(world in world(), turn in 0_usize..1_000) {
