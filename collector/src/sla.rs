@@ -114,7 +114,9 @@ pub fn judge(
     let question = &Question { label: agreement.meant(question.label), ..*question };
     let period = question.label.span(agreement.zone())?;
     let horizon = horizon(windows, period);
-    let court = Court { agreement, windows, exclusions, question, period, horizon };
+    let answered = answered(agreement, exclusions, question.as_of_s, horizon);
+    let answered = &answered;
+    let court = Court { agreement, windows, question, period, answered };
     let mut judged = court.judged()?;
     if judged.is_empty() {
         return Err(JudgeError::LabelFitsNone {
@@ -163,11 +165,41 @@ struct Judged<'a> {
 struct Court<'a> {
     agreement: &'a Agreement,
     windows: &'a Windows,
-    exclusions: &'a Exclusions,
     question: &'a Question,
     period: Span,
-    /// The time that anything is known of, the period, and some more.
+    /// Of each objective of the agreement. The same in every period, so a long look back does not walk the calendar for each.
+    answered: &'a [Answered],
+}
+
+/// The time for which the provider answers by an objective.
+struct Answered {
+    /// Service time without what is excluded.
+    service: Spans,
+    /// Service time that is excluded.
+    excluded: Spans,
+}
+
+/// See [`Court::answered`]; the horizon is the time that anything is known of, the period, and some more.
+fn answered(
+    agreement: &Agreement,
+    exclusions: &Exclusions,
+    as_of_s: Option<i64>,
     horizon: Span,
+) -> Vec<Answered> {
+    let of = |objective: &Objective| {
+        let active = agreement.service_of(objective).map_or(Span::ALWAYS, |service| service.active);
+        let agreed = agreement.terms().term.meet(active);
+        let service = match &objective.hours {
+            None => Spans::one(agreed),
+            Some(hours) => {
+                let stretch = horizon.meet(agreed);
+                Spans::from_sorted(hours.hours_in(stretch, agreement.zone())).within(stretch)
+            }
+        };
+        let excluded = exclusion::excluded(agreement, objective, &service, (exclusions, as_of_s));
+        Answered { service: service.without(&excluded), excluded }
+    };
+    agreement.objectives().iter().map(of).collect()
 }
 
 impl<'a> Court<'a> {
@@ -234,20 +266,12 @@ impl<'a> Court<'a> {
 
     /// The time that matters to an objective.
     fn times(&self, objective: &Objective) -> Times {
-        let active =
-            self.agreement.service_of(objective).map_or(Span::ALWAYS, |service| service.active);
-        let agreed = self.agreement.terms().term.meet(active);
-        let service = match &objective.hours {
-            None => Spans::one(agreed),
-            Some(hours) => {
-                let stretch = self.horizon.meet(agreed);
-                let hours = hours.hours_in(stretch, self.agreement.zone());
-                Spans::from_sorted(hours).within(stretch)
-            }
+        let mut all = self.agreement.objectives().iter().zip(self.answered);
+        let found = all.find(|(known, _)| known.name == objective.name);
+        let (service, excluded) = match found {
+            Some((_, answered)) => (answered.service.clone(), &answered.excluded),
+            None => (Spans::EMPTY, &Spans::EMPTY),
         };
-        let records = (self.exclusions, self.question.as_of_s);
-        let excluded = exclusion::excluded(self.agreement, objective, &service, records);
-        let service = service.without(&excluded);
         let (in_period, excluded) = (service.within(self.period), excluded.within(self.period));
         match self.question.as_of_s.filter(|as_of_s| *as_of_s < self.period.until_s) {
             None => Times {
