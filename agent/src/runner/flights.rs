@@ -112,7 +112,7 @@ async fn attempt(task: Arc<Task>, environment: Environment, due: Instant) -> (u6
     if lag_ns > START_LAG_MAX_NS {
         return (lag_ns, spoiled(InvalidReason::AgentOverload));
     }
-    // Figures alone are counted; details of thousands of calls a second would cost a twentieth of all the rest.
+    // Figures alone are counted: of thousands of calls a second nobody reads the details.
     let attempt = Attempt { started, deadline: started + task.timeout, detailed: false };
     (lag_ns, task.probe.attempt(&environment, attempt).await)
 }
