@@ -325,6 +325,24 @@ fn check_metrics(running: &Running) {
     let ran = run(promtool.args(["check", "metrics"]), &metrics, ENDS);
     assert_eq!(ran.code, Some(0), "{}{}\n{metrics}", ran.stdout, ran.stderr);
     println!("promtool has read {} lines", metrics.lines().count());
+    check_alerts();
+}
+
+/// The sample rules are rules, and of metrics that there are; some have no series before enough is known.
+fn check_alerts() {
+    let path = harness::root().join("deploy/alerts.yaml");
+    let mut promtool = std::process::Command::new("promtool");
+    let ran = run(promtool.args(["check", "rules"]).arg(&path), "", ENDS);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let rules = std::fs::read_to_string(path).expect("reads");
+    let asked = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let names: Vec<&str> = asked.filter_map(|expr| expr.split('{').next()).collect();
+    assert!(names.len() >= 3, "{rules}");
+    let scrape = harness::root().join("collector/src/portal/scrape.rs");
+    let scrape = std::fs::read_to_string(scrape).expect("reads");
+    for name in names {
+        assert!(scrape.contains(&format!("\"{name}\"")), "{name} is no metric of ours");
+    }
 }
 
 // === the tests ===
