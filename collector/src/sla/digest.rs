@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// Begins the hashed bytes: a change of their form is another number. Since 2 cells are hashed in blocks of eight hours,
-/// so that what was hashed once is not hashed again for every verdict.
+/// so that what was hashed once is not hashed again for every verdict. A change also makes every period that was
+/// published look as if late data had come ([`super::life`]): whoever makes one must tell the two apart.
 const DOMAIN: &[u8] = b"probefleet evaluation inputs v2\0";
 
 /// `sha256:…` over the agreement as it was given, the question, the cells in the order of agent, probe, spec, start, and

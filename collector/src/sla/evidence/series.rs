@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// The time of a block, s: of windows of a minute 480 cells, of which an insertion moves half at most, some 15 KiB.
-pub(in crate::sla) const BLOCK_S: i64 = 8 * 3_600;
+const BLOCK_S: i64 = 8 * 3_600;
 
 /// How many samples of a phase are on one side of a threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
