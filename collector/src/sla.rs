@@ -51,7 +51,7 @@ use verdict::Reason;
 const BEYOND_S: i64 = 35 * 86_400;
 
 /// So much later than a period measuring may have begun that it still covers it: an hour.
-const LATE_S: i64 = 3_600;
+pub(crate) const LATE_S: i64 = 3_600;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]

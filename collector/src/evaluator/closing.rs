@@ -10,7 +10,7 @@ use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, Span};
 use crate::revision::{Basis, Revision};
 use crate::sla::life::{self, Closing, Life};
-use crate::sla::{Verdict, Windows};
+use crate::sla::{LATE_S, Verdict, Windows};
 use crate::store::{PeriodKey, Store, StoreError, TenantScope};
 use std::sync::Arc;
 
@@ -20,10 +20,8 @@ const CATCH_UP_S: u64 = 86_400;
 const KEPT_MAX: usize = 366;
 /// What comes late comes in one go: a restatement waits until nothing has come for so long, s.
 pub(super) const QUIET_S: i64 = 30;
-/// So much later than a period measuring may have begun and still be measured from its start, s.
-const LATE_S: i64 = 3_600;
 /// Most revisions of a period: more of them is a fault that must not fill the store.
-const REVISIONS_MAX: u64 = 1_000;
+const REVISIONS_OF_PERIOD_MAX: u64 = 1_000;
 
 /// The name of a period in the store.
 #[must_use]
@@ -191,7 +189,7 @@ impl Closed {
             return None;
         }
         let due = Closing::of(agreement, self.period).due(now_s, revisions, (verdict, basis))?;
-        if due.number > REVISIONS_MAX {
+        if due.number > REVISIONS_OF_PERIOD_MAX {
             tracing::error!(agreement = %agreement.id(), period = %self.label, "too many revisions; none is added");
             return None;
         }
