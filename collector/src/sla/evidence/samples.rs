@@ -52,7 +52,7 @@ pub(super) struct Column {
     ends: Vec<usize>,
     bytes: Vec<u8>,
     /// What the cells of each stretch come to together, once somebody has asked: no longer than what they have.
-    merged: OnceLock<Box<Column>>,
+    merged: OnceLock<Box<Self>>,
 }
 
 // === impl Keep ===
