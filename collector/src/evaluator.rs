@@ -1,18 +1,20 @@
 //! The shell round [`crate::sla`]: reads what came in, judges, and publishes a snapshot that never changes.
 //!
 //! The evidence of the current and the last closed period of every agreement stays in memory, compact; each round adds
-//! only what was committed since the last one. It can be thrown away at any time: the records are the truth. So can the
+//! only what was committed since the last one ([`reading`]). It can be thrown away at any time: the records are the truth. So can the
 //! [`crate::timeline`] that is filled beside it, for pages to draw. What stays is what is published of closed periods
 //! ([`crate::sla::life`]): it goes into the store.
 
 mod closing;
 mod evidence;
+mod reading;
 mod records;
 
 pub use closing::key;
 pub use evidence::{Docket, add_record};
 
 use closing::{Closed, File};
+use reading::Digesting;
 use records::Records;
 
 use crate::config::Signed;
@@ -21,9 +23,7 @@ use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodKind, PeriodLabel, Span};
 use crate::sla::life::{Life, Stage};
 use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
-use crate::store::{
-    AnyStore, Cursor, KnownAgent, Store as _, StoreError, StoredRecord, StreamId, TenantScope,
-};
+use crate::store::{AnyStore, KnownAgent, StoreError, StreamId, TenantScope};
 use crate::timeline::{Picture, Timeline};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::report::Cell;
@@ -119,6 +119,7 @@ struct Evaluator {
     agents: BTreeMap<Uuid, KnownAgent>,
     read_to: BTreeMap<StreamId, u64>,
     from_s: u64,
+    digesting: Digesting,
     loaded: bool,
     judged_at: Option<u64>,
 }
@@ -148,11 +149,13 @@ impl Evaluator {
             exclusions: Records::new(signed.exclusions),
             closed: Vec::new(),
         });
+        let cases: Vec<Case> = cases.collect();
         Self {
             store,
             scope,
             window_s,
-            cases: cases.collect(),
+            digesting: Digesting::of(&cases),
+            cases,
             agents: BTreeMap::new(),
             read_to: BTreeMap::new(),
             from_s: 0,
@@ -166,69 +169,15 @@ impl Evaluator {
         let instant_s = i64::try_from(now_s).unwrap_or(i64::MAX);
         self.cases.iter_mut().for_each(|case| case.now_s = instant_s);
         let news = if self.loaded {
-            self.read_news().await?
+            let news = self.read_news().await?;
+            self.digest_next(now_s).await?;
+            news
         } else {
             self.load(now_s).await?;
             true
         };
         let news = self.cases.iter_mut().fold(news, |news, case| case.refresh() || news);
         Ok(news || self.judged_at != Some(as_of_s(now_s, self.window_s)))
-    }
-
-    /// Reads the windows of the periods that are shown, page by page.
-    async fn load(&mut self, now_s: u64) -> Result<(), EvaluateError> {
-        self.from_s = self.earliest_s(now_s);
-        // The ends first: what is committed while the pages are read comes again in the first round, and is a duplicate.
-        let ends = self.store.stream_ends(&self.scope).await?;
-        self.learn_agents().await?;
-        let mut cursor = Cursor::before(self.from_s);
-        loop {
-            let page = self.store.records_between(&self.scope, cursor, u64::MAX).await?;
-            let Some(last) = page.last() else { break };
-            cursor = Cursor::from(last);
-            for record in &page {
-                self.add(record)?;
-            }
-        }
-        self.read_to = ends.into_iter().map(|end| (end.stream, end.last_seq)).collect();
-        self.loaded = true;
-        Ok(())
-    }
-
-    /// Adds what was committed since; true when there was anything.
-    async fn read_news(&mut self) -> Result<bool, EvaluateError> {
-        let mut news = false;
-        for end in self.store.stream_ends(&self.scope).await? {
-            let mut read_to = self.read_to.get(&end.stream).copied().unwrap_or_default();
-            while read_to < end.last_seq {
-                let page = self.store.records_after(&self.scope, end.stream, read_to).await?;
-                let Some(last) = page.last() else { break };
-                read_to = last.seq_to;
-                if page.iter().any(|record| !self.agents.contains_key(&record.agent)) {
-                    self.learn_agents().await?;
-                }
-                for record in &page {
-                    self.add(record)?;
-                }
-                self.read_to.insert(end.stream, read_to);
-                news = true;
-            }
-        }
-        Ok(news)
-    }
-
-    async fn learn_agents(&mut self) -> Result<(), EvaluateError> {
-        let known = self.store.agents(&self.scope).await?;
-        self.agents = known.into_iter().map(|known| (known.agent, known)).collect();
-        Ok(())
-    }
-
-    fn add(&mut self, record: &StoredRecord) -> Result<(), EvidenceError> {
-        let Some(agent) = self.agents.get(&record.agent) else { return Ok(()) };
-        if record.window_start_s < self.from_s {
-            return Ok(());
-        }
-        add_record(&mut self.cases, agent, record)
     }
 
     /// The first second that any shown period looks at.

@@ -8,7 +8,7 @@
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records and
 //! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
-//! [`ingest`]); what comes of it ([`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
+//! [`ingest`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
 //! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them.
 
 pub mod contract;
@@ -24,6 +24,7 @@ pub mod fleet;
 pub mod ingest;
 pub mod tls;
 
+pub mod digest;
 pub mod evaluator;
 pub mod timeline;
 

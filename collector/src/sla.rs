@@ -18,6 +18,7 @@ pub mod evidence;
 mod exclusion;
 pub mod life;
 mod measure;
+mod observation;
 pub mod outage;
 mod outlook;
 mod parts;

@@ -10,11 +10,13 @@
 
 #[cfg(test)]
 mod conformance;
+mod digests;
 mod revisions;
 mod schema;
 mod sql;
 mod sqlite;
 
+pub use digests::{Digest, HOUR_S, HOURS_PAGE, HourCursor, NewDigest, StoredHour};
 pub use sqlite::{Durability, SqliteStore};
 
 use crate::revision::Revision;
@@ -331,6 +333,32 @@ pub trait Store {
         seq: u64,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, StoreError>> + Send;
 
+    /// Up to [`HOURS_PAGE`] hours of streams after `after` that begin before `until_s`, in the cursor's order. There is one
+    /// for each hour in which a stream has reports.
+    fn hours_after(
+        &self,
+        scope: &TenantScope,
+        after: HourCursor,
+        until_s: u64,
+    ) -> impl Future<Output = Result<Vec<StoredHour>, StoreError>> + Send;
+
+    /// The first hour that begins in a stretch and in which a stream has no digest.
+    fn hour_due(
+        &self,
+        scope: &TenantScope,
+        from_s: u64,
+        until_s: u64,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
+    /// Keeps the digests of an hour, each until a report of its stream and hour is committed. One whose hour already has a
+    /// record after its `read_to` is not kept.
+    fn keep_digests(
+        &self,
+        scope: &TenantScope,
+        hour_s: u64,
+        made: Vec<NewDigest>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Adds the next revision of a period with its result, as it was said; false when it is not the next one, so that
     /// nothing was written.
     fn publish(
@@ -432,6 +460,33 @@ impl Store for AnyStore {
         seq: u64,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         engine!(self.records_after(scope, stream, seq))
+    }
+
+    async fn hours_after(
+        &self,
+        scope: &TenantScope,
+        after: HourCursor,
+        until_s: u64,
+    ) -> Result<Vec<StoredHour>, StoreError> {
+        engine!(self.hours_after(scope, after, until_s))
+    }
+
+    async fn hour_due(
+        &self,
+        scope: &TenantScope,
+        from_s: u64,
+        until_s: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        engine!(self.hour_due(scope, from_s, until_s))
+    }
+
+    async fn keep_digests(
+        &self,
+        scope: &TenantScope,
+        hour_s: u64,
+        made: Vec<NewDigest>,
+    ) -> Result<(), StoreError> {
+        engine!(self.keep_digests(scope, hour_s, made))
     }
 
     async fn publish(

@@ -152,6 +152,14 @@ impl Timeline {
         }
     }
 
+    /// The first instant of which more than attempts and failures may be drawn, at an instant.
+    #[must_use]
+    pub fn drawn_from_s(&self, now_s: u64) -> u64 {
+        let widest_s = self.tracks.iter().map(|track| track.width_s.unsigned_abs()).max();
+        let shown = u64::from(WINDOWS_SHOWN) + 1;
+        now_s.saturating_sub(shown.saturating_mul(widest_s.unwrap_or(0)))
+    }
+
     /// Lets go of what happened before an instant.
     pub fn forget_before(&mut self, instant_s: i64) {
         self.tracks.iter_mut().for_each(|track| track.failures.forget_before(instant_s));

@@ -10,7 +10,7 @@
 //! previous = −1 at first. Varints are LEB128 and minimal.
 
 mod hdr;
-mod varint;
+pub mod varint;
 
 pub use hdr::HdrError;
 

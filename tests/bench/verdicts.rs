@@ -1,4 +1,7 @@
-//! Verdicts: a month of an agreement judged from a file and from what a collector holds, and a thousand agreements for now.
+//! Verdicts: a month of an agreement judged from a file and from what a collector holds, a thousand agreements for now, and
+//! how long a collector takes to start.
+
+mod start;
 
 use crate::machine::MEASURED;
 use crate::table::{Table, figure};
@@ -139,7 +142,12 @@ fn hold(windows: &mut Windows, agents: u64, minutes: i64) -> anyhow::Result<()> 
 /// The tables.
 pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
     let agents = (window.as_secs() * 10).clamp(1, AGENTS_MAX);
-    Ok(vec![of_a_file(agents)?, of_what_is_held(agents, window)?, of_a_round(window)?])
+    Ok(vec![
+        of_a_file(agents)?,
+        of_what_is_held(agents, window)?,
+        of_a_round(window)?,
+        start::of_a_start(agents, window)?,
+    ])
 }
 
 // === from a file ===

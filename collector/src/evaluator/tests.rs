@@ -1,7 +1,8 @@
+mod digesting;
 mod publishing;
 
 use super::*;
-use crate::store::{Head, Introduction, NewRecord, Outcome, SqliteStore};
+use crate::store::{Head, Introduction, NewRecord, Outcome, SqliteStore, Store as _};
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Kind, Record};

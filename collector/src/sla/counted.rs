@@ -1,6 +1,7 @@
 //! Attempts that count for a measure, and how many of them are on the good side of its thresholds.
 
-use super::evidence::{Held, Places, Pool};
+use super::evidence::{Places, Pool, Reach};
+use super::reports::Cells;
 use super::verdict::Attempts;
 use crate::contract::model::{Failures, Good, Measure, Objective};
 
@@ -12,14 +13,6 @@ pub(super) struct Counted {
     pub(super) good: Vec<Reach>,
     /// The samples that the value is made of.
     pub(super) samples: Pool,
-}
-
-/// How many attempts are on the good side of a threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reach {
-    pub(super) certain: u64,
-    /// As many more lie in a histogram bucket that the threshold cuts.
-    pub(super) possible: u64,
 }
 
 // === impl Counted ===
@@ -39,13 +32,13 @@ impl Counted {
     pub(super) fn count(
         &mut self,
         objective: &Objective,
-        (attempts, cells): (&Attempts, &[Held<'_>]),
+        (attempts, cells): (&Attempts, Cells<'_>),
         places: Option<&Places>,
     ) {
         if matches!(objective.measure, Measure::Ratio(_)) {
             let mut counted = Pool::default();
-            if let Some((keep, column)) = places.and_then(|places| places.column) {
-                cells.iter().for_each(|cell| counted.add(keep, cell.samples(column)));
+            if let Some(column) = places.and_then(|places| places.column) {
+                cells.stretches().for_each(|stretch| stretch.pool(&mut counted, column));
             }
             self.all += counted.all;
             self.add(0, Reach { certain: counted.good, possible: counted.good });
@@ -75,10 +68,7 @@ impl Counted {
         for (number, place) in thresholds.iter().enumerate() {
             let Some(place) = *place else { continue };
             let mut reach = Reach::default();
-            for within in cells.iter().filter_map(|cell| cell.within.get(place)) {
-                reach.certain += u64::from(within.certain);
-                reach.possible += u64::from(within.possible);
-            }
+            cells.stretches().for_each(|stretch| reach.add(stretch.reach(place)));
             self.add(number, reach);
         }
     }
@@ -88,8 +78,7 @@ impl Counted {
             self.good.resize(threshold + 1, Reach::default());
         }
         if let Some(reach) = self.good.get_mut(threshold) {
-            reach.certain += more.certain;
-            reach.possible += more.possible;
+            reach.add(more);
         }
     }
 
@@ -107,9 +96,9 @@ impl Counted {
     }
 
     /// Adds the samples of cells.
-    pub(super) fn pool(&mut self, cells: &[Held<'_>], places: Option<&Places>) {
-        if let Some((keep, column)) = places.and_then(|places| places.column) {
-            cells.iter().for_each(|cell| self.samples.add(keep, cell.samples(column)));
+    pub(super) fn pool(&mut self, cells: Cells<'_>, places: Option<&Places>) {
+        if let Some(column) = places.and_then(|places| places.column) {
+            cells.stretches().for_each(|stretch| stretch.pool(&mut self.samples, column));
         }
     }
 }

@@ -3,25 +3,32 @@
 //! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
 //! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase or value of which a
 //! percentile or a mean is promised, its occupied buckets (twelve bytes for a single sample) or its exact sum (some twenty
-//! bytes); for each ratio, sixteen bytes. A cell that comes again with equal content changes nothing; with different content it becomes a conflict,
-//! whichever came first.
+//! bytes); for each ratio, ten bytes. Whoever judges leaves behind what stretches of cells come to: of samples a byte or
+//! two a cell, and never more than the cells have. A cell that comes again with equal content changes nothing; with
+//! different content it becomes a conflict, whichever came first.
 
+mod block;
 mod samples;
 mod series;
+mod wanted;
 
+pub(super) use block::{Reach, Stretch};
 pub use samples::Total;
 pub(super) use samples::{Keep, Pool};
+pub(super) use series::Series;
 pub use series::{Added, Cell, Within};
-pub(super) use series::{Held, Series, Stretch};
+pub use wanted::Asked;
+pub(super) use wanted::Places;
 
 use crate::contract::Agreement;
-use crate::contract::model::{Good, Measure, Objective, Scale};
+use crate::contract::model::Objective;
 use crate::contract::period::Span;
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::{Labels, Selector};
 use series::Kept;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use wanted::{Wanted, column_of};
 
 /// Most cells that are held: a year of 60 s windows of nearly two hundred agents; beyond it, judge shorter periods.
 pub const CELLS_MAX: usize = 100_000_000;
@@ -123,23 +130,6 @@ pub struct Windows {
     series: Vec<Series>,
     cells: usize,
     sample_bytes: u64,
-}
-
-/// A probe that an objective uses, and what is kept of it.
-#[derive(Clone, Debug, Default)]
-struct Wanted {
-    name: String,
-    thresholds: Vec<(String, u64)>,
-    columns: Vec<(String, Keep)>,
-}
-
-/// Where in the cells of a probe the figures of an objective stand.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    /// Of each of its thresholds.
-    pub(super) thresholds: Vec<Option<usize>>,
-    /// Of the samples that its value is made of.
-    pub(super) column: Option<(Keep, usize)>,
 }
 
 // === impl Windows ===
@@ -249,6 +239,12 @@ impl Windows {
             part.series.push(cut);
         }
         Ok(part)
+    }
+
+    /// What is asked of the cells of each probe; others are not.
+    #[must_use]
+    pub fn asked(&self) -> BTreeMap<String, Asked> {
+        self.probes.iter().map(|probe| (probe.name.clone(), probe.asked())).collect()
     }
 
     /// The start of the first window, in s since 1970: how far back the evidence reaches.
@@ -381,53 +377,6 @@ impl Windows {
         self.series_index.insert(key, self.series.len());
         self.series.push(Series::new(agent, probe, observed.spec));
         Ok(self.series.len() - 1)
-    }
-}
-
-/// The samples that an objective's value is made of.
-fn column_of(objective: &Objective) -> Option<(String, Keep)> {
-    match &objective.measure {
-        Measure::Percentile { phase, .. } => Some((phase.clone(), Keep::Buckets)),
-        Measure::Mean { phase } => Some((phase.clone(), Keep::Total)),
-        Measure::Ratio(ratio) => Some((String::new(), Keep::Ratio(*ratio))),
-        Measure::Availability
-        | Measure::Downtime
-        | Measure::LongestOutage
-        | Measure::Outages
-        | Measure::Success
-        | Measure::Within { .. }
-        | Measure::MeanSuccess { .. }
-        | Measure::GoodDays { .. } => None,
-    }
-}
-
-// === impl Wanted ===
-
-impl Wanted {
-    /// What a cell has on the good side of each threshold: never more than its ok attempts, whatever its sender claims.
-    fn within(&self, observed: &Observed<'_>) -> Vec<Within> {
-        let most = observed.counts.ok;
-        let of_threshold = |(phase, at_most): &(String, u64)| {
-            let low = observed.phases.at_most(phase, *at_most).unwrap_or_default();
-            let within = match Scale::of_samples(phase).good {
-                Good::Low => low,
-                Good::High => {
-                    // Of the samples themselves: an ok attempt without one is not good.
-                    let all = observed.phases.total(phase).unwrap_or_default().samples;
-                    let all = u32::try_from(all).unwrap_or(u32::MAX);
-                    Within {
-                        certain: all.saturating_sub(low.possible),
-                        possible: all.saturating_sub(low.certain),
-                    }
-                }
-            };
-            Within { certain: within.certain.min(most), possible: within.possible.min(most) }
-        };
-        self.thresholds.iter().map(of_threshold).collect()
-    }
-
-    fn samples(&self, observed: &Observed<'_>) -> Vec<Vec<u8>> {
-        self.columns.iter().map(|(phase, keep)| keep.encode(observed, phase)).collect()
     }
 }
 

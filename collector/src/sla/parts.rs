@@ -3,7 +3,7 @@
 //! A window belongs to the part in which it begins. Intervals are counted from the period's start, each that has an
 //! eligible second once; one without attempts counts as all of them ok. Of days, those with a counted attempt count.
 
-use super::counted::Reach;
+use super::evidence::Reach;
 use super::span::Spans;
 use super::verdict::{Intervals, Share};
 use crate::contract::model::Measure;
@@ -116,8 +116,7 @@ impl Tallies {
         if all > 0 {
             let tally = self.attempted.entry(part).or_default();
             tally.all += all;
-            tally.good.certain += good.certain;
-            tally.good.possible += good.possible;
+            tally.good.add(good);
         }
     }
 

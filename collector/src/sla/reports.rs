@@ -4,11 +4,12 @@
 //! follow each other and are alike are one report, because nearly all of them are: a month is judged in the time that its
 //! changes take, not its minutes.
 
-use super::evidence::{Cell, Held, Series, Stretch};
+use super::evidence::{Cell, Series, Stretch};
 use super::outage::Grid;
 use super::verdict::Attempts;
 use super::{JudgeError, Windows};
 use crate::contract::model::{Measure, Objective};
+use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -32,8 +33,10 @@ pub(super) struct Report<'a> {
     pub(super) windows: u64,
     /// Attempts of believed cells, in each window.
     pub(super) attempts: Attempts,
-    /// The believed cells of all of them, as many of each window, where the objective is of their samples or counters.
-    pub(super) cells: Vec<Held<'a>>,
+    /// The believed cells of all of them, as many of each window.
+    cells: Option<Stretch<'a>>,
+    /// Where they are in several stretches: the others.
+    more: Vec<Stretch<'a>>,
     /// Cells of each window that a flag or a conflict spoiled.
     pub(super) flagged: u64,
     pub(super) conflicts: u64,
@@ -42,9 +45,18 @@ pub(super) struct Report<'a> {
     /// The agent's labels.
     pub(super) labels: u32,
     /// Specifications of the cells; one but where the plan changed.
-    pub(super) specs: Vec<[u8; 16]>,
+    pub(super) specs: SmallVec<[[u8; 16]; 1]>,
     /// Attempts of spoiled cells.
     spoiled_attempts: u64,
+}
+
+/// The believed cells of some windows in a row of a report.
+#[derive(Clone, Copy)]
+pub(super) struct Cells<'a> {
+    first: Option<Stretch<'a>>,
+    more: &'a [Stretch<'a>],
+    skip: usize,
+    take: usize,
 }
 
 /// Whose report it is.
@@ -116,8 +128,8 @@ impl View<'_> {
 // === impl Report ===
 
 impl<'a> Report<'a> {
-    fn add(&mut self, held: Held<'a>, of_cells: bool) {
-        let cell = held.cell;
+    /// Adds the one cell of a stretch.
+    fn add(&mut self, one: Stretch<'a>, cell: &Cell, of_cells: bool) {
         self.labels = cell.labels;
         self.interval_s = self.interval_s.max(cell.interval_s);
         if cell.flagged || cell.conflicting {
@@ -130,8 +142,24 @@ impl<'a> Report<'a> {
         }
         self.attempts.add(cell.counts);
         if of_cells {
-            self.cells.push(held);
+            self.put(one);
         }
+    }
+
+    fn put(&mut self, stretch: Stretch<'a>) {
+        match self.cells {
+            None => self.cells = Some(stretch),
+            Some(_) => self.more.push(stretch),
+        }
+    }
+
+    /// The believed cells of so many windows, from one of them on, where the objective is of their samples or counters.
+    pub(super) fn cells(&self, index: i64, windows: u64) -> Cells<'_> {
+        let (first, more) = (self.cells, self.more.as_slice());
+        let all: usize = first.iter().chain(more).map(Stretch::len).sum();
+        let a_window = (all as u64).checked_div(self.windows).unwrap_or(0);
+        let place = |windows: u64| usize::try_from(windows * a_window).unwrap_or(usize::MAX);
+        Cells { first, more, skip: place(index.abs_diff(self.index)), take: place(windows) }
     }
 
     /// The first window that it says nothing of.
@@ -150,6 +178,21 @@ impl<'a> Report<'a> {
     }
 }
 
+// === impl Cells ===
+
+impl<'a> Cells<'a> {
+    /// The cells, in stretches: of several windows there is one, because they are alike.
+    pub(super) fn stretches(self) -> impl Iterator<Item = Stretch<'a>> {
+        let Self { first, more, mut skip, mut take } = self;
+        first.into_iter().chain(more.iter().copied()).map(move |stretch| {
+            let part = stretch.skip(skip).take(take);
+            skip -= skip.min(stretch.len());
+            take -= part.len();
+            part
+        })
+    }
+}
+
 // === impl Reports ===
 
 impl<'a> Reports<'a> {
@@ -160,14 +203,14 @@ impl<'a> Reports<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Report<'a>>, JudgeError> {
         let grid = self.view.grid;
         let index_of = |feed: &Feed<'_>| feed.cell().map(|cell| grid.index(cell.start_s));
-        let indexes: Vec<i64> = self.feeds.iter().filter_map(index_of).collect();
-        let Some(index) = indexes.iter().copied().min() else { return Ok(None) };
+        let indexes = || self.feeds.iter().filter_map(index_of);
+        let Some(index) = indexes().min() else { return Ok(None) };
         if index >= self.view.end() {
             return Ok(None);
         }
-        let others = || indexes.iter().copied().filter(|other| *other > index);
-        let until = others().min().unwrap_or(i64::MAX).min(self.view.end());
-        if indexes.iter().filter(|own| **own == index).count() == 1
+        let others = indexes().filter(|other| *other > index);
+        let until = others.min().unwrap_or(i64::MAX).min(self.view.end());
+        if indexes().filter(|own| *own == index).count() == 1
             && let Some(report) = self.alike(index, until)
         {
             return Ok(Some(report));
@@ -187,13 +230,12 @@ impl<'a> Reports<'a> {
             width_s.is_multiple_of(cell.width_s) && cell.start_s == grid.span(index, index).from_s;
         let a_window = usize::try_from(width_s / cell.width_s).ok().filter(|_| fits)?;
         let most = usize::try_from(until.saturating_sub(index)).unwrap_or(usize::MAX);
-        let windows = (stretch.len() / a_window).min(most);
-        let mut report = Report { index, specs: vec![feed.spec], ..Report::default() };
-        let own = stretch.held().take(windows * a_window);
-        report.add(stretch.held().next().filter(|_| windows > 0)?, false);
+        let windows = Some((stretch.len() / a_window).min(most)).filter(|windows| *windows > 0)?;
+        let mut report = Report { index, specs: smallvec![feed.spec], ..Report::default() };
+        report.add(stretch, cell, false);
         report.attempts = report.attempts.times(u64::try_from(a_window).ok()?);
         if self.of_cells && !report.spoiled() {
-            report.cells.extend(own);
+            report.put(stretch.take(windows * a_window));
         }
         report.windows = u64::try_from(windows).ok()?;
         feed.skip(windows * a_window);
@@ -210,15 +252,14 @@ impl<'a> Reports<'a> {
             if feed.cell().is_some_and(|cell| inside(&cell)) {
                 report.specs.push(feed.spec);
             }
-            while let Some(held) = feed.next.and_then(|next| next.held().next()) {
-                let cell = held.cell;
+            while let (Some(next), Some(cell)) = (feed.next, feed.cell()) {
                 if !inside(&cell) {
                     break;
                 }
                 if cell.end_s() > window.until_s || !width_s.is_multiple_of(cell.width_s) {
                     return Err(self.view.width_error(self.source, cell));
                 }
-                report.add(held, self.of_cells);
+                report.add(next.take(1), cell, self.of_cells);
                 feed.skip(1);
             }
         }

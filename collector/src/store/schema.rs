@@ -13,7 +13,7 @@ const PAGE_BYTES: u32 = 16_384;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Migration i leads from `user_version` i to i + 1. One that was released never changes.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     r"
 CREATE TABLE agent (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL, first_seen_s INTEGER NOT NULL, UNIQUE(tenant, name));
 CREATE TABLE agent_labels (agent INTEGER NOT NULL, from_s INTEGER NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (agent, from_s));
@@ -28,6 +28,24 @@ CREATE TABLE revision (tenant TEXT NOT NULL, agreement TEXT NOT NULL, kind TEXT 
   payable TEXT NOT NULL, currency TEXT NOT NULL, delta TEXT NOT NULL, result BLOB NOT NULL, PRIMARY KEY (tenant, agreement, period, number));
 CREATE TRIGGER revision_stays BEFORE UPDATE ON revision BEGIN SELECT RAISE(ABORT, 'what was published is never changed'); END;
 CREATE TRIGGER revision_is_kept BEFORE DELETE ON revision BEGIN SELECT RAISE(ABORT, 'what was published is never removed'); END;
+",
+    // Whoever changes the records of an hour lets go of its digest, in the same transaction: none can forget it.
+    r"
+CREATE TABLE digest (hour_s INTEGER NOT NULL, stream INTEGER NOT NULL, basis BLOB, body BLOB, PRIMARY KEY (hour_s, stream));
+CREATE INDEX digest_due ON digest (hour_s) WHERE body IS NULL;
+INSERT INTO digest (hour_s, stream) SELECT DISTINCT window_start_s / 3600 * 3600, stream FROM record WHERE kind = 1;
+CREATE TRIGGER record_comes AFTER INSERT ON record WHEN NEW.kind = 1 BEGIN
+  INSERT INTO digest (hour_s, stream) VALUES (NEW.window_start_s / 3600 * 3600, NEW.stream)
+    ON CONFLICT (hour_s, stream) DO UPDATE SET basis = NULL, body = NULL WHERE body IS NOT NULL;
+END;
+CREATE TRIGGER record_changes AFTER UPDATE ON record BEGIN
+  INSERT INTO digest (hour_s, stream) VALUES (OLD.window_start_s / 3600 * 3600, OLD.stream), (NEW.window_start_s / 3600 * 3600, NEW.stream)
+    ON CONFLICT (hour_s, stream) DO UPDATE SET basis = NULL, body = NULL WHERE body IS NOT NULL;
+END;
+CREATE TRIGGER record_goes AFTER DELETE ON record BEGIN
+  UPDATE digest SET basis = NULL, body = NULL WHERE hour_s = OLD.window_start_s / 3600 * 3600 AND stream = OLD.stream;
+END;
+CREATE TRIGGER digest_stays BEFORE DELETE ON digest BEGIN SELECT RAISE(ABORT, 'the row says that its hour has reports: set basis and body to NULL instead'); END;
 ",
 ];
 
@@ -135,4 +153,41 @@ fn durability(connection: &Connection) -> Result<Durability, StoreError> {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(super) fn unusable(error: rusqlite::Error) -> StoreError {
     StoreError::Unusable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of each version that was released, with records of two streams and what was published.
+    #[test]
+    fn old_files_are_brought_up_to_date() {
+        for version in 1..MIGRATIONS.len() {
+            let mut file = Connection::open_in_memory().expect("opens");
+            MIGRATIONS[..version].iter().for_each(|step| file.execute_batch(step).expect("runs"));
+            for (stream, seq, kind, start_s) in [
+                (1, 1, 1, 7_199),
+                (1, 2, 1, 7_200),
+                (1, 3, 1, 7_260),
+                (2, 1, 1, 7_260),
+                (2, 2, 2, 90_000),
+            ] {
+                file.execute(
+                    "INSERT INTO record VALUES (?1, ?2, ?2, ?3, 60, ?4, 0, x'', x'', x'')",
+                    [stream, seq, kind, start_s],
+                )
+                .expect("runs");
+            }
+            let number = i64::try_from(version).expect("small");
+            file.pragma_update(None, "user_version", number).expect("sets");
+            assert_eq!(prepare(&mut file).expect("prepares").user_version, 3);
+            let mut select = file
+                .prepare("SELECT hour_s, stream, body FROM digest ORDER BY hour_s, stream")
+                .expect("is SQL");
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+            let hours: Vec<(i64, i64, Option<Vec<u8>>)> =
+                rows.expect("reads").collect::<Result<_, _>>().expect("fits");
+            assert_eq!(hours, [(3_600, 1, None), (7_200, 1, None), (7_200, 2, None)]);
+        }
+    }
 }

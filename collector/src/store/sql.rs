@@ -36,7 +36,7 @@ pub(super) fn damaged(column: usize, what: &'static str) -> Error {
     Error::FromSqlConversionFailure(column, Type::Blob, what.into())
 }
 
-fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
     let bytes: [u8; 16] = row.get(column)?;
     Ok(Uuid::from_bytes(bytes))
 }

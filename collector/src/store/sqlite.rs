@@ -10,8 +10,9 @@
 use super::schema::{prepare, prepare_reader, unusable};
 use super::sql::{self, Opening};
 use super::{
-    Batch, Cursor, Head, Held, Introduction, KnownAgent, OpenError, Opened, Outcome, PeriodKey,
-    Store, StoreError, StoredRecord, StreamEnd, StreamId, TenantScope, revisions,
+    Batch, Cursor, Head, Held, HourCursor, Introduction, KnownAgent, NewDigest, OpenError, Opened,
+    Outcome, PeriodKey, Store, StoreError, StoredHour, StoredRecord, StreamEnd, StreamId,
+    TenantScope, digests, revisions,
 };
 use crate::revision::Revision;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -317,6 +318,36 @@ impl Store for SqliteStore {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let scope = scope.clone();
         self.read(move |db| sql::records_after(db, &scope, stream, seq)).await
+    }
+
+    async fn hours_after(
+        &self,
+        scope: &TenantScope,
+        after: HourCursor,
+        until_s: u64,
+    ) -> Result<Vec<StoredHour>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |db| digests::hours_after(db, &scope, after, until_s)).await
+    }
+
+    async fn hour_due(
+        &self,
+        scope: &TenantScope,
+        from_s: u64,
+        until_s: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |db| digests::hour_due(db, &scope, from_s, until_s)).await
+    }
+
+    async fn keep_digests(
+        &self,
+        scope: &TenantScope,
+        hour_s: u64,
+        made: Vec<NewDigest>,
+    ) -> Result<(), StoreError> {
+        let scope = scope.clone();
+        self.write(move |db| digests::keep_digests(db, &scope, hour_s, &made)).await
     }
 
     async fn publish(

@@ -1,9 +1,9 @@
-//! Minimal LEB128.
+//! Minimal LEB128, as histograms and what is derived from them are written.
 
 use super::HistogramError;
 
 /// Appends a number.
-pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
+pub fn write_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(low_bits(number) | 0x80);
         number >>= 7;
@@ -16,8 +16,21 @@ fn low_bits(number: u64) -> u8 {
     number.to_le_bytes()[0] & 0x7f
 }
 
-/// Takes a number off the front; refuses one that is longer than needed.
-pub(super) fn read_varint(rest: &mut &[u8]) -> Result<u64, HistogramError> {
+/// Takes a number off the front.
+///
+/// # Errors
+/// [`HistogramError`] for one that is cut off, or longer than needed.
+#[inline]
+pub fn read_varint(rest: &mut &[u8]) -> Result<u64, HistogramError> {
+    // Nearly all numbers are so small.
+    if let Some((byte, tail)) = rest.split_first().filter(|(byte, _)| **byte < 0x80) {
+        *rest = tail;
+        return Ok((*byte).into());
+    }
+    read_long(rest)
+}
+
+fn read_long(rest: &mut &[u8]) -> Result<u64, HistogramError> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, tail) = rest.split_first().ok_or(HistogramError::Truncated)?;

@@ -1,9 +1,12 @@
 //! What a cell keeps of its samples beside threshold counts: the buckets for a percentile's value, the exact sum for a
-//! mean, the calls of a ratio. As bytes, one column for each, because most windows hold a handful of samples.
+//! mean, the calls of a ratio. As bytes, one column for each, because most windows hold a handful of samples. What many
+//! cells come to together is written in the same form.
 
 use super::Observed;
 use crate::contract::model::Ratio;
-use probefleet_proto::histogram::{Histogram, bucket_bounds_ns};
+use probefleet_proto::histogram::varint::{read_varint, write_varint};
+use probefleet_proto::histogram::{HistogramError, bucket_bounds_ns};
+use std::sync::OnceLock;
 
 /// Bytes of a sum, at most.
 const SUM_BYTES: usize = size_of::<u128>();
@@ -48,6 +51,8 @@ pub(super) struct Column {
     /// Where each cell's bytes end.
     ends: Vec<usize>,
     bytes: Vec<u8>,
+    /// What the cells of each stretch come to together, once somebody has asked: no longer than what they have.
+    merged: OnceLock<Box<Self>>,
 }
 
 // === impl Keep ===
@@ -64,36 +69,110 @@ impl Keep {
             }
             Self::Total => {
                 if let Some(total) = phases.total(phase) {
-                    bytes.extend(total.samples.to_le_bytes());
-                    let sum = total.sum_ns.to_le_bytes();
-                    let used = sum.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                    bytes.extend(&sum[..used]);
+                    total.write(&mut bytes);
                 }
             }
             Self::Ratio(ratio) => {
                 let attempts = observed.counts.ok.saturating_add(observed.counts.failed);
                 let (good, all) = ratio.good_of_all(attempts, |name| phases.counter(name));
                 if all > 0 {
-                    bytes.extend([good, all].map(u32::to_le_bytes).as_flattened());
+                    write_ratio(&mut bytes, good.into(), all.into());
                 }
             }
         }
         bytes
+    }
+
+    /// What the bytes of some cells come to together.
+    fn merge<'a>(self, cells: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut merged = Vec::new();
+        match self {
+            Self::Buckets => {
+                let mut buckets: Vec<(u64, u64)> = Vec::new();
+                for cell in cells {
+                    // The bytes are our own: nothing of them is lost.
+                    let _whole = each_bucket(cell, |index, count| buckets.push((index, count)));
+                }
+                if buckets.is_empty() {
+                    return merged;
+                }
+                buckets.sort_unstable_by_key(|(index, _)| *index);
+                buckets.dedup_by(|(later, more), (index, count)| {
+                    let same = later == index;
+                    *count = if same { count.saturating_add(*more) } else { *count };
+                    same
+                });
+                write_buckets(&mut merged, &buckets);
+            }
+            Self::Total | Self::Ratio(_) => {
+                let mut pool = Pool::default();
+                cells.for_each(|cell| pool.add(self, cell));
+                if pool.total != Total::default() {
+                    pool.total.write(&mut merged);
+                }
+                if pool.all > 0 {
+                    write_ratio(&mut merged, pool.good, pool.all);
+                }
+            }
+        }
+        merged
+    }
+}
+
+/// Writes the good ones and all.
+fn write_ratio(bytes: &mut Vec<u8>, good: u64, all: u64) {
+    write_varint(bytes, good);
+    write_varint(bytes, all);
+}
+
+/// Writes buckets, ascending, as [`probefleet_proto::histogram::Histogram::encode`] does, but without its bound on samples:
+/// many cells have more.
+fn write_buckets(bytes: &mut Vec<u8>, buckets: &[(u64, u64)]) {
+    write_varint(bytes, buckets.len() as u64);
+    let mut next = 0;
+    for (index, count) in buckets {
+        write_varint(bytes, (index - next) * 2 + u64::from(*count > 1));
+        if *count > 1 {
+            write_varint(bytes, count - 2);
+        }
+        next = index + 1;
+    }
+}
+
+/// Hands on each bucket and its count, without a histogram in between.
+fn each_bucket(mut rest: &[u8], mut each: impl FnMut(u64, u64)) -> Result<(), HistogramError> {
+    let (number, mut next) = (read_varint(&mut rest)?, 0_u64);
+    for _ in 0..number {
+        let word = read_varint(&mut rest)?;
+        let index = next.saturating_add(word / 2);
+        let count = if word % 2 == 1 { read_varint(&mut rest)?.saturating_add(2) } else { 1 };
+        each(index, count);
+        next = index + 1;
+    }
+    Ok(())
+}
+
+// === impl Total ===
+
+impl Total {
+    fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.samples.to_le_bytes());
+        let sum = self.sum_ns.to_le_bytes();
+        let used = sum.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        bytes.extend(&sum[..used]);
     }
 }
 
 // === impl Pool ===
 
 impl Pool {
-    /// Adds what [`Keep::encode`] has written.
-    pub(in crate::sla) fn add(&mut self, keep: Keep, bytes: &[u8]) {
+    /// Adds what [`Keep::encode`] or [`Keep::merge`] has written.
+    pub(super) fn add(&mut self, keep: Keep, bytes: &[u8]) {
         match keep {
             Keep::Buckets if bytes.is_empty() => {}
             Keep::Buckets => {
-                let decoded = Histogram::decode(bytes).unwrap_or_default();
-                for (index, count) in decoded.buckets() {
-                    self.count(usize::from(*index), *count);
-                }
+                // The bytes are our own: nothing of them is lost.
+                let _whole = each_bucket(bytes, |index, count| self.count(index, count));
             }
             Keep::Total => {
                 let Some((samples, sum)) = bytes.split_first_chunk::<COUNT_BYTES>() else { return };
@@ -103,17 +182,18 @@ impl Pool {
                 self.total.sum_ns += u128::from_le_bytes(sum_ns);
             }
             Keep::Ratio(_) => {
-                let (counts, _) = bytes.as_chunks();
-                let [good, all] = counts else { return };
-                self.good += u64::from(u32::from_le_bytes(*good));
-                self.all += u64::from(u32::from_le_bytes(*all));
+                let mut rest = bytes;
+                if let (Ok(good), Ok(all)) = (read_varint(&mut rest), read_varint(&mut rest)) {
+                    self.good += good;
+                    self.all += all;
+                }
             }
         }
     }
-}
 
-impl Pool {
-    fn count(&mut self, index: usize, count: u64) {
+    fn count(&mut self, index: u64, count: u64) {
+        // The bound of a bucket's number.
+        let Ok(index) = u16::try_from(index).map(usize::from) else { return };
         if self.buckets.len() <= index {
             self.buckets.resize(index + 1, 0);
         }
@@ -156,6 +236,7 @@ impl Column {
 
     pub(super) fn replace(&mut self, cell: usize, bytes: &[u8]) {
         let (start, length) = (self.start(cell), self.get(cell).len());
+        self.merged = OnceLock::new();
         self.bytes.splice(start..start + length, bytes.iter().copied());
         for end in &mut self.ends[cell..] {
             *end = *end + bytes.len() - length;
@@ -167,7 +248,31 @@ impl Column {
         let start = self.start(cell);
         let mut ends = self.ends.split_off(cell);
         ends.iter_mut().for_each(|end| *end -= start);
-        Self { ends, bytes: self.bytes.split_off(start) }
+        self.merged = OnceLock::new();
+        Self { ends, bytes: self.bytes.split_off(start), merged: OnceLock::new() }
+    }
+
+    /// Lets go of what stretches come to, because they have changed.
+    pub(super) fn forget_merged(&mut self) {
+        self.merged = OnceLock::new();
+    }
+
+    /// What the cells of each stretch come to; `stretches` are the first cells and numbers of cells.
+    pub(super) fn merged(
+        &self,
+        keep: Keep,
+        stretches: impl Iterator<Item = (usize, usize)>,
+    ) -> &Self {
+        self.merged.get_or_init(|| {
+            let mut merged = Self::default();
+            for (first, len) in stretches {
+                let cells = (first..first + len).map(|cell| self.get(cell));
+                merged.bytes.extend(keep.merge(cells.filter(|bytes| !bytes.is_empty())));
+                merged.ends.push(merged.bytes.len());
+            }
+            merged.bytes.shrink_to_fit();
+            Box::new(merged)
+        })
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -1,15 +1,16 @@
 //! The cells of one agent, probe and spec, sorted by start in blocks of time, so that a cell may come at any time cheaply.
 //!
 //! Nearly all windows look alike. A block keeps where a stretch of equal cells begins, so that whoever judges takes it at
-//! once, and the digest of what it holds, so that only what is new is hashed again. Both are derived from the cells, and
-//! made anew when one is added late.
+//! once with what its samples come to, and the digest of what it holds, so that only what is new is hashed again. All of
+//! that is derived from the cells when somebody asks, and made anew when one is added.
 
+#[cfg(test)]
+use super::block::Held;
+use super::block::{Block, Stretch};
 use super::samples::Column;
-use super::{Counts, Observed, WINDOW_MAX_S};
+use super::{Counts, Observed};
 use crate::contract::period::Span;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 /// The time of a block, s: of windows of a minute 480 cells, of which an insertion moves half at most, some 15 KiB.
 const BLOCK_S: i64 = 8 * 3_600;
@@ -75,39 +76,11 @@ pub(in crate::sla) struct Series {
     blocks: BTreeMap<i64, Block>,
 }
 
-/// Cells by start, with the same number of threshold counts and columns of samples for each.
-#[derive(Clone, Debug, Default)]
-pub(in crate::sla) struct Block {
-    cells: Vec<Cell>,
-    within: Vec<Within>,
-    columns: Vec<Column>,
-    /// Where stretches of equal cells begin.
-    stretches: Vec<u32>,
-    digest: OnceLock<[u8; 32]>,
-}
-
-/// Cells that follow each other without a gap and differ in their start and their samples only.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::sla) struct Stretch<'a> {
-    block: &'a Block,
-    first: usize,
-    len: usize,
-}
-
 /// What is known of a cell's samples when it is added: threshold counts, and the bytes for each column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept<'a> {
     pub(super) within: &'a [Within],
     pub(super) samples: &'a [Vec<u8>],
-}
-
-/// A cell of a series with what is known of its samples.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::sla) struct Held<'a> {
-    pub(in crate::sla) cell: &'a Cell,
-    pub(in crate::sla) within: &'a [Within],
-    columns: &'a [Column],
-    index: usize,
 }
 
 // === impl Cell ===
@@ -135,22 +108,13 @@ impl Cell {
 
 impl Cell {
     /// True when `next` is the same a window later. What was spoiled stands alone.
-    fn continues_in(&self, next: &Self) -> bool {
+    pub(super) fn continues_in(&self, next: &Self) -> bool {
         let alike = |cell: &Self| (cell.counts, cell.width_s, cell.interval_s, cell.labels);
         let spoiled = |cell: &Self| cell.flagged || cell.conflicting;
         next.start_s == self.end_s()
             && alike(self) == alike(next)
             && !spoiled(self)
             && !spoiled(next)
-    }
-}
-
-// === impl Held ===
-
-impl<'a> Held<'a> {
-    /// The bytes of one column.
-    pub(in crate::sla) fn samples(&self, column: usize) -> &'a [u8] {
-        self.columns.get(column).map_or(&[], |column| column.get(self.index))
     }
 }
 
@@ -235,179 +199,13 @@ impl Series {
         if let Some((_, before)) = self.blocks.range_mut(..from_s).next_back() {
             before.shrink();
         }
-        let columns = vec![Column::default(); kept.samples.len()];
-        self.blocks.entry(from_s).or_insert(Block { columns, ..Block::default() }).add(cell, kept)
+        let block = Block::with_columns(kept.samples.len());
+        self.blocks.entry(from_s).or_insert(block).add(cell, kept)
     }
 }
 
 fn block_of(instant_s: i64) -> i64 {
     instant_s.div_euclid(BLOCK_S) * BLOCK_S
-}
-
-// === impl Stretch ===
-
-impl<'a> Stretch<'a> {
-    /// How many cells it has.
-    pub(in crate::sla) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Its first cell.
-    pub(in crate::sla) fn cell(&self) -> Option<&'a Cell> {
-        self.block.cells.get(self.first).filter(|_| self.len > 0)
-    }
-
-    /// Its cells.
-    pub(in crate::sla) fn held(&self) -> impl Iterator<Item = Held<'a>> + use<'a> {
-        let Self { block, first, len } = *self;
-        let stride = block.stride();
-        let cells = block.cells.iter().enumerate().skip(first).take(len);
-        cells.map(move |(index, cell)| Held {
-            cell,
-            within: block.within.get(index * stride..(index + 1) * stride).unwrap_or_default(),
-            columns: &block.columns,
-            index,
-        })
-    }
-
-    /// What is left of it after so many cells.
-    pub(in crate::sla) fn skip(self, cells: usize) -> Self {
-        let cells = cells.min(self.len);
-        Self { first: self.first + cells, len: self.len - cells, ..self }
-    }
-}
-
-// === impl Block ===
-
-impl Block {
-    /// Threshold counts a cell.
-    fn stride(&self) -> usize {
-        self.within.len().checked_div(self.cells.len()).unwrap_or(0)
-    }
-
-    fn stretches(&self) -> impl Iterator<Item = Stretch<'_>> {
-        let index = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        let ends = self.stretches.iter().skip(1).copied().map(index);
-        let firsts = self.stretches.iter().copied().map(index);
-        firsts.zip(ends.chain([self.cells.len()])).map(|(first, end)| Stretch {
-            block: self,
-            first,
-            len: end.saturating_sub(first),
-        })
-    }
-
-    /// Digest of the cells that end by an instant; that of all of them is remembered.
-    pub(in crate::sla) fn digest(&self, until_s: Option<i64>) -> [u8; 32] {
-        let exists = |cell: &Cell| until_s.is_none_or(|until_s| cell.end_s() <= until_s);
-        // None ends later than the widest window after the last one's start.
-        let latest_s = self.cells.last().map_or(0, |last| last.start_s + i64::from(WINDOW_MAX_S));
-        if until_s.is_none_or(|until_s| latest_s <= until_s) || self.cells.iter().all(exists) {
-            return *self.digest.get_or_init(|| hashed(self.cells.iter()));
-        }
-        hashed(self.cells.iter().filter(|cell| exists(cell)))
-    }
-
-    fn add(&mut self, cell: Cell, kept: Kept<'_>) -> Added {
-        let within = kept.within;
-        let columns = self.columns.iter_mut().zip(kept.samples);
-        let stride = within.len();
-        let position = self.cells.binary_search_by_key(&cell.start_s, |known| known.start_s);
-        let index = match position {
-            Err(index) => {
-                self.cells.insert(index, cell);
-                self.within.splice(index * stride..index * stride, within.iter().copied());
-                columns.for_each(|(column, bytes)| column.insert(index, bytes));
-                self.changed(index);
-                return Added::New;
-            }
-            Ok(index) => index,
-        };
-        let Some(known) = self.cells.get_mut(index) else { return Added::Duplicate };
-        if known.content == cell.content {
-            return Added::Duplicate;
-        }
-        // The smallest content stands for all of them, so that the order of arrival does not matter.
-        if cell.content < known.content {
-            *known = cell;
-            self.within.splice(index * stride..(index + 1) * stride, within.iter().copied());
-            columns.for_each(|(column, bytes)| column.replace(index, bytes));
-        }
-        if let Some(known) = self.cells.get_mut(index) {
-            known.conflicting = true;
-        }
-        self.changed(index);
-        Added::Conflict
-    }
-
-    /// Makes anew what is derived from the cells after one of them came or changed.
-    fn changed(&mut self, index: usize) {
-        self.digest = OnceLock::new();
-        if index + 1 < self.cells.len() {
-            self.stretches.clear();
-        }
-        let known = self.stretches.last().map_or(0, |_| index);
-        for at in known..self.cells.len() {
-            let before = at.checked_sub(1).and_then(|before| self.cells.get(before));
-            let continues = before
-                .zip(self.cells.get(at))
-                .is_some_and(|(before, cell)| before.continues_in(cell));
-            let begins = self.stretches.last().is_some_and(|last| usize::try_from(*last) == Ok(at));
-            if !continues && !begins {
-                self.stretches.push(u32::try_from(at).unwrap_or(u32::MAX));
-            }
-        }
-    }
-
-    fn forget_from(&mut self, instant_s: i64) {
-        let (kept, stride) =
-            (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
-        if kept == self.cells.len() {
-            return;
-        }
-        self.cells.truncate(kept);
-        self.within.truncate(kept * stride);
-        for column in &mut self.columns {
-            drop(column.split_off(kept));
-        }
-        self.derive();
-    }
-
-    fn forget_before(&mut self, instant_s: i64) {
-        let (gone, stride) =
-            (self.cells.partition_point(|cell| cell.start_s < instant_s), self.stride());
-        if gone == 0 {
-            return;
-        }
-        self.within.drain(..gone * stride);
-        self.cells.drain(..gone);
-        for column in &mut self.columns {
-            *column = column.split_off(gone);
-        }
-        self.derive();
-    }
-
-    /// Makes anew all that is derived from the cells.
-    fn derive(&mut self) {
-        self.stretches.clear();
-        self.changed(0);
-    }
-
-    fn shrink(&mut self) {
-        self.cells.shrink_to_fit();
-        self.within.shrink_to_fit();
-        self.stretches.shrink_to_fit();
-    }
-}
-
-/// All that cells say is in their contents' digests.
-fn hashed<'a>(cells: impl Iterator<Item = &'a Cell>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for cell in cells {
-        hash.update(cell.start_s.to_be_bytes());
-        hash.update(cell.content);
-        hash.update([u8::from(cell.conflicting)]);
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -1,0 +1,321 @@
+//! Whoever reads digests finds what whoever reads records finds, and nothing that is damaged is believed.
+
+use super::*;
+use crate::contract::Agreement;
+use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
+use crate::contract::period::{PeriodLabel, Span};
+use crate::evaluator::add_record;
+use crate::sla::verdict::Verdict;
+use crate::sla::{Question, Windows, judge};
+use crate::store::{StoredRecord, StreamId};
+use probefleet_proto::hex::hex;
+use probefleet_proto::label::Labels;
+use probefleet_proto::name::Name;
+use probefleet_proto::record::Kind;
+use probefleet_proto::report::{self, Cell, OtherKind, Series};
+use proptest::prelude::*;
+
+/// 2026-04-01 in Berlin, s since 1970.
+const APRIL_S: u64 = 1_774_994_400;
+/// Version 1 of the form.
+const GOLDEN: &str = include_str!("../../tests/golden/digest-v1.hex");
+
+/// Everything that a digest must know: time, attempts, thresholds of both kinds, buckets, sums, counters, parts of the day.
+const AGREEMENT: &str = r#"
+agreement: acme
+version: 1
+kind: sla
+level: service
+title: ACME
+parties: {provider: {name: P}, customer: {name: C}}
+time_zone: Europe/Berlin
+currency: EUR
+term: {from: 2026-01-01, until: 2029-01-01}
+period: day
+services: {s: {}}
+calendars:
+  early: {weekly: {mon-sun: ["00:10-01:45", "02:00-23:00"]}}
+objectives:
+  up: {service: s, probe: front, measure: availability, target: ">= 99%", outage: {after: 2}, unknown: {coverage: 0%}}
+  hours: {service: s, probe: front, measure: availability, target: ">= 99%", hours: early, agents: {site: berlin}, unknown: {coverage: 0%}}
+  success: {service: s, probe: front, measure: success, target: ">= 99%", hours: early, unknown: {coverage: 0%}}
+  fast: {service: s, probe: front, measure: {within: 25ms, phase: total}, target: ">= 95%", unknown: {coverage: 0%}}
+  slow: {service: s, probe: front, measure: {percentile: 95%, phase: total}, target: "<= 30ms", hours: early, unknown: {coverage: 0%}}
+  mean: {service: s, probe: front, measure: {mean: total}, target: "<= 30ms", unknown: {coverage: 0%}}
+  days: {service: s, probe: front, measure: {good_days: {within: 25ms, phase: total, at: 60%}}, target: ">= 50%", unknown: {coverage: 0%}}
+  calls: {service: s, probe: call, measure: {ratio: ser}, target: ">= 50%", unknown: {coverage: 0%}}
+  voice: {service: s, probe: call, measure: {within: 4.0, phase: mos_centi}, target: ">= 50%", unknown: {coverage: 0%}}
+  loss: {service: s, probe: call, measure: {mean: loss_ppm}, target: "<= 1%", unknown: {coverage: 0%}}
+"#;
+
+fn agreement() -> Agreement {
+    Agreement::load(&[("acme.yaml", AGREEMENT)]).expect("valid").agreement
+}
+
+/// A window of one agent's probe.
+#[derive(Clone, Debug)]
+struct Line {
+    agent: usize,
+    minute: i64,
+    probe: &'static str,
+    spec: u8,
+    ok: u32,
+    failed: u32,
+    ns: u64,
+}
+
+/// Windows of four hours round the beginning of the day; the same one often comes again, the same or another.
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let line = (
+        0..2_usize,
+        prop_oneof![3 => -120..120_i64, 1 => 0..6_i64],
+        prop_oneof![3 => Just("front"), 1 => Just("call"), 1 => Just("other")],
+        0..2_u8,
+        (0..3_u32, 0..3_u32),
+        prop_oneof![Just(20_000_000), Just(25_000_000), 1_000_000..60_000_000_u64],
+    );
+    let line = line.prop_map(|(agent, minute, probe, spec, (ok, failed), ns)| Line {
+        agent,
+        minute,
+        probe,
+        spec,
+        ok,
+        failed,
+        ns,
+    });
+    prop::collection::vec(line, 0..300)
+}
+
+/// Two agents; the first one moved in the middle of an hour.
+fn agents() -> [KnownAgent; 2] {
+    let site = |site: &str| Labels::from([("site".to_owned(), site.to_owned())]);
+    let known = |number: u128, labels| KnownAgent {
+        agent: uuid::Uuid::from_u128(number),
+        name: Name::new(&format!("agent-{number}")).expect("a name"),
+        first_seen_s: 0,
+        labels,
+        last_report_end_s: None,
+    };
+    [
+        known(1, vec![(0, site("berlin")), (APRIL_S + 1_830, site("bonn"))]),
+        known(2, vec![(0, site("berlin"))]),
+    ]
+}
+
+impl Line {
+    fn start_s(&self) -> u64 {
+        APRIL_S.saturating_add_signed(self.minute * 60)
+    }
+
+    fn cell(&self) -> Cell {
+        let mut cell = Cell {
+            probe: self.probe.to_owned(),
+            spec: [self.spec; 16],
+            interval_s: 30,
+            scheduled: self.ok,
+            ok: self.ok,
+            others: vec![],
+            series: vec![],
+            counters: Vec::new(),
+            values: Vec::new(),
+        };
+        let mut total = Series::new("total", &[25_000_000]);
+        (0..self.ok).for_each(|number| total.record(self.ns + u64::from(number) * 5_000_000));
+        if self.ok > 0 {
+            cell.series.push(total);
+        }
+        if self.failed > 0 {
+            cell.scheduled += self.failed;
+            cell.add_other(OtherKind::Failed, "status", "503", self.failed);
+        }
+        if self.probe == "call" && self.ok + self.failed > 0 {
+            cell.add_counter("call_attempts", u64::from(self.ok + self.failed));
+            cell.add_counter("established", self.ok.into());
+            for number in 0..self.ok {
+                cell.record_value("mos_centi", 399 + u64::from(number), &[399]);
+                cell.record_value("loss_ppm", self.ns / 1_000, &[]);
+            }
+        }
+        cell
+    }
+
+    fn record(&self, seq: u64) -> StoredRecord {
+        let window_start_s = self.start_s();
+        let head = report::Head { window_start_s, window_s: 60, ..report::Head::default() };
+        StoredRecord {
+            stream: StreamId(1),
+            agent: uuid::Uuid::from_u128(1),
+            seq,
+            seq_to: seq,
+            kind: Kind::Report,
+            window_start_s,
+            received_s: window_start_s + 61,
+            payload: report::encode(&head, &[self.cell()]).remove(0),
+        }
+    }
+}
+
+/// The records of each agent and hour, in the order in which they came.
+fn by_hour(lines: &[Line]) -> BTreeMap<(usize, u64), Vec<StoredRecord>> {
+    let mut hours: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (seq, line) in (1..).zip(lines) {
+        let hour_s = line.start_s() / HOUR_S * HOUR_S;
+        hours.entry((line.agent, hour_s)).or_default().push(line.record(seq));
+    }
+    hours
+}
+
+fn needs(agreement: &Agreement) -> Needs {
+    Needs::of([&Windows::for_agreement(agreement).asked()])
+}
+
+fn digest_of(
+    needs: &Needs,
+    (agent, hour_s): (&KnownAgent, u64),
+    records: &[StoredRecord],
+) -> Vec<u8> {
+    let mut draft = [Draft::new(needs, hour_s)];
+    records.iter().for_each(|record| add_record(&mut draft, agent, record).expect("fits"));
+    draft[0].encode()
+}
+
+/// Excluded time that cuts windows and hours.
+fn exclusions(cut: Option<(i64, i64)>) -> Exclusions {
+    let record = cut.map(|(from, length)| {
+        let from_s = APRIL_S.cast_signed() + from;
+        let span = Span { from_s, until_s: from_s + length };
+        let (reason, approved) = (Reason::Customer, true);
+        Exclusion { span, reason, announced_s: None, objectives: Vec::new(), approved }
+    });
+    Exclusions::of(record.into_iter().collect())
+}
+
+fn verdicts(agreement: &Agreement, windows: &Windows, cut: Option<(i64, i64)>) -> Vec<Verdict> {
+    let ask = |(day, as_of_s): (&str, Option<u64>)| {
+        let label = PeriodLabel::parse(day).expect("a label");
+        let as_of_s = as_of_s.map(u64::cast_signed);
+        let question = Question { label, as_of_s, signed: true };
+        judge(agreement, windows, &exclusions(cut), &question).expect("judged")
+    };
+    let questions =
+        [("2026-04-01", None), ("2026-04-01", Some(APRIL_S + 4_230)), ("2026-03-31", None)];
+    questions.into_iter().map(ask).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whichever hours are read from digests, and whatever came late, twice or contradicting itself.
+    #[test]
+    fn digests_and_records_give_the_same_verdicts(
+        lines in lines(), mask in any::<u16>(), cut in prop::option::of((-100..7_000_i64, 1..5_000_i64)),
+    ) {
+        let (agreement, agents) = (agreement(), agents());
+        let needs = needs(&agreement);
+        let mut from_records = [Windows::for_agreement(&agreement)];
+        for (seq, line) in (1..).zip(&lines) {
+            add_record(&mut from_records, &agents[line.agent], &line.record(seq)).expect("fits");
+        }
+        let mut mixed = [Windows::for_agreement(&agreement)];
+        for (number, ((agent, hour_s), records)) in by_hour(&lines).into_iter().enumerate() {
+            let agent = &agents[agent];
+            if mask >> (number % 16) & 1 == 1 {
+                let body = digest_of(&needs, (agent, hour_s), &records);
+                read(&body, (agent, hour_s, 0), &mut mixed).expect("is whole");
+            } else {
+                records.iter().for_each(|record| add_record(&mut mixed, agent, record).expect("fits"));
+            }
+        }
+        prop_assert_eq!(
+            verdicts(&agreement, &from_records[0], cut), verdicts(&agreement, &mixed[0], cut)
+        );
+    }
+
+    /// Nothing that is damaged is taken, and a hostile body with a right check neither panics nor takes more than it is.
+    #[test]
+    fn damage_is_noticed(lines in lines(), place in any::<prop::sample::Index>(), bits in 1..=u8::MAX) {
+        let (agreement, agents) = (agreement(), agents());
+        let needs = needs(&agreement);
+        for ((agent, hour_s), records) in by_hour(&lines).into_iter().take(2) {
+            let place_of = (&agents[agent], hour_s, 0);
+            let mut body = digest_of(&needs, (&agents[agent], hour_s), &records);
+            let at = place.index(body.len());
+            body[at] ^= bits;
+            let mut windows = [Windows::for_agreement(&agreement)];
+            let refused = read(&body, place_of, &mut windows);
+            prop_assert!(matches!(refused, Err(DigestError::Damaged(_))), "{refused:?}");
+            prop_assert!(read(&body[..at], place_of, &mut windows).is_err());
+            prop_assert!(windows[0].is_empty());
+
+            let said = body.len() - CHECK_BYTES;
+            let sealed = check(&body[..said]);
+            body.truncate(said);
+            body.extend(sealed);
+            let _whatever_it_says = read(&body, place_of, &mut windows);
+        }
+    }
+}
+
+#[test]
+fn a_digest_holds_for_what_was_asked_and_for_the_labels_of_its_hour() {
+    let [moved, stayed] = agents();
+    let needs = needs(&agreement());
+    let less = Agreement::load(&[("a.yaml", &AGREEMENT.replace("within: 25ms", "within: 26ms"))]);
+    let other = self::needs(&less.expect("valid").agreement);
+    let hour_s = APRIL_S / HOUR_S * HOUR_S;
+    assert_ne!(needs.basis(&stayed, hour_s), other.basis(&stayed, hour_s));
+    assert_ne!(needs.basis(&stayed, hour_s), needs.basis(&moved, hour_s), "it moved in that hour");
+    assert_eq!(needs.basis(&stayed, hour_s - HOUR_S), needs.basis(&moved, hour_s - HOUR_S));
+    assert_ne!(needs.basis(&stayed, hour_s + HOUR_S), needs.basis(&moved, hour_s + HOUR_S));
+}
+
+#[test]
+fn an_hour_that_is_too_long_has_no_digest() {
+    let (needs, [agent, _]) = (needs(&agreement()), agents());
+    let line = |number: u64| Line {
+        agent: 0,
+        minute: 0,
+        probe: "front",
+        spec: 0,
+        ok: 2,
+        failed: 0,
+        ns: 1_000_000 + number,
+    };
+    let mut draft = [Draft::new(&needs, APRIL_S)];
+    for number in 0..3_u64 {
+        add_record(&mut draft, &agent, &line(number).record(number)).expect("fits");
+    }
+    let two = draft[0].encode();
+    let few = digest_of(&needs, (&agent, APRIL_S), &[line(0).record(0), line(1).record(1)]);
+    assert!(!two.is_empty() && two.len() == few.len(), "of all that contradict it one is kept");
+    assert_eq!(
+        read(&[], (&agent, APRIL_S, 0), &mut [Windows::for_agreement(&agreement())]),
+        Err(DigestError::TooLong)
+    );
+}
+
+/// What was written once is read by every later version, or has another number.
+#[test]
+fn the_golden_digest() {
+    let (agreement, [agent, _]) = (agreement(), agents());
+    let line = |minute, probe, ok, failed| Line {
+        agent: 0,
+        minute,
+        probe,
+        spec: 7,
+        ok,
+        failed,
+        ns: 20_000_000,
+    };
+    let lines = [
+        line(0, "front", 2, 0),
+        line(1, "front", 2, 0),
+        line(1, "front", 1, 1),
+        line(3, "front", 0, 2),
+        line(0, "call", 2, 1),
+    ];
+    let records: Vec<StoredRecord> =
+        (1..).zip(&lines).map(|(seq, line)| line.record(seq)).collect();
+    let body = digest_of(&needs(&agreement), (&agent, APRIL_S), &records);
+    assert_eq!(hex(&body), GOLDEN.trim(), "the form has changed: so must its version");
+}
