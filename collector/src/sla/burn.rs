@@ -2,7 +2,7 @@
 //!
 //! A rate of 1 uses up just the budget in just the period. A pair fires while both of its rates reach its factor: the long
 //! window says that it matters, the short one that it still goes on. The factor is the rate at which the long window takes
-//! its share of the period's budget, whatever the period's length (Google, The Site Reliability Workbook, chapter 5,
+//! its share of the period's budget, whatever the period's length, and never below 1 (Google, The Site Reliability Workbook, chapter 5,
 //! "Multiwindow, Multi-Burn-Rate Alerts").
 //!
 //! A window is so much service time that is not excluded, up to the end of the last evaluation window: nights outside
@@ -146,10 +146,11 @@ fn has_budget(measure: &Measure) -> bool {
 // === impl Pair ===
 
 impl Pair {
-    /// The rate at which the long window takes its share of the budget of so many seconds.
+    /// The rate at which the long window takes its share of the budget of so many seconds; where that is below 1, in
+    /// periods that are short, it is 1: at a lower rate the budget lasts for the period, and nobody is to be woken.
     fn factor(self, whole_s: u64) -> Exact {
-        number::whole(self.budget_percent) / number::whole(100) * number::whole(whole_s)
-            / number::whole(self.long_s)
+        let share = number::whole(self.budget_percent) / number::whole(100);
+        (share * number::whole(whole_s) / number::whole(self.long_s)).max(number::whole(1))
     }
 }
 
@@ -254,10 +255,10 @@ mod tests {
         for (days, factors) in [
             (30, vec!["14.4", "6", "1"]),
             (31, vec!["14.88", "6.2", "1.033333"]),
-            (28, vec!["13.44", "5.6", "0.933333"]),
+            (28, vec!["13.44", "5.6", "1"]),
             (90, vec!["43.2", "18", "3"]),
-            // A day has no window of three days.
-            (1, vec!["0.48", "0.2"]),
+            // A day has no window of three days; 0.48 and 0.2 would wake somebody for a budget that lasts.
+            (1, vec!["1", "1"]),
         ] {
             let whole_s = days * 86_400;
             let found: Vec<String> =
