@@ -2,8 +2,8 @@
 //!
 //! A rate of 1 uses up just the budget in just the period. A pair fires while both of its rates reach its factor: the long
 //! window says that it matters, the short one that it still goes on. The factor is the rate at which the long window takes
-//! its share of the period's budget, whatever the period's length, and never below 1 (Google, The Site Reliability Workbook, chapter 5,
-//! "Multiwindow, Multi-Burn-Rate Alerts").
+//! its share of the period's budget, whatever the period's length, and never below 1 (Google, The Site Reliability Workbook,
+//! chapter 5, "Multiwindow, Multi-Burn-Rate Alerts").
 //!
 //! A window is so much service time that is not excluded, up to the end of the last evaluation window: nights outside
 //! service hours and maintenance make it neither shorter nor better. It reaches back over the period's beginning, because
@@ -114,6 +114,12 @@ pub fn length_text(window_s: u64) -> String {
 /// The pairs of a period with so much eligible time: none whose long window is longer.
 fn pairs_of(whole_s: u64) -> impl Iterator<Item = Pair> {
     PAIRS.into_iter().filter(move |pair| pair.long_s <= whole_s)
+}
+
+/// The longest window that is looked at of an objective in a period with so much eligible time.
+pub(super) fn longest_s(objective: &Objective, whole_s: u64) -> Option<u64> {
+    let pairs = pairs_of(whole_s).filter(|_| has_budget(&objective.measure));
+    pairs.map(|pair| pair.long_s.max(pair.short_s)).max()
 }
 
 /// How long something lasts, in whole seconds; `None` where it never ends.
