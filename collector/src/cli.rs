@@ -7,6 +7,7 @@ pub mod run;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -74,6 +75,19 @@ impl Cli {
             Command::Report(args) => report::run(&args),
             Command::Contract(command) => contract::run(command),
             Command::Evaluate(args) => evaluate::run(&args),
+        }
+    }
+}
+
+/// Prints a text, and says with the exit code whether it could be. Whoever closes the other end early, as `head` does, has
+/// read what it wanted.
+fn print(what: &str, text: &str) -> ExitCode {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("{what} cannot be written: {error}");
+            ExitCode::from(EXIT_ENVIRONMENT)
         }
     }
 }

@@ -5,6 +5,10 @@
 //! says. The portal has no login of its own, so it leaves the loopback only by the explicit `portal_public: true`, meant
 //! for a place behind a reverse proxy that encrypts and asks who is there.
 
+mod exclusions;
+
+pub use exclusions::ExclusionsFile;
+
 use crate::contract::exclusions::Exclusions;
 use crate::contract::{Agreement, Rejected};
 use crate::fleet::{Assignment, add_threshold};
@@ -65,27 +69,6 @@ pub struct Signed {
     pub exclusions: Option<ExclusionsFile>,
 }
 
-/// A file of exclusion records of one agreement, and what stood in it.
-#[derive(Clone, Debug)]
-pub struct ExclusionsFile {
-    /// The file.
-    pub path: PathBuf,
-    /// Its records.
-    pub records: Exclusions,
-}
-
-impl ExclusionsFile {
-    /// The records that stand in the file now.
-    ///
-    /// # Errors
-    /// Every problem of the file, with its place.
-    pub fn read(&self, agreement: &Agreement) -> Result<Exclusions, String> {
-        let text = read(&self.path)?;
-        let name = self.path.display().to_string();
-        Exclusions::parse(&name, &text, agreement).map_err(|problems| problems.to_string())
-    }
-}
-
 /// Files that are no configuration: the problems of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<Problems>);
@@ -121,7 +104,12 @@ impl Config {
             .and_then(|text| Document::parse(&name, &text).map_err(|found| others.push(found)).ok())
             .and_then(|document| {
                 let base = path.parent().unwrap_or(Path::new(""));
-                let mut reading = Reading { base, problems: &mut problems, others: &mut others };
+                let mut reading = Reading {
+                    base,
+                    state_dir: PathBuf::new(),
+                    problems: &mut problems,
+                    others: &mut others,
+                };
                 reading.config(&document.root)
             });
         let own = problems.into_result(config);
@@ -171,6 +159,7 @@ fn read(path: &Path) -> Result<String, String> {
 /// A configuration being read.
 struct Reading<'a> {
     base: &'a Path,
+    state_dir: PathBuf,
     problems: &'a mut Problems,
     others: &'a mut Vec<Problems>,
 }
@@ -211,6 +200,8 @@ impl Reading<'_> {
             check_reach(listen, portal, (public, tls.is_some()), problems);
         }
         let plan = plan.and_then(|plan| self.plan(&plan));
+        let state_dir = state_dir.map(|path| self.base.join(path));
+        self.state_dir = state_dir.clone().unwrap_or_default();
         let (agreements, warnings) = self.agreements(agreements?, plan.as_ref())?;
         let tls = tls?.map(|files| TlsFiles {
             ca: self.base.join(files.ca),
@@ -223,7 +214,7 @@ impl Reading<'_> {
             portal_public: portal_public?,
             tls,
             deployment: deployment?,
-            state_dir: self.base.join(state_dir?),
+            state_dir: state_dir?,
             plan: plan?,
             window_s: window_s?,
             agreements,
@@ -313,10 +304,15 @@ impl Reading<'_> {
     }
 
     fn exclusions(&mut self, named: &Named, agreement: &Agreement) -> Option<ExclusionsFile> {
+        let file = ExclusionsFile::new(self.base.join(&named.0), &self.state_dir, agreement);
+        if let Some(file) = file.load(agreement) {
+            return Some(file);
+        }
+        // Said with its place in whichever file has the problem.
         let (name, text) = self.read(named)?;
         let records = Exclusions::parse(&name, &text, agreement);
         let records = records.map_err(|problems| self.others.push(problems)).ok()?;
-        Some(ExclusionsFile { path: self.base.join(&named.0), records })
+        Some(ExclusionsFile { records, ..file })
     }
 }
 
@@ -390,99 +386,4 @@ fn agreement_entry(node: &Node, problems: &mut Problems) -> Option<Entry> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PLAN: &str = "probes:\n  - {name: p, http: {url: https://a.example/}, every: 30s}\n";
-
-    const FRAME: &str = "version: 1\nkind: sla\nlevel: customer\ntitle: T\nparties: {provider: {name: P}, customer: {name: C}}\n\
-        time_zone: UTC\ncurrency: EUR\nterm: {from: 2026-01-01, until: 2027-01-01}\nperiod: month\nservices: {web: {}}\n";
-
-    fn load(text: &str) -> Result<Config, ConfigError> {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("plan.yaml"), PLAN).expect("writes");
-        std::fs::write(folder.path().join("broken.yaml"), "agreement: A\n").expect("writes");
-        let record = "exclusions:\n  - {from: 2026-04-01T00:00:00Z, until: 2026-04-02T00:00:00Z, reason: customer, objectives: [NAME]}\n";
-        for (file, name) in [("x.yaml", "up"), ("wrong.yaml", "down")] {
-            let text = record.replace("NAME", name);
-            std::fs::write(folder.path().join(file), text).expect("writes");
-        }
-        for (file, keys) in [
-            (
-                "all.yaml",
-                "agreement: all\nobjectives:\n  up: {service: web, probe: p, measure: success, target: \">= 99%\"}\n",
-            ),
-            ("acme.yaml", "agreement: acme\nparent: all\nobjectives: {}\n"),
-        ] {
-            std::fs::write(folder.path().join(file), format!("{FRAME}{keys}")).expect("writes");
-        }
-        let path = folder.path().join("collector.yaml");
-        std::fs::write(&path, text).expect("writes");
-        Config::load(&path)
-    }
-
-    #[test]
-    fn the_least_is_enough() {
-        let config = load("state_dir: state\nplan: plan.yaml\n").expect("is fine");
-        assert_eq!((config.listen, config.portal, config.window_s), (LISTEN, PORTAL, 60));
-        assert!(config.state_dir.is_absolute(), "relative to the file");
-        assert_eq!(config.plan.probes.len(), 1);
-    }
-
-    #[test]
-    fn all_problems_of_all_files_at_once() {
-        let text = "listen: 0.0.0.0:1\nportal: 10.0.0.1:2\nwindow: 45s\nplan: none.yaml\nagreements: [{file: broken.yaml, signed: true}, {file: broken.yaml}]\ncolour: red\n";
-        let error = load(text).expect_err("refused").to_string();
-        for code in [
-            "needs-tls",
-            "needs-portal-public",
-            "bad-value",
-            "unreadable-file",
-            "unknown-key",
-            "missing-key",
-        ] {
-            assert!(error.contains(code), "{code} in {error}");
-        }
-    }
-
-    #[test]
-    fn an_agreement_may_inherit_from_another_one_here() {
-        let base = "state_dir: s\nplan: plan.yaml\n";
-        let config =
-            load(&format!("{base}agreements: [{{file: acme.yaml}}, {{file: all.yaml}}]\n"))
-                .expect("is fine");
-        let names = config.agreements.iter().map(|signed| {
-            let objectives = signed.agreement.objectives().iter();
-            (signed.agreement.id().as_str(), objectives.map(|one| one.name.as_str()).collect())
-        });
-        let names: Vec<(&str, Vec<&str>)> = names.collect();
-        assert_eq!(names, [("acme", vec!["up"]), ("all", vec!["up"])]);
-        let alone =
-            load(&format!("{base}agreements: [{{file: acme.yaml}}]\n")).expect_err("has no parent");
-        assert!(alone.to_string().contains("unknown-parent"), "{alone}");
-        let twice = load(&format!("{base}agreements: [{{file: all.yaml}}, {{file: all.yaml}}]\n"));
-        assert!(twice.expect_err("twice").to_string().contains("duplicate-name"));
-    }
-
-    #[test]
-    fn excluded_time_is_read_for_its_agreement() {
-        let base =
-            "state_dir: s\nplan: plan.yaml\nagreements: [{file: all.yaml, exclusions: FILE}]\n";
-        let of = |file: &str| load(&base.replace("FILE", file));
-        let config = of("x.yaml").expect("is fine");
-        let file = config.agreements[0].exclusions.as_ref().expect("has a file");
-        assert_eq!(file.records.iter().count(), 1);
-        let wrong = of("wrong.yaml").expect_err("refused").to_string();
-        assert!(wrong.contains("wrong.yaml:2:") && wrong.contains("unknown-objective"), "{wrong}");
-        assert!(of("none.yaml").expect_err("refused").to_string().contains("unreadable-file"));
-    }
-
-    #[test]
-    fn what_reaches_beyond_this_machine_is_said_explicitly() {
-        let base = "state_dir: s\nplan: plan.yaml\n";
-        let tls = "tls: {ca: a, cert: b, key: c}\n";
-        assert!(load(&format!("{base}listen: '[::]:7400'\n{tls}")).is_ok());
-        assert!(load(&format!("{base}portal: 0.0.0.0:80\n{tls}")).is_err());
-        assert!(load(&format!("{base}portal: 0.0.0.0:80\nportal_public: true\n")).is_ok());
-    }
-}
+mod tests;

@@ -7,13 +7,17 @@
 
 mod closing;
 mod evidence;
+mod older;
 mod reading;
 mod records;
+mod rounds;
 
 pub use closing::key;
 pub use evidence::{Docket, add_record};
+pub use rounds::run;
 
 use closing::{Closed, File};
+use older::{Older, Recall, Reopened};
 use reading::Digesting;
 use records::Records;
 
@@ -25,21 +29,12 @@ use crate::sla::life::{Life, Stage};
 use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
 use crate::store::{AnyStore, KnownAgent, StoreError, StreamId, TenantScope};
 use crate::timeline::{Picture, Timeline};
-use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::report::Cell;
-use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How often it looks for new records.
-const ROUND: Duration = Duration::from_secs(2);
-/// A round that took long is followed by a pause of so many times its length, so that judging never takes more than a
-/// fifth of a core.
-const PAUSE_FACTOR: u32 = 4;
 /// How long after its end a window is expected to have arrived, s: agents seal after one second.
 const SETTLE_S: u64 = 5;
 /// How far before a period windows are looked at, s: an outage that began before it needs its beginning.
@@ -122,6 +117,10 @@ struct Evaluator {
     digesting: Digesting,
     loaded: bool,
     judged_at: Option<u64>,
+    /// Windows that begin before may belong to periods that are no longer in memory.
+    late_before_s: i64,
+    recall: Recall,
+    reopened: Option<Reopened>,
 }
 
 /// An agreement with its evidence.
@@ -132,6 +131,8 @@ struct Case {
     exclusions: Records,
     /// The closed periods that are kept.
     closed: Vec<Closed>,
+    /// What came for those that are not.
+    older: Older,
     windows: Windows,
     timeline: Timeline,
     /// When the records at hand were read, s since 1970: the timeline draws nothing much later.
@@ -148,6 +149,7 @@ impl Evaluator {
             countersigned: signed.countersigned,
             exclusions: Records::new(signed.exclusions),
             closed: Vec::new(),
+            older: Older::default(),
         });
         let cases: Vec<Case> = cases.collect();
         Self {
@@ -161,6 +163,9 @@ impl Evaluator {
             from_s: 0,
             loaded: false,
             judged_at: None,
+            late_before_s: i64::MIN,
+            recall: Recall::default(),
+            reopened: None,
         }
     }
 
@@ -213,6 +218,8 @@ impl Evaluator {
         let known_since_s = known_since_s.unwrap_or(i64::MAX);
         let judged = self.cases.iter_mut().map(|case| case.judge(as_of_s, known_since_s));
         let agreements = judged.collect();
+        let recent = self.cases.iter().map(|case| case.older.recent_s());
+        self.late_before_s = recent.max().unwrap_or(i64::MIN);
         Snapshot { made_s: now_s, fresh_s: now_s, as_of_s, failure: None, agreements }
     }
 
@@ -258,6 +265,7 @@ impl Case {
         let changed = self.exclusions.refresh(&self.agreement);
         if changed {
             self.closed.iter_mut().for_each(Closed::forget_verdict);
+            self.older.survey_anew();
         }
         changed
     }
@@ -266,8 +274,10 @@ impl Case {
         let agreement = Arc::clone(&self.agreement);
         let (mut periods, mut waiting) = (Vec::new(), Vec::new());
         let mut before = std::mem::take(&mut self.closed);
+        let mut kept = Vec::new();
         for (label, place) in kept_periods(&agreement, as_of_s) {
             let Ok(period) = label.span(agreement.zone()) else { continue };
+            kept.push((label.kind(), period.from_s));
             let verdict = if place == Place::Open {
                 let question = (label, as_of_s, self.countersigned);
                 let verdict = judge(&agreement, &self.windows, self.exclusions.get(), question);
@@ -293,6 +303,10 @@ impl Case {
             let pictures = drawn.flat_map(|verdict| self.pictures(verdict, open)).collect();
             let list = if place == Place::Waiting { &mut waiting } else { &mut periods };
             list.push(PeriodNow { label, open, life, verdict, pictures });
+        }
+        self.older.keep(kept.into_iter());
+        for gone in before {
+            self.older.take_over(&agreement, &gone);
         }
         AgreementNow {
             countersigned: self.countersigned,
@@ -341,6 +355,25 @@ pub fn with_context(period: Span) -> Span {
     Span { from_s: period.from_s.saturating_sub(CONTEXT_S), until_s: period.until_s }
 }
 
+/// The windows that a period's verdict looks at, and while it is open at an instant (Unix seconds) those of burn rates,
+/// which reach back over its beginning. A running collector has them: it keeps the period before.
+///
+/// # Errors
+/// [`JudgeError`] when the period has no bounds.
+pub fn looks_at(
+    agreement: &Agreement,
+    exclusions: &Exclusions,
+    (label, as_of_s): (PeriodLabel, u64),
+) -> Result<Span, JudgeError> {
+    let span = with_context(label.span(agreement.zone())?);
+    let as_of_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
+    if as_of_s >= span.until_s {
+        return Ok(span);
+    }
+    let burn_s = crate::sla::burn_from_s(agreement, exclusions, (label, as_of_s))?;
+    Ok(Span { from_s: span.from_s.min(burn_s), ..span })
+}
+
 /// Why a period is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -378,62 +411,6 @@ fn kept_periods(agreement: &Agreement, now_s: u64) -> Vec<(PeriodLabel, Place)> 
 }
 
 // === the service ===
-
-/// Judges until nobody listens any more. The first snapshot comes when the evidence is loaded.
-pub async fn run(
-    store: AnyStore,
-    scope: TenantScope,
-    (agreements, window_s): (Vec<Signed>, u32),
-    snapshots: watch::Sender<Arc<Snapshot>>,
-) {
-    let mut evaluator = Evaluator::new(store, scope, agreements, window_s);
-    loop {
-        let started = tokio::time::Instant::now();
-        let now_s = unix_now_ns() / NS_PER_S;
-        match evaluator.read(now_s).await {
-            Ok(changed) => {
-                let mut snapshot = snapshots.borrow().as_ref().clone();
-                if changed {
-                    // Judging is work for a thread that may be kept busy.
-                    let judged = tokio::task::spawn_blocking(move || {
-                        let snapshot = evaluator.judge(now_s);
-                        (evaluator, snapshot)
-                    });
-                    let Ok((back, fresh)) = judged.await else {
-                        tracing::error!(
-                            "judging has panicked; figures stand still until a restart"
-                        );
-                        return;
-                    };
-                    (evaluator, snapshot) = (back, fresh);
-                }
-                let failure = match evaluator.publish(&mut snapshot, now_s).await {
-                    Ok(published) => {
-                        snapshot.made_s = if published { now_s } else { snapshot.made_s };
-                        None
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "what is due could not be published");
-                        Some(format!("what is due could not be published: {error}"))
-                    }
-                };
-                (snapshot.fresh_s, snapshot.failure) = (now_s, failure);
-                drop(snapshots.send_replace(Arc::new(snapshot)));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "agreements could not be judged");
-                snapshots.send_modify(|current| {
-                    Arc::make_mut(current).failure = Some(error.to_string());
-                });
-            }
-        }
-        let pause = ROUND.max(started.elapsed() * PAUSE_FACTOR);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = snapshots.closed() => return,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,8 @@ impl Cause {
 /// What a result was made from, as digests: equal ones have equal results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basis {
+    /// The form of what was hashed: digests of inputs and of exclusions can only be compared with those of the same form.
+    pub form: u32,
     /// All of it.
     pub inputs: String,
     /// The agreement and whether it is countersigned.

@@ -114,6 +114,7 @@ pub fn judge(
 ) -> Result<Verdict, JudgeError> {
     let question = &Question { label: agreement.meant(question.label), ..*question };
     let period = question.label.span(agreement.zone())?;
+    let exclusions = &exclusion::that_matter(agreement, exclusions, seen(windows, period));
     let horizon = horizon(windows, period);
     let answered = answered(agreement, exclusions, question.as_of_s, horizon);
     let answered = &answered;
@@ -144,14 +145,54 @@ pub fn judge(
     })
 }
 
+/// From when on burn rates of a period that is open at an instant want to see windows, s since 1970: never before the period
+/// before it.
+///
+/// # Errors
+/// [`LabelError`] when the period has no bounds.
+pub fn burn_from_s(
+    agreement: &Agreement,
+    exclusions: &Exclusions,
+    (label, as_of_s): (PeriodLabel, i64),
+) -> Result<i64, LabelError> {
+    let zone = agreement.zone();
+    let period = label.span(zone)?;
+    let before = label.previous().and_then(|before| before.span(zone).ok());
+    let from_s = before.map_or(period.from_s, |before| before.from_s);
+    let looked_at = Span { from_s, until_s: period.until_s };
+    let exclusions = exclusion::that_matter(agreement, exclusions, looked_at);
+    let answered = answered(agreement, &exclusions, Some(as_of_s), looked_at);
+    let begins =
+        agreement.objectives().iter().zip(&answered).filter_map(|(objective, answered)| {
+            let whole_s = answered.service.within(period).seconds();
+            let longest_s = burn::longest_s(objective, whole_s);
+            let longest_s = longest_s.filter(|_| objective.period == label.kind())?;
+            let past = answered.service.within(Span { from_s, until_s: as_of_s });
+            let hull = past.last_seconds(longest_s).hull()?;
+            // A window that begins before may reach into it.
+            Some(hull.from_s.saturating_sub(i64::from(objective.window.width_s)))
+        });
+    Ok(begins.min().map_or(period.from_s, |begins_s| begins_s.max(from_s).min(period.from_s)))
+}
+
 /// The stretch in which service hours matter: where there are windows, the period, and what may still confirm an outage
 /// that is going on at its end.
 fn horizon(windows: &Windows, period: Span) -> Span {
+    let seen = seen(windows, period);
+    Span { until_s: seen.until_s.saturating_add(BEYOND_S), ..seen }
+}
+
+/// The period, and the stretch where there are windows. Time beyond both changes nothing: what nobody measured is unknown,
+/// excluded or not.
+fn seen(windows: &Windows, period: Span) -> Span {
     let seen = windows.extent().unwrap_or(period);
-    Span {
-        from_s: seen.from_s.min(period.from_s),
-        until_s: seen.until_s.max(period.until_s).saturating_add(BEYOND_S),
-    }
+    Span { from_s: seen.from_s.min(period.from_s), until_s: seen.until_s.max(period.until_s) }
+}
+
+/// The records of excluded time that can matter to a verdict which looks at a stretch of time.
+#[must_use]
+pub fn exclusions_of(agreement: &Agreement, exclusions: &Exclusions, looks_at: Span) -> Exclusions {
+    exclusion::that_matter(agreement, exclusions, looks_at)
 }
 
 /// An objective with its judgement, and what that costs where somebody owes it.

@@ -336,10 +336,13 @@ fn check_alerts() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     let rules = std::fs::read_to_string(path).expect("reads");
     let asked = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
-    let names: Vec<&str> = asked.filter_map(|expr| expr.split('{').next()).collect();
-    assert!(names.len() >= 3, "{rules}");
-    let scrape = harness::root().join("collector/src/portal/scrape.rs");
-    let scrape = std::fs::read_to_string(scrape).expect("reads");
+    let names: Vec<&str> = asked.filter_map(|expr| expr.split(['{', ' ']).next()).collect();
+    assert!(names.len() >= 4, "{rules}");
+    let files = ["scrape.rs", "scrape/periods.rs"];
+    let read = files.map(|file| {
+        std::fs::read_to_string(harness::root().join("collector/src/portal").join(file))
+    });
+    let scrape: String = read.into_iter().map(|text| text.expect("reads")).collect();
     for name in names {
         assert!(scrape.contains(&format!("\"{name}\"")), "{name} is no metric of ours");
     }

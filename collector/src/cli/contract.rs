@@ -169,13 +169,7 @@ fn show(args: &ShowArgs) -> ExitCode {
         ShowFormat::Markdown => reading.to_markdown(),
         ShowFormat::Json => format!("{}\n", reading.to_json()),
     };
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("the agreement cannot be written: {error}");
-            ExitCode::from(EXIT_ENVIRONMENT)
-        }
-    }
+    super::print("the agreement", &text)
 }
 
 /// The names and texts of agreements; files that are no text are among the findings.
@@ -227,18 +221,15 @@ fn init(args: &InitArgs) -> ExitCode {
         return bad_input(&format!("{}: the plan has no probe to promise", args.plan.display()));
     }
     let text = template::agreement(&plan);
-    let written = match &args.out {
-        None => anstream::stdout().write_all(text.as_bytes()),
-        Some(path) => {
-            std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()))
-        }
-    };
-    match (written, &args.out) {
-        (Ok(()), _) => ExitCode::SUCCESS,
-        (Err(error), Some(path)) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+    let Some(path) = &args.out else { return super::print("the agreement", &text) };
+    let written =
+        std::fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             bad_input(&format!("{}: exists already; name another file", path.display()))
         }
-        (Err(error), _) => {
+        Err(error) => {
             anstream::eprintln!("the agreement cannot be written: {error}");
             ExitCode::from(EXIT_ENVIRONMENT)
         }
@@ -246,13 +237,7 @@ fn init(args: &InitArgs) -> ExitCode {
 }
 
 fn print_schema() -> ExitCode {
-    match writeln!(anstream::stdout(), "{:#}", schema::agreement()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("the schema cannot be written: {error}");
-            ExitCode::from(EXIT_ENVIRONMENT)
-        }
-    }
+    super::print("the schema", &format!("{:#}\n", schema::agreement()))
 }
 
 // === impl ShowFormat ===

@@ -1,7 +1,7 @@
 //! `evaluate`: judges an agreement over a period, from files alone. No store, no network, no clock: the same bytes in
 //! give the same bytes out.
 
-use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
+use super::EXIT_BAD_INPUT;
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, instant_s};
 use crate::contract::{Agreement, Loaded};
@@ -10,7 +10,7 @@ use crate::verdict::text::{Paint, render};
 use crate::windows;
 use probefleet_proto::yaml::read_text;
 use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -79,13 +79,7 @@ pub fn run(args: &Args) -> ExitCode {
             render(&verdict, agreement.zone(), &paint, |objective| shown(&objective.name))
         }
     };
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("the result cannot be written: {error}");
-            ExitCode::from(EXIT_ENVIRONMENT)
-        }
-    }
+    super::print("the result", &text)
 }
 
 fn evaluate(args: &Args) -> Result<(Agreement, Verdict), String> {

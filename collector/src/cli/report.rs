@@ -6,17 +6,16 @@ use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
 use crate::config::{Config, Signed};
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, Span};
-use crate::evaluator::{add_record, as_of_s, judge, key, with_context};
+use crate::evaluator::{add_record, as_of_s, judge, key, looks_at};
 use crate::revision::Revision;
 use crate::sla::life::Life;
-use crate::sla::{Verdict, Windows};
+use crate::sla::{JudgeError, Verdict, Windows};
 use crate::store::{AnyStore, Cursor, KnownAgent, SqliteStore, Store as _, TenantScope};
 use crate::verdict::text::{Paint, render};
 use crate::verdict::{csv, life};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -88,13 +87,7 @@ pub fn run(args: &Args) -> ExitCode {
             });
         }
     };
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            anstream::eprintln!("the report cannot be written: {error}");
-            ExitCode::from(EXIT_ENVIRONMENT)
-        }
-    }
+    super::print("the report", &text)
 }
 
 /// The text of a report. Not to be called from within a runtime: it waits.
@@ -104,6 +97,9 @@ pub fn run(args: &Args) -> ExitCode {
 pub fn make(args: &Args) -> Result<String, Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::Input(error.to_string()))?;
     let signed = choose(&config, &args.agreement)?;
+    if let Some(problem) = signed.exclusions.as_ref().and_then(|file| file.problem.as_ref()) {
+        anstream::eprintln!("the exclusions are those of the last good file: {problem}");
+    }
     let agreement = &signed.agreement;
     let as_of_s = as_of_s(unix_now_ns() / NS_PER_S, config.window_s);
     let label = match &args.period {
@@ -127,13 +123,14 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     if let Some(text) = told {
         return Ok(text);
     }
-    let known = runtime.block_on(known(&store, signed, label, period));
-    let (windows, revisions) = known.map_err(|error| environment(&error))?;
     let none = Exclusions::default();
     let exclusions = signed.exclusions.as_ref().map_or(&none, |file| &file.records);
+    let input = |error: JudgeError| Failure::Input(error.to_string());
+    let stretch = looks_at(agreement, exclusions, (label, as_of_s)).map_err(input)?;
+    let known = runtime.block_on(known(&store, signed, label, stretch));
+    let (windows, revisions) = known.map_err(|error| environment(&error))?;
     let question = (label, as_of_s, signed.countersigned);
-    let verdict = judge(agreement, &windows, exclusions, question)
-        .map_err(|error| Failure::Input(error.to_string()))?;
+    let verdict = judge(agreement, &windows, exclusions, question).map_err(input)?;
     let now_s = i64::try_from(as_of_s).unwrap_or(i64::MAX);
     let life = Life::of(agreement, period, now_s, revisions);
     Ok(print(args.format, signed, (&verdict, &life), now_s))
@@ -144,9 +141,9 @@ async fn known(
     store: &AnyStore,
     signed: &Signed,
     label: PeriodLabel,
-    period: Span,
+    stretch: Span,
 ) -> Result<(Windows, Arc<[Revision]>), Box<dyn std::error::Error>> {
-    let windows = read(store, signed, with_context(period)).await?;
+    let windows = read(store, signed, stretch).await?;
     let (key, scope) = (key(&signed.agreement, label), TenantScope::default());
     let revisions = store.revisions(&scope, &key.agreement, Some(&key.period)).await?;
     Ok((windows, revisions.into_iter().map(|(_, revision)| revision).collect()))

@@ -87,6 +87,13 @@ impl Exclusions {
         self.0.iter()
     }
 
+    /// Those that claim time of a stretch.
+    #[must_use]
+    pub fn touching(&self, stretch: Span) -> Self {
+        let touching = self.iter().filter(|record| record.span.meet(stretch).seconds() > 0);
+        Self(touching.cloned().collect())
+    }
+
     /// Those that exist at an instant: announced later, a record does not.
     pub fn at(&self, as_of_s: Option<i64>) -> impl Iterator<Item = &Exclusion> {
         self.iter().filter(move |record| {

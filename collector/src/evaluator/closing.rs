@@ -9,8 +9,8 @@ use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, Span};
 use crate::revision::{Basis, Revision};
-use crate::sla::life::{self, Closing, Life};
-use crate::sla::{LATE_S, Verdict, Windows};
+use crate::sla::life::{self, Closing, Heard, Life};
+use crate::sla::{LATE_S, Verdict, Windows, exclusions_of};
 use crate::store::{PeriodKey, Store, StoreError, TenantScope};
 use std::sync::Arc;
 
@@ -60,6 +60,8 @@ pub(super) struct Closed {
     judged: Option<Judged>,
     /// When something came late for the last time.
     disturbed_s: Option<i64>,
+    /// Records of excluded time have changed since this collector began.
+    exclusions_changed: bool,
     /// `None`: not read yet.
     revisions: Option<Arc<[Revision]>>,
     /// There was somebody to measure from its start on.
@@ -87,8 +89,39 @@ pub(super) struct File<'a> {
 
 impl Closed {
     pub(super) fn new(label: PeriodLabel, period: Span) -> Self {
-        let (judged, disturbed_s, revisions) = (None, None, None);
-        Self { label, period, judged, disturbed_s, revisions, measured: false }
+        Self {
+            label,
+            period,
+            judged: None,
+            disturbed_s: None,
+            exclusions_changed: false,
+            revisions: None,
+            measured: false,
+        }
+    }
+
+    /// A period with its revisions, for which something was heard after it had been let go.
+    pub(super) fn reopened(
+        (label, period): (PeriodLabel, Span),
+        heard: Heard,
+        revisions: Vec<Revision>,
+    ) -> Self {
+        Self {
+            disturbed_s: heard.late.then_some(i64::MIN),
+            exclusions_changed: heard.exclusions,
+            revisions: Some(revisions.into()),
+            ..Self::new(label, period)
+        }
+    }
+
+    /// When something came late for the last time.
+    pub(super) fn disturbed_s(&self) -> Option<i64> {
+        self.disturbed_s
+    }
+
+    /// What has come for it.
+    pub(super) fn heard(&self) -> Heard {
+        Heard { late: self.disturbed_s.is_some(), exclusions: self.exclusions_changed }
     }
 
     /// Takes note that a window which begins at an instant has come.
@@ -103,6 +136,7 @@ impl Closed {
     /// Takes note that records of excluded time have changed.
     pub(super) fn forget_verdict(&mut self) {
         self.judged = None;
+        self.exclusions_changed = true;
     }
 
     /// Its verdict; made anew only when what it is made from has changed.
@@ -116,7 +150,9 @@ impl Closed {
 
     fn judge(&self, file: File<'_>) -> Judged {
         let File { agreement, exclusions, countersigned, .. } = file;
-        let verdict = file.windows.within(with_context(self.period)).map_err(|e| e.to_string());
+        let looks_at = with_context(self.period);
+        let exclusions = &exclusions_of(agreement, exclusions, looks_at);
+        let verdict = file.windows.within(looks_at).map_err(|e| e.to_string());
         let verdict = verdict.and_then(|own| {
             let question = (self.label, u64::MAX, countersigned);
             judge(agreement, &own, exclusions, question).map_err(|error| error.to_string())
@@ -188,7 +224,8 @@ impl Closed {
         if (is_first && !self.measured) || (!is_first && !quiet) {
             return None;
         }
-        let due = Closing::of(agreement, self.period).due(now_s, revisions, (verdict, basis))?;
+        let closing = Closing::of(agreement, self.period);
+        let due = closing.due(now_s, revisions, (verdict, basis), self.heard())?;
         if due.number > REVISIONS_OF_PERIOD_MAX {
             tracing::error!(agreement = %agreement.id(), period = %self.label, "too many revisions; none is added");
             return None;

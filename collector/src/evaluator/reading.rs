@@ -238,6 +238,7 @@ impl Evaluator {
     }
 
     fn add(&mut self, record: &StoredRecord) -> Result<(), EvidenceError> {
+        self.hear_late(record, self.cases.first().map_or(0, |case| case.now_s));
         let Some(agent) = self.agents.get(&record.agent) else { return Ok(()) };
         if record.window_start_s < self.from_s {
             return Ok(());

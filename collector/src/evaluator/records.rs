@@ -1,5 +1,5 @@
 //! The exclusion records of an agreement in a running collector: read anew when their file changes. A file with a problem
-//! changes nothing, and is complained of until it is mended.
+//! changes nothing, and is complained of until it is mended, by a restart too.
 
 use crate::config::ExclusionsFile;
 use crate::contract::Agreement;
@@ -43,7 +43,10 @@ impl Records {
         self.seen = stamp;
         let before = self.problem.take();
         match file.read(agreement) {
-            Ok(records) => {
+            Ok((records, text)) => {
+                if let Err(error) = file.keep(&text) {
+                    tracing::warn!(%error, path = %file.kept.display(), "a restart would not know the exclusions of now");
+                }
                 let changed = records != file.records;
                 file.records = records;
                 if changed || before.is_some() {

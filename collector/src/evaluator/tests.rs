@@ -1,4 +1,5 @@
 mod digesting;
+mod older;
 mod publishing;
 
 use super::*;
@@ -41,6 +42,8 @@ struct Stream {
     spool_id: [u8; 16],
     stream: StreamId,
     head: Head,
+    /// When records are received; at the end of their window, unless it says so.
+    received_s: Option<u64>,
 }
 
 impl Stream {
@@ -56,7 +59,7 @@ impl Stream {
         };
         let opened = store.open_session(&scope, introduction).await.expect("opens");
         let (stream, head) = (opened.stream, opened.head);
-        Self { store: store.clone(), scope, spool_id, stream, head }
+        Self { store: store.clone(), scope, spool_id, stream, head, received_s: None }
     }
 
     /// Commits one window with one good attempt.
@@ -91,7 +94,7 @@ impl Stream {
             stream: self.stream,
             expected: self.head,
             records,
-            received_s: window_start_s + 61,
+            received_s: self.received_s.unwrap_or(window_start_s + 61),
         };
         let outcome = self.store.commit(&self.scope, batch).await;
         assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");

@@ -2,7 +2,9 @@
 //!
 //! Figures of objectives are those of their open periods. `probefleet_objective_status` has one series for each status,
 //! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
-//! figure that is not known is left out, never a zero, so too a burn rate of whose window too little is known; neither has a percentile that is a timeout a number of seconds.
+//! figure that is not known is left out, never a zero, so too a burn rate of whose window too little is known; neither has a percentile that is a timeout a number of seconds. What became of closed periods: [`periods`].
+
+mod periods;
 
 use super::Portal;
 use crate::contract::Agreement;
@@ -77,7 +79,9 @@ pub(super) fn render(portal: &Portal) -> Result<String, std::fmt::Error> {
     registry.register("probefleet_collector_build", "The program that runs", build);
     portal.metrics.register(&mut registry);
     register_agents(portal, &mut registry);
-    register_objectives(&portal.snapshots.borrow(), &mut registry);
+    let snapshot = Arc::clone(&portal.snapshots.borrow());
+    register_objectives(&snapshot, &mut registry);
+    periods::register(&snapshot, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -112,15 +116,14 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
     let ages: Family<OfAgent, Gauge> = Family::default();
     let connected: Family<OfAgent, Gauge> = Family::default();
     let backlogs: Family<OfAgent, Gauge> = Family::default();
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     for agent in portal.fleet.board() {
         let labels = OfAgent { agent: agent.name.to_string() };
         connected.get_or_create(&labels).set(i64::from(agent.session.is_some()));
         if let Some(age_s) = agent.report_age_s(now_ns) {
-            ages.get_or_create(&labels).set(number(age_s));
+            ages.get_or_create(&labels).set(number_of(age_s));
         }
         if let Some(backlog_bytes) = agent.backlog_bytes {
-            backlogs.get_or_create(&labels).set(number(backlog_bytes));
+            backlogs.get_or_create(&labels).set(number_of(backlog_bytes));
         }
     }
     registry.register(
@@ -179,7 +182,7 @@ fn register_objectives(snapshot: &Snapshot, registry: &mut Registry) {
     let age_s = (unix_now_ns() / NS_PER_S).saturating_sub(snapshot.fresh_s);
     if snapshot.fresh_s > 0 {
         let age: Gauge = Gauge::default();
-        age.set(i64::try_from(age_s).unwrap_or(i64::MAX));
+        age.set(number_of(age_s));
         let help = "Time since the agreements were last judged, or found unchanged";
         registry.register("probefleet_evaluation_age_seconds", help, age);
     }
@@ -289,62 +292,68 @@ impl Objectives {
         );
     }
 
+    /// Name and help of every figure.
+    fn figures(&self) -> [(&'static str, &'static str, &Figures); 12] {
+        [
+            ("probefleet_objective_value_ratio", "What was measured, of 1", &self.value),
+            ("probefleet_objective_target_ratio", "What was promised, of 1", &self.target),
+            (
+                "probefleet_objective_value_seconds",
+                "What was measured, where it is a duration",
+                &self.value_seconds,
+            ),
+            (
+                "probefleet_objective_target_seconds",
+                "What was promised, where it is a duration",
+                &self.target_seconds,
+            ),
+            (
+                "probefleet_objective_value_score",
+                "What was measured, where it is a score such as a MOS",
+                &self.value_score,
+            ),
+            (
+                "probefleet_objective_target_score",
+                "What was promised, where it is a score such as a MOS",
+                &self.target_score,
+            ),
+            (
+                "probefleet_objective_value_outages",
+                "What was measured, where it is a number of outages",
+                &self.value_outages,
+            ),
+            (
+                "probefleet_objective_target_outages",
+                "What was promised, where it is a number of outages",
+                &self.target_outages,
+            ),
+            (
+                "probefleet_objective_budget_left_outages",
+                "Outages that there may still be; negative: overdrawn",
+                &self.budget_outages,
+            ),
+            (
+                "probefleet_objective_budget_left_seconds",
+                "Time that may still be down; negative: overdrawn",
+                &self.budget_seconds,
+            ),
+            (
+                "probefleet_objective_budget_left_attempts",
+                "Attempts that may still be bad; negative: overdrawn",
+                &self.budget_attempts,
+            ),
+            (
+                "probefleet_objective_coverage_ratio",
+                "Known share of the eligible time so far, of 1",
+                &self.coverage,
+            ),
+        ]
+    }
+
     fn register(self, registry: &mut Registry) {
-        let mut figures = |name: &str, help: &str, family: Figures| {
-            registry.register(name, help, family);
-        };
-        figures("probefleet_objective_value_ratio", "What was measured, of 1", self.value);
-        figures("probefleet_objective_target_ratio", "What was promised, of 1", self.target);
-        figures(
-            "probefleet_objective_value_seconds",
-            "What was measured, where it is a duration",
-            self.value_seconds,
-        );
-        figures(
-            "probefleet_objective_target_seconds",
-            "What was promised, where it is a duration",
-            self.target_seconds,
-        );
-        figures(
-            "probefleet_objective_value_score",
-            "What was measured, where it is a score such as a MOS",
-            self.value_score,
-        );
-        figures(
-            "probefleet_objective_target_score",
-            "What was promised, where it is a score such as a MOS",
-            self.target_score,
-        );
-        figures(
-            "probefleet_objective_value_outages",
-            "What was measured, where it is a number of outages",
-            self.value_outages,
-        );
-        figures(
-            "probefleet_objective_target_outages",
-            "What was promised, where it is a number of outages",
-            self.target_outages,
-        );
-        figures(
-            "probefleet_objective_budget_left_outages",
-            "Outages that there may still be; negative: overdrawn",
-            self.budget_outages,
-        );
-        figures(
-            "probefleet_objective_budget_left_seconds",
-            "Time that may still be down; negative: overdrawn",
-            self.budget_seconds,
-        );
-        figures(
-            "probefleet_objective_budget_left_attempts",
-            "Attempts that may still be bad; negative: overdrawn",
-            self.budget_attempts,
-        );
-        figures(
-            "probefleet_objective_coverage_ratio",
-            "Known share of the eligible time so far, of 1",
-            self.coverage,
-        );
+        for (name, help, family) in self.figures() {
+            registry.register(name, help, family.clone());
+        }
         registry.register(
             "probefleet_objective_status",
             "1 for the status that an objective has, 0 for the others",
@@ -370,6 +379,10 @@ fn ratio(share: &Exact) -> f64 {
 
 fn money(amount: &Money, currency: &Currency) -> f64 {
     currency.text(amount).parse().unwrap_or(f64::NAN)
+}
+
+fn number_of(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn whole(number: i64) -> f64 {

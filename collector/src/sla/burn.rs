@@ -2,8 +2,8 @@
 //!
 //! A rate of 1 uses up just the budget in just the period. A pair fires while both of its rates reach its factor: the long
 //! window says that it matters, the short one that it still goes on. The factor is the rate at which the long window takes
-//! its share of the period's budget, whatever the period's length (Google, The Site Reliability Workbook, chapter 5,
-//! "Multiwindow, Multi-Burn-Rate Alerts").
+//! its share of the period's budget, whatever the period's length, and never below 1 (Google, The Site Reliability Workbook,
+//! chapter 5, "Multiwindow, Multi-Burn-Rate Alerts").
 //!
 //! A window is so much service time that is not excluded, up to the end of the last evaluation window: nights outside
 //! service hours and maintenance make it neither shorter nor better. It reaches back over the period's beginning, because
@@ -116,6 +116,12 @@ fn pairs_of(whole_s: u64) -> impl Iterator<Item = Pair> {
     PAIRS.into_iter().filter(move |pair| pair.long_s <= whole_s)
 }
 
+/// The longest window that is looked at of an objective in a period with so much eligible time.
+pub(super) fn longest_s(objective: &Objective, whole_s: u64) -> Option<u64> {
+    let pairs = pairs_of(whole_s).filter(|_| has_budget(&objective.measure));
+    pairs.map(|pair| pair.long_s.max(pair.short_s)).max()
+}
+
 /// How long something lasts, in whole seconds; `None` where it never ends.
 fn seconds_of(left: &Exact, used_a_second: &Exact) -> Option<u64> {
     let zero = number::whole(0);
@@ -146,10 +152,11 @@ fn has_budget(measure: &Measure) -> bool {
 // === impl Pair ===
 
 impl Pair {
-    /// The rate at which the long window takes its share of the budget of so many seconds.
+    /// The rate at which the long window takes its share of the budget of so many seconds; where that is below 1, in
+    /// periods that are short, it is 1: at a lower rate the budget lasts for the period, and nobody is to be woken.
     fn factor(self, whole_s: u64) -> Exact {
-        number::whole(self.budget_percent) / number::whole(100) * number::whole(whole_s)
-            / number::whole(self.long_s)
+        let share = number::whole(self.budget_percent) / number::whole(100);
+        (share * number::whole(whole_s) / number::whole(self.long_s)).max(number::whole(1))
     }
 }
 
@@ -254,10 +261,10 @@ mod tests {
         for (days, factors) in [
             (30, vec!["14.4", "6", "1"]),
             (31, vec!["14.88", "6.2", "1.033333"]),
-            (28, vec!["13.44", "5.6", "0.933333"]),
+            (28, vec!["13.44", "5.6", "1"]),
             (90, vec!["43.2", "18", "3"]),
-            // A day has no window of three days.
-            (1, vec!["0.48", "0.2"]),
+            // A day has no window of three days; 0.48 and 0.2 would wake somebody for a budget that lasts.
+            (1, vec!["1", "1"]),
         ] {
             let whole_s = days * 86_400;
             let found: Vec<String> =

@@ -8,9 +8,13 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
 /// Begins the hashed bytes: a change of their form is another number. Since 2 cells are hashed in blocks of eight hours,
-/// so that what was hashed once is not hashed again for every verdict. A change also makes every period that was
-/// published look as if late data had come ([`super::life`]): whoever makes one must tell the two apart.
+/// so that what was hashed once is not hashed again for every verdict.
 const DOMAIN: &[u8] = b"probefleet evaluation inputs v2\0";
+
+/// The form of the digests of inputs and exclusions: whoever changes what is hashed, or how, raises it. It is kept with
+/// what was published, so that no period looks as if late data had come ([`super::life`]) only because the program was
+/// replaced. Since 2, records of excluded time that cannot matter to the period are not hashed.
+pub(super) const FORM: u32 = 2;
 
 /// `sha256:…` over the agreement as it was given, the question, the cells in the order of agent, probe, spec, start, and
 /// the exclusion records in the order of their beginning.
@@ -52,7 +56,7 @@ pub(super) fn terms(agreement: &Agreement, signed: bool) -> String {
     hash.text_of()
 }
 
-/// `sha256:…` over all exclusion records.
+/// `sha256:…` over these exclusion records.
 pub(super) fn exclusions(exclusions: &Exclusions) -> String {
     let mut hash = Hash(Sha256::new());
     hash.0.update(b"probefleet exclusions v1\0");

@@ -7,6 +7,23 @@ use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
 use crate::contract::model::{Approval, ExclusionRule, Maintenance, Objective};
 use crate::contract::period::{PeriodLabel, Span};
 
+/// The records that can matter to whoever looks at a stretch of time: those of every period that begins before its end
+/// and does not end before its beginning, because maintenance earlier in a period uses up what is allowed in it.
+pub(super) fn that_matter(
+    agreement: &Agreement,
+    records: &Exclusions,
+    stretch: Span,
+) -> Exclusions {
+    let zone = agreement.zone();
+    let period = |objective: &Objective| {
+        let label = PeriodLabel::at(objective.period, zone, stretch.from_s)?;
+        label.span(zone).ok()
+    };
+    let starts = agreement.objectives().iter().filter_map(period).map(|span| span.from_s);
+    let from_s = starts.min().unwrap_or(stretch.from_s).min(stretch.from_s);
+    records.touching(Span { from_s, ..stretch })
+}
+
 /// The excluded time of an objective, all of it service time; `as_of_s`: records announced later do not exist.
 pub(super) fn excluded(
     agreement: &Agreement,

@@ -18,14 +18,47 @@ use crate::contract::period::Span;
 use crate::revision::{Basis, Cause, Revision};
 use std::sync::Arc;
 
-/// What a verdict was made from.
+/// What a verdict was made from; `exclusions` are those that can matter to it.
 #[must_use]
 pub fn basis(verdict: &Verdict, agreement: &Agreement, exclusions: &Exclusions) -> Basis {
     Basis {
+        form: digest::FORM,
         inputs: verdict.inputs_digest.clone(),
         terms: digest::terms(agreement, verdict.signed),
         exclusions: digest::exclusions(exclusions),
     }
+}
+
+/// The digest of an agreement, and of whether it is countersigned, as a [`Basis`] has it.
+#[must_use]
+pub fn terms(agreement: &Agreement, signed: bool) -> String {
+    digest::terms(agreement, signed)
+}
+
+/// True when a revision is known to have been made with other records of excluded time than these, which are those that can
+/// matter to it.
+#[must_use]
+pub fn excludes_other_time(revision: &Revision, exclusions: &Exclusions) -> bool {
+    let Basis { form, exclusions: before, .. } = &revision.basis;
+    *form == digest::FORM && *before != digest::exclusions(exclusions)
+}
+
+/// True when what a verdict was made from, or where that cannot be compared its outcome, is not that of a revision.
+#[must_use]
+pub fn differs(verdict: &Verdict, revision: &Revision) -> bool {
+    match revision.basis.form == digest::FORM {
+        true => revision.basis.inputs != verdict.inputs_digest,
+        false => revision.payable != verdict.credits.currency.text(&verdict.credits.payable),
+    }
+}
+
+/// What has come for a period, or changed about it, since the program began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Reports.
+    pub late: bool,
+    /// Records of excluded time.
+    pub exclusions: bool,
 }
 
 /// Where a period stands.
@@ -51,6 +84,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The words of the stages that a closed period has, in their order.
+    pub const CLOSED_WORDS: [&'static str; 3] = ["closed", "published", "final"];
+
     /// The word in results.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -127,16 +163,15 @@ impl Closing {
         now_s: i64,
         revisions: &[Revision],
         (verdict, basis): (&Verdict, Basis),
+        heard: Heard,
     ) -> Option<Revision> {
         let latest = revisions.last();
-        if now_s < self.grace_ends_s() || latest.is_some_and(|it| it.basis.inputs == basis.inputs) {
+        if now_s < self.grace_ends_s() {
             return None;
         }
         let cause = match latest {
             None => Cause::Published,
-            Some(latest) if latest.basis.terms != basis.terms => Cause::AgreementChanged,
-            Some(latest) if latest.basis.exclusions != basis.exclusions => Cause::ExclusionsChanged,
-            Some(_) => Cause::LateData,
+            Some(latest) => cause(&latest.basis, &basis, heard)?,
         };
         let credits = &verdict.credits;
         let payable = credits.currency.text(&credits.payable);
@@ -152,6 +187,23 @@ impl Closing {
             currency: credits.currency.code().to_owned(),
         })
     }
+}
+
+/// Why what was made from `before` is restated; `None` when it is not. A program of another version may have hashed
+/// otherwise: then only what was heard since this one began tells that there is something new.
+fn cause(before: &Basis, now: &Basis, heard: Heard) -> Option<Cause> {
+    let same_form = before.form == now.form;
+    if same_form && before.inputs == now.inputs {
+        return None;
+    }
+    if before.terms != now.terms {
+        return Some(Cause::AgreementChanged);
+    }
+    let excluded = if same_form { before.exclusions != now.exclusions } else { heard.exclusions };
+    if excluded {
+        return Some(Cause::ExclusionsChanged);
+    }
+    (same_form || heard.late).then_some(Cause::LateData)
 }
 
 /// By how much more is payable than by the latest revision. An amount in another currency has nothing to do with it: then

@@ -301,7 +301,12 @@ fn revision(number: u64) -> Revision {
         made_s: 1_800_000_000,
         cause: if number == 1 { Cause::Published } else { Cause::ExclusionsChanged },
         after_final: number > 1,
-        basis: Basis { inputs: text("i"), terms: text("t"), exclusions: text("x") },
+        basis: Basis {
+            form: u32::try_from(number).expect("small"),
+            inputs: text("i"),
+            terms: text("t"),
+            exclusions: text("x"),
+        },
         payable: "0.00".to_owned(),
         currency: "EUR".to_owned(),
         delta: "-120.00".to_owned(),

@@ -32,7 +32,7 @@ pub(super) fn publish(
             revision.made_s,
             revision.cause.as_str(),
             revision.after_final,
-            basis.inputs,
+            inputs_text(basis),
             basis.terms,
             basis.exclusions,
             revision.payable,
@@ -64,15 +64,28 @@ pub(super) fn revisions(
     rows.collect()
 }
 
+/// The digest with the number of its form before it; the first form had none.
+fn inputs_text(basis: &Basis) -> String {
+    match basis.form {
+        1 => basis.inputs.clone(),
+        form => format!("{form} {}", basis.inputs),
+    }
+}
+
 fn revision(row: &Row<'_>) -> Result<(String, Revision)> {
     let cause: String = row.get(4)?;
+    let inputs: String = row.get(6)?;
+    let numbered = inputs
+        .split_once(' ')
+        .and_then(|(form, digest)| Some((form.parse().ok()?, digest.to_owned())));
+    let (form, inputs) = numbered.unwrap_or((1, inputs));
     let revision = Revision {
         number: unsigned(row, 1)?,
         version: unsigned(row, 2)?,
         made_s: row.get(3)?,
         cause: Cause::parse(&cause).ok_or_else(|| damaged(4, "unknown cause of a revision"))?,
         after_final: row.get(5)?,
-        basis: Basis { inputs: row.get(6)?, terms: row.get(7)?, exclusions: row.get(8)? },
+        basis: Basis { form, inputs, terms: row.get(7)?, exclusions: row.get(8)? },
         payable: row.get(9)?,
         currency: row.get(10)?,
         delta: row.get(11)?,

@@ -10,7 +10,7 @@ use super::text::Paint;
 use crate::contract::period::{instant_text, local_text};
 use crate::revision::{Cause, Revision};
 use crate::sla::Verdict;
-use crate::sla::life::{Life, Stage};
+use crate::sla::life::{Life, Stage, differs};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -92,7 +92,7 @@ pub fn lines(verdict: &Verdict, life: &Life, now_s: i64, zone: &TimeZone, paint:
         let _infallible = writeln!(text, "{label:<13} {}", revision_text(revision, zone));
     }
     let latest = life.revisions.last();
-    if latest.is_some_and(|latest| latest.basis.inputs != verdict.inputs_digest) {
+    if latest.is_some_and(|latest| differs(verdict, latest)) {
         let warning = paint.warning;
         let _infallible = writeln!(
             text,
@@ -134,7 +134,7 @@ mod tests {
             made_s: 1_800_000_000,
             cause,
             after_final: number > 2,
-            basis: Basis { inputs: text(), terms: text(), exclusions: text() },
+            basis: Basis { form: 1, inputs: text(), terms: text(), exclusions: text() },
             payable: "0.00".to_owned(),
             currency: "EUR".to_owned(),
             delta: delta.to_owned(),

@@ -172,6 +172,20 @@ fn a_day_is_published_once_and_restated_with_the_difference() {
         page.contains("exclusions.yaml:2:").then_some(page)
     });
     assert!(complained.is_some_and(|page| page.contains("Revision 2: ")), "{}", shop.log());
+    let (_, metrics) = get(&shop.portal, "/metrics");
+    for line in [
+        "probefleet_agreement_exclusions_ok{agreement=\"shop\"} 0",
+        "probefleet_agreement_period_stage{agreement=\"shop\",period=\"day\",stage=\"published\"} 1",
+        "probefleet_agreement_period_revisions{agreement=\"shop\",period=\"day\"} 2",
+        "probefleet_agreement_period_credit{agreement=\"shop\",period=\"day\",currency=\"EUR\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    // A restart stands on the last good file, and complains as well.
+    shop.restart(|_| {});
+    assert_eq!(told(&shop.published(2)), [published, excused]);
+    let (_, page) = get(&shop.portal, "/agreements/shop");
+    assert!(page.contains("exclusions.yaml:2:"), "{}", shop.log());
     assert!(shop.log().contains("the exclusions stay as they were"), "{}", shop.log());
     shop.exclude(|_| "exclusions: []\n".to_owned());
     let revoked = ["exclusions_changed", "10.00", "10.00"];

@@ -5,13 +5,13 @@ use crate::evaluator::closing::QUIET_S;
 use crate::revision::{Cause, Revision};
 
 /// 2027-01-15, midnight UTC: the end of the period.
-const END_S: u64 = MORNING_S - 28_800;
+pub(super) const END_S: u64 = MORNING_S - 28_800;
 /// An hour of grace later.
-const GRACE_OVER_S: u64 = END_S + 3_600;
-const QUIET: u64 = QUIET_S.unsigned_abs();
+pub(super) const GRACE_OVER_S: u64 = END_S + 3_600;
+pub(super) const QUIET: u64 = QUIET_S.unsigned_abs();
 
 /// The day before: an attempt an hour, the last of which failed; 95.8 % of it good.
-async fn a_day(store: &AnyStore) -> Stream {
+pub(super) async fn a_day(store: &AnyStore) -> Stream {
     let mut stream = Stream::open(store, 1).await;
     for hour in 0..24 {
         stream.deliver_cell(END_S - DAY_S + hour * 3_600, hour < 23).await;
@@ -20,7 +20,7 @@ async fn a_day(store: &AnyStore) -> Stream {
 }
 
 /// A round of the service, and what it says of the closed day afterwards.
-async fn round(evaluator: &mut Evaluator, now_s: u64) -> PeriodNow {
+pub(super) async fn round(evaluator: &mut Evaluator, now_s: u64) -> PeriodNow {
     evaluator.read(now_s).await.expect("reads");
     let mut snapshot = evaluator.judge(now_s);
     evaluator.publish(&mut snapshot, now_s).await.expect("publishes");
@@ -30,14 +30,14 @@ async fn round(evaluator: &mut Evaluator, now_s: u64) -> PeriodNow {
 }
 
 /// Number, cause, what is payable and what that changes.
-fn told(revisions: &[Revision]) -> Vec<(u64, Cause, &str, &str)> {
+pub(super) fn told(revisions: &[Revision]) -> Vec<(u64, Cause, &str, &str)> {
     let told = revisions.iter().map(|revision| {
         (revision.number, revision.cause, revision.payable.as_str(), revision.delta.as_str())
     });
     told.collect()
 }
 
-async fn kept(store: &AnyStore) -> Vec<Revision> {
+pub(super) async fn kept(store: &AnyStore) -> Vec<Revision> {
     let read = store.revisions(&TenantScope::default(), "acme", Some("2027-01-14")).await;
     read.expect("reads").into_iter().map(|(_, revision)| revision).collect()
 }

@@ -30,12 +30,13 @@ fn verdict(payable: &str, code: &str) -> Verdict {
 }
 
 fn basis(inputs: &str, terms: &str, exclusions: &str) -> Basis {
-    Basis { inputs: inputs.to_owned(), terms: terms.to_owned(), exclusions: exclusions.to_owned() }
+    let [inputs, terms, exclusions] = [inputs, terms, exclusions].map(str::to_owned);
+    Basis { form: digest::FORM, inputs, terms, exclusions }
 }
 
 /// The revision that is due at an instant for an amount in euros.
 fn due(now_s: i64, so_far: &[Revision], payable: &str, basis: Basis) -> Option<Revision> {
-    CLOSING.due(now_s, so_far, (&verdict(payable, "EUR"), basis))
+    CLOSING.due(now_s, so_far, (&verdict(payable, "EUR"), basis), Heard::default())
 }
 
 /// A period that was published when it could be, with 120 euros payable.
@@ -113,11 +114,39 @@ fn after_the_dispute_a_revision_is_flagged() {
 #[test]
 fn an_amount_in_another_currency_stands_alone() {
     let now = (&verdict("350", "JPY"), basis("b", "u", "x"));
-    let next = CLOSING.due(GRACE_OVER_S, &published(), now).expect("is due");
+    let next = CLOSING.due(GRACE_OVER_S, &published(), now, Heard::default()).expect("is due");
     assert_eq!(
         (next.payable.as_str(), next.currency.as_str(), next.delta.as_str()),
         ("350", "JPY", "350")
     );
+}
+
+#[test]
+fn a_program_that_hashes_otherwise_restates_only_what_it_has_heard_of() {
+    let older = || {
+        let mut so_far = published();
+        so_far[0].basis.form -= 1;
+        so_far
+    };
+    let late = Heard { late: true, exclusions: false };
+    let excused = Heard { late: false, exclusions: true };
+    for (heard, basis, cause) in [
+        (Heard::default(), basis("b", "t", "y"), None),
+        (late, basis("b", "t", "y"), Some(Cause::LateData)),
+        (excused, basis("b", "t", "y"), Some(Cause::ExclusionsChanged)),
+        // The terms are hashed as ever.
+        (Heard::default(), basis("b", "u", "y"), Some(Cause::AgreementChanged)),
+    ] {
+        let now = (&verdict("0.00", "EUR"), basis);
+        let next = CLOSING.due(GRACE_OVER_S, &older(), now, heard);
+        assert_eq!(next.as_ref().map(|next| next.cause), cause, "{heard:?}");
+        let form = next.map_or(digest::FORM, |next| next.basis.form);
+        assert_eq!(form, digest::FORM, "from then on digests are compared again");
+    }
+    // Where digests cannot be compared, the outcome can.
+    for (payable, other) in [("120.00", false), ("0.00", true)] {
+        assert_eq!(differs(&verdict(payable, "EUR"), &older()[0]), other);
+    }
 }
 
 #[test]

@@ -246,3 +246,20 @@ fn attempts_of_a_wide_window_are_not_cut() {
     bench.timeline("berlin-1", april(), &format!("{}{}", "U".repeat(48), "D".repeat(12)));
     assert_eq!(pairs(&at_minute(&bench, 60))[0], "1h/5m 14.4: 20 80 fires");
 }
+
+/// On the first of May the windows of three days lie in April.
+#[test]
+fn burn_rates_look_back_over_the_beginning() {
+    let label = PeriodLabel::parse("2026-05").expect("a label");
+    let span = |bench: &Bench| label.span(bench.agreement.zone()).expect("has bounds");
+    let from_s = |bench: &Bench, as_of_s| {
+        burn_from_s(&bench.agreement, &bench.exclusions, (label, as_of_s)).expect("has bounds")
+    };
+    let bench = Bench::of(&[("a", SUCCESS)]);
+    let may_s = span(&bench).from_s;
+    assert_eq!(from_s(&bench, may_s + 21_600), may_s + 21_600 - 259_200 - 60);
+    assert_eq!(from_s(&bench, may_s + 20 * 86_400), may_s, "all of it lies in May");
+    // A mean has no budget.
+    let bench = Bench::of(&[("a", "measure: {mean: total}, target: \"<= 1s\"")]);
+    assert_eq!(from_s(&bench, may_s + 21_600), may_s);
+}
