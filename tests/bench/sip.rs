@@ -54,6 +54,9 @@ pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
     table.row("probefleet-agent run", &ours.figures());
     table.row("sipp -sn uac", &sipp(window)?.figures());
     table.note("run: 13,000 call probes, kernel timestamps, windows, spool with fsync and delivery to a collector included");
+    table.note(
+        "its environment is that of deploy/probefleet-agent.service: memory in pages of 2 MiB",
+    );
     table.note("calls are counted by the SIPp that answers; it shares its core with the collector");
     table.note(&format!("limits of the service: {BUSY_MAX} % of a core, {RSS_MAX} MiB"));
     for (what, figure, most) in [

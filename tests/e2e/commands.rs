@@ -10,6 +10,7 @@ use harness::root;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PROGRAMS: [&str; 3] = ["probefleet-agent", "probefleet-collector", "probefleet-quickstart"];
@@ -332,6 +333,37 @@ fn the_exit_code_of_try_says_whose_fault_it_is() {
         let ran = run(&mut shell(dir.path(), &line), "", ENDS);
         assert_eq!(ran.code, Some(expected), "`{line}`:\n{}{}", ran.stdout, ran.stderr);
         println!("`try {arguments}`: exit code {expected} in {:?}", ran.took);
+    }
+}
+
+/// systemd takes the unit files, what they start is a command of ours, and it is well shut in.
+#[test]
+fn the_units_of_systemd_are_sound() {
+    /// What `systemd-analyze security` calls 2.0: "OK", where 10 is a service that nothing is kept from.
+    const EXPOSURE_MAX: &str = "--threshold=20";
+    if !harness::has("systemd-analyze") {
+        return harness::skip(
+            "the_units_of_systemd_are_sound",
+            "systemd-analyze (Debian: systemd)",
+        );
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    for name in ["probefleet-agent", "probefleet-collector"] {
+        let installed = format!("/usr/local/bin/{name}");
+        let unit = root().join(format!("deploy/{name}.service"));
+        let unit = std::fs::read_to_string(unit).expect("reads");
+        let built = harness::program(name).display().to_string();
+        let path = dir.path().join(format!("{name}.service"));
+        std::fs::write(&path, unit.replace(&installed, &built)).expect("writes");
+        for words in [&["verify", "--man=no"][..], &["security", "--offline=true", EXPOSURE_MAX]] {
+            let ran = run(Command::new("systemd-analyze").args(words).arg(&path), "", ENDS);
+            // What is unknown to it is said, and no failure.
+            let sound = ran.code == Some(0) && !ran.stderr.contains("Unknown");
+            assert!(sound, "{words:?}: {}{}", ran.stdout, ran.stderr);
+        }
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("starts");
+        let words: Vec<&str> = start.split(' ').collect();
+        assert_eq!(words[..3], [installed.as_str(), "run", "--config"], "{start}");
     }
 }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// How long a program may take until it is ready.
 const READY: Duration = Duration::from_secs(20);
 
+/// How an agent runs where it is installed.
+const UNIT: &str = include_str!("../../deploy/probefleet-agent.service");
+
 /// The folder, and what runs in it.
 pub struct Fleet {
     dir: tempfile::TempDir,
@@ -110,7 +113,7 @@ impl Fleet {
         slot.1 = Some(process);
     }
 
-    /// Starts an agent that was added, on one core.
+    /// Starts an agent that was added, on one core, in the environment that its unit file gives it.
     pub fn start_agent_on_core(&mut self, name: &str, core: usize) {
         let process = self.agent_process(name, Some(core));
         let slot = self.agents.iter_mut().find(|(known, _)| known == name).expect("was added");
@@ -122,7 +125,10 @@ impl Fleet {
         let args = ["run".as_ref(), "--config".as_ref(), config.as_os_str()];
         let log = self.dir().join(format!("{name}.log"));
         match core {
-            Some(core) => Process::start_on_core(core, &program("probefleet-agent"), &args, &log),
+            Some(core) => {
+                let program = program("probefleet-agent");
+                Process::start_on_core_with(core, &program, &args, &environment_of(UNIT), &log)
+            }
             None => Process::start(&program("probefleet-agent"), &args, &log),
         }
     }
@@ -140,6 +146,12 @@ impl Fleet {
             agent.kill();
         }
     }
+}
+
+/// What a unit file of systemd sets in the environment.
+fn environment_of(unit: &str) -> Vec<(&str, &str)> {
+    let settings = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    settings.filter_map(|setting| setting.split_once('=')).collect()
 }
 
 /// A policy that permits these targets (`host:port, …`) and no others.

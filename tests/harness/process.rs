@@ -33,9 +33,19 @@ impl Process {
         args: &[S],
         log: &Path,
     ) -> Self {
-        let mut command = Command::new("taskset");
-        command.arg("-c").arg(core.to_string()).arg(program).args(args);
-        Self::spawn(&mut command, program, log)
+        Self::spawn(&mut on_core(core, program, args), program, log)
+    }
+
+    /// The same, with variables of the environment.
+    pub fn start_on_core_with<S: AsRef<OsStr>>(
+        core: usize,
+        program: &Path,
+        args: &[S],
+        environment: &[(&str, &str)],
+        log: &Path,
+    ) -> Self {
+        let mut command = on_core(core, program, args);
+        Self::spawn(command.envs(environment.iter().copied()), program, log)
     }
 
     /// Starts what a command says; its output goes to `output`, what it complains of to `log`.
@@ -153,6 +163,12 @@ impl Drop for Process {
             let _reaped = self.child.wait();
         }
     }
+}
+
+fn on_core<S: AsRef<OsStr>>(core: usize, program: &Path, args: &[S]) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core.to_string()).arg(program).args(args);
+    command
 }
 
 fn appending(log: &Path) -> File {
