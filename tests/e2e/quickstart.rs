@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How soon the portal's address must stand there.
-const READY: Duration = Duration::from_secs(10);
+const READY: Duration = Duration::from_secs(30);
 /// How soon every objective must have a figure.
 const JUDGED: Duration = Duration::from_secs(60);
 /// How soon a break that comes half a minute after the start must be certain, projected and seen everywhere.

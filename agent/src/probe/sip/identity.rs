@@ -46,7 +46,7 @@ impl Identifiers {
 
     /// The next one, as a branch.
     pub(crate) fn branch(&mut self) -> String {
-        format!("{BRANCH_BEGIN}{}", self.next())
+        [BRANCH_BEGIN, &self.next()].concat()
     }
 
     /// The one that always belongs to these parts: whoever sees them again gives the same.

@@ -19,6 +19,8 @@ use std::borrow::Cow;
 pub(crate) const MESSAGE_MAX_BYTES: usize = 65_535;
 /// Most headers; a call through a dozen proxies has some sixty.
 const HEADERS_MAX: usize = 256;
+/// As many as answers mostly have.
+const HEADERS_USUAL: usize = 16;
 /// Most values of one header, such as `Via` or `Record-Route`: one a hop, and `Max-Forwards` begins at 70.
 const VALUES_MAX: usize = 64;
 
@@ -194,7 +196,7 @@ fn status_code(text: &[u8]) -> Option<u16> {
 
 /// Reads headers up to the empty line behind them. A line that is none is passed over: it must not cost the others.
 fn headers<'a>(rest: &mut &'a [u8]) -> Result<Vec<Header<'a>>, NotSip> {
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(HEADERS_USUAL);
     loop {
         let whole = *rest;
         let line = take_line(rest).ok_or(NotSip::Truncated)?;

@@ -48,10 +48,10 @@ impl Call {
         let aim = self.aim.clone();
         let branch = self.caller.identifiers.branch();
         let offer = self.plan.media.offer(self.session);
-        let (uri, identifiers) = (aim.uri.to_string(), &mut self.caller.identifiers);
+        let identifiers = &mut self.caller.identifiers;
         let authorizer = self.authorizer.as_mut();
         let credentials = authorizer
-            .map(|one| one.headers("INVITE", &uri, offer.as_bytes(), identifiers))
+            .map(|one| one.headers("INVITE", &aim.uri.to_string(), offer.as_bytes(), identifiers))
             .unwrap_or_default();
         let caller = &self.caller;
         let contact = caller.contact(&aim.uri, aim.path.transport);
