@@ -63,6 +63,7 @@
 //! fails while the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside
 //! are not counted in the budget.
 
+mod disk;
 mod files;
 mod gap;
 mod inspect;
@@ -72,15 +73,19 @@ mod segment;
 mod store;
 mod worker;
 
+use self::disk::FileSystem;
+use self::files::At as _;
 use self::recover::{Recovery, Repairs};
-use self::store::{Found, Store};
+use self::store::Found;
 use self::worker::Command;
 use probefleet_proto::record::{Hash, Kind, PAYLOAD_MAX_BYTES, Record, SpoolId};
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::disk::Disk;
 pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
+pub(crate) use self::store::Store;
 
 /// Most bytes, with what each record takes on disk beside its payload, that may be sent beyond what is acknowledged. The
 /// spool relies on it: see "Delete" above.
@@ -121,6 +126,11 @@ impl Limits {
         Ok(Self::new((files::file_system_bytes(dir)? / 10).min(TOTAL_DEFAULT_MAX_BYTES)))
     }
 
+    /// These limits, however small.
+    pub(crate) const fn exact(total_bytes: u64, segment_bytes: u64) -> Self {
+        Self { total_bytes, segment_bytes }
+    }
+
     const fn pinned_bytes(&self) -> u64 {
         PINNED_SEGMENTS * self.segment_bytes
     }
@@ -152,7 +162,7 @@ pub struct Recovered {
 }
 
 /// What the spool holds right now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpoolState {
     /// Identity; changes when a fork makes the agent start another spool.
     pub spool_id: SpoolId,
@@ -282,12 +292,14 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]: another process owns it, a newer program wrote it, the disk fails.
     pub fn open(dir: &Path, limits: Limits) -> Result<(SpoolHandle, Recovered), SpoolError> {
-        let (store, recovered) = open_store(dir, limits)?;
+        files::make_dir(&FileSystem, dir)?;
+        let lock = files::Lock::take(dir)?;
+        let (store, recovered) = open_store(FileSystem, dir, limits)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (publisher, state) = watch::channel(store.state());
         std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || worker::run(store, inbox, &publisher))
+            .spawn(move || worker::run((store, lock), inbox, &publisher))
             .map_err(|source| SpoolError::Io {
                 what: "start a thread for",
                 path: dir.to_owned(),
@@ -297,16 +309,19 @@ impl Spool {
     }
 }
 
-fn open_store(dir: &Path, limits: Limits) -> Result<(Store, Recovered), SpoolError> {
-    files::make_dir(dir)?;
-    let lock = files::Lock::take(dir)?;
+/// Opens the spool in a folder that nobody else has open, or makes one.
+pub(crate) fn open_store<D: Disk>(
+    disk: D,
+    dir: &Path,
+    limits: Limits,
+) -> Result<(Store<D>, Recovered), SpoolError> {
     let mut repairs = Repairs::default();
-    let known = match files::live_spools(dir)?.as_slice() {
+    let known = match files::live_spools(&disk, dir)?.as_slice() {
         [] => None,
         [(spool_id, path)] => {
-            let found = Recovery::new(path, *spool_id, &mut repairs).run()?;
+            let found = Recovery::new(&disk, path, *spool_id, &mut repairs).run()?;
             if found.is_none() {
-                let aside = store::set_aside(dir, spool_id, "damaged")?;
+                let aside = store::set_aside(&disk, dir, spool_id, "damaged")?;
                 tracing::error!(folder = %aside.display(), "the spool cannot be continued; a new one begins");
                 repairs.quarantined.push(aside);
             }
@@ -320,12 +335,12 @@ fn open_store(dir: &Path, limits: Limits) -> Result<(Store, Recovered), SpoolErr
     let found = match known {
         Some(found) => found,
         None => {
-            let spool_id = files::random_id()?;
-            files::make_dir(&dir.join(files::id_text(&spool_id)))?;
+            let spool_id = disk.new_id().at("make an identity in", dir)?;
+            files::make_dir(&disk, &dir.join(files::id_text(&spool_id)))?;
             Found::nothing(spool_id)
         }
     };
-    let mut store = Store::new(dir, limits, found, lock)?;
+    let mut store = Store::new(disk, dir, limits, found)?;
     let state = store.state();
     let recovered = Recovered {
         spool_id: state.spool_id,

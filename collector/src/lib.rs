@@ -9,7 +9,8 @@
 //! ([`windows`]); where records and
 //! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
 //! [`ingest`]); what comes of it ([`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
-//! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them.
+//! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them,
+//! [`simulation`] helps a store to stand in for ours.
 
 pub mod contract;
 pub mod sla;
@@ -34,3 +35,4 @@ pub mod cli;
 pub mod config;
 pub mod fuzz;
 pub mod service;
+pub mod simulation;

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use std::net::SocketAddr;
 use std::path::Path;
 use tempfile::TempDir;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -55,7 +56,7 @@ impl Agent {
         let dir = tempfile::tempdir().expect("a folder");
         let (spool, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
         let (mut uplink, views) = Uplink::new(config).expect("a good configuration");
-        uplink.backoff = Backoff::hurried(7);
+        uplink.reconnect = Reconnect::hurried(7);
         let (plans_in, plans) = mpsc::channel(1);
         let (applied, applied_out) = mpsc::channel(4);
         let (plan_hash, plan_hash_out) = watch::channel(vec![5; 32]);

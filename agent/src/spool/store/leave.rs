@@ -1,7 +1,8 @@
 //! What leaves the spool: acknowledged segments, what there is no room for, and a history that forked.
 
 use super::{Found, Store, set_aside, write_gap};
-use crate::spool::files::{self, Name};
+use crate::spool::disk::Disk;
+use crate::spool::files::{self, At as _, Name};
 use crate::spool::gap::{COLLECTOR_ROLLBACK, Place, SPOOL_FULL, Totals};
 use crate::spool::scan::{report_of, stored_at};
 use crate::spool::{Retire, SpoolError};
@@ -9,10 +10,10 @@ use probefleet_proto::record::{Hash, Kind};
 use std::ops::Range;
 use std::path::PathBuf;
 
-impl Store {
+impl<D: Disk> Store<D> {
     /// The collector has everything up to `seq`, and nothing beyond. A quarter of the budget of what it has is kept, in
     /// case it is restored from an older copy of itself.
-    pub(in crate::spool) fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
+    pub(crate) fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
         self.acked = Some(seq.min(self.next_seq - 1));
         self.drop_acknowledged(self.limits.retained_bytes())?;
         self.refresh_unsent()
@@ -38,10 +39,10 @@ impl Store {
     /// Unlinks the files of as many units, which begin at `index`.
     fn forget(&mut self, index: usize, paths: &[PathBuf]) -> Result<(), SpoolError> {
         for path in paths {
-            files::unlink(path)?;
+            files::unlink(&self.disk, path)?;
             self.units.remove(index);
         }
-        if paths.is_empty() { Ok(()) } else { files::sync_dir(&self.dir()) }
+        if paths.is_empty() { Ok(()) } else { files::sync_dir(&self.disk, &self.dir()) }
     }
 
     /// Comes back below the budget: first what is acknowledged goes, then the oldest of what was surely never sent becomes
@@ -104,22 +105,22 @@ impl Store {
             to = place.seq_to,
             "the spool is full: unsent records became a gap"
         );
-        let unit =
-            write_gap(&self.dir(), self.spool_id, place, &totals.into_record(place, SPOOL_FULL))?;
         let dir = self.dir();
+        let record = totals.into_record(place, SPOOL_FULL);
+        let unit = write_gap(&self.disk, &dir, self.spool_id, place, &record)?;
         let gone: Vec<_> =
             self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
         self.units.insert(range.start, unit);
         for path in gone {
-            files::unlink(&path)?; // what stays behind is covered by the gap, and goes at the next opening
+            files::unlink(&self.disk, &path)?; // what stays behind is covered by the gap, and goes at the next opening
         }
-        files::sync_dir(&dir)?;
+        files::sync_dir(&self.disk, &dir)?;
         self.refresh_unsent()
     }
 
     /// The collector has everything up to `seq`, which ends with `hash`, and what follows is no longer held here: a gap
     /// fills the hole.
-    pub(in crate::spool) fn bridge(&mut self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
+    pub(crate) fn bridge(&mut self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
         let (held, to_hash) = self
             .units
             .front()
@@ -129,7 +130,7 @@ impl Store {
             let until_s = self.oldest_window()?.unwrap_or(0);
             let totals = Totals::of_windows((until_s > 0).then_some((0, until_s)));
             let record = totals.into_record(place, COLLECTOR_ROLLBACK);
-            let unit = write_gap(&self.dir(), self.spool_id, place, &record)?;
+            let unit = write_gap(&self.disk, &self.dir(), self.spool_id, place, &record)?;
             self.units.push_front(unit);
         }
         self.release(seq)
@@ -148,15 +149,15 @@ impl Store {
     }
 
     /// Leaves this spool, kept under another name, for a new one that begins with an event saying so.
-    pub(in crate::spool) fn retire(
+    pub(crate) fn retire(
         &mut self,
         reason: Retire,
         event: Vec<u8>,
     ) -> Result<(), SpoolError> {
-        let spool_id = files::random_id()?;
-        set_aside(&self.root, &self.spool_id, reason.suffix())?;
-        files::make_dir(&self.root.join(files::id_text(&spool_id)))?;
-        let found = Found::nothing(spool_id);
+        let spool_id = self.disk.new_id().at("make an identity in", &self.root)?;
+        set_aside(&self.disk, &self.root, &self.spool_id, reason.suffix())?;
+        files::make_dir(&self.disk, &self.root.join(files::id_text(&spool_id)))?;
+        let found: Found<D::File> = Found::nothing(spool_id);
         (self.spool_id, self.units, self.active) = (spool_id, found.units, None);
         (self.next_seq, self.head_hash) = (found.next_seq, found.head_hash);
         (self.acked, self.acked_payload_bytes, self.oldest_unsent_s) = (None, 0, None);
