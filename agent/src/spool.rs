@@ -16,6 +16,7 @@
 //! STATE/spool/<spool_id hex>/0000000205-0000000410.gap   one gap record in place of the segments that held these
 //! STATE/spool/<spool_id hex>/*.quarantine          could not be read whole; for people
 //! STATE/spool/<spool_id hex>.forked|.rolled-back|.damaged  left for another spool; for people
+//! STATE/spool/<spool_id hex>.next                  a spool of one event, before it takes the place of one that is left
 //!
 //! file   = header, record*
 //! header = "PFSPOOL\0" ‖ version u32 ‖ spool_id 16 ‖ first_seq u64 ‖ prev_hash 32 ‖ crc32c u32
@@ -45,7 +46,8 @@
 //! dropped.
 //!
 //! # Recovery
-//! 1. fdatasync of the last segment and fsync of the folder, so that what is read now is there after a power cut too.
+//! 1. fsync of the folder, and the last segment is written once more, so that what is read now is there after a power cut
+//!    too. A sync would not do: after one that failed the kernel takes what it lost for written.
 //! 2. An intact gap file outranks the files whose records it covers; those are deleted (the deletion was interrupted). A
 //!    gap that is not intact is set aside: its segments are still there.
 //! 3. Every segment is scanned up to where the next begins. In the last one, bytes behind the last intact record are cut
@@ -54,7 +56,8 @@
 //! 4. Other damage: the records around it are kept in a new file, with one gap for exactly the missing numbers; the
 //!    damaged file is renamed. A missing file becomes a gap too. Such gaps know no counts, and windows only from their
 //!    neighbours.
-//! 5. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
+//! 5. A spool that was to take the place of another does so if the other has lost its name already, or is deleted.
+//! 6. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
 //!    collector then sees another spool, never a wrong record.
 //!
 //! # Not yet
@@ -74,7 +77,7 @@ mod store;
 mod worker;
 
 use self::disk::FileSystem;
-use self::files::At as _;
+use self::files::{At as _, Name};
 use self::recover::{Recovery, Repairs};
 use self::store::Found;
 use self::worker::Command;
@@ -237,10 +240,6 @@ impl SpoolError {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
-
-    fn is_exists(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
-    }
 }
 
 fn owner_text(owner: Option<u32>) -> String {
@@ -315,6 +314,7 @@ pub(crate) fn open_store<D: Disk>(
     dir: &Path,
     limits: Limits,
 ) -> Result<(Store<D>, Recovered), SpoolError> {
+    settle_succession(&disk, dir)?;
     let mut repairs = Repairs::default();
     let known = match files::live_spools(&disk, dir)?.as_slice() {
         [] => None,
@@ -353,6 +353,25 @@ pub(crate) fn open_store<D: Disk>(
         quarantined: repairs.quarantined,
     };
     Ok((store, recovered))
+}
+
+/// Where one spool was to take the place of another when the process ended, it does if the other has lost its name.
+fn settle_succession(disk: &impl Disk, dir: &Path) -> Result<(), SpoolError> {
+    let successors = files::successors(disk, dir)?;
+    if successors.is_empty() {
+        return Ok(());
+    }
+    let mut has_spool = !files::live_spools(disk, dir)?.is_empty();
+    for (spool_id, path) in successors {
+        let whole = path.join(Name::Segment { first_seq: 1 }.file_name());
+        if has_spool || !disk.exists(&whole) {
+            disk.remove_dir(&path).at("delete", &path)?;
+        } else {
+            disk.rename(&path, &dir.join(files::id_text(&spool_id))).at("rename", &path)?;
+            has_spool = true;
+        }
+    }
+    files::sync_dir(disk, dir)
 }
 
 impl SpoolHandle {

@@ -60,11 +60,12 @@ pub trait Disk {
     /// What the system says; what was written since the last success may then be lost, even if a later call succeeds.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
 
-    /// Shortens a file, durably.
+    /// Writes all of a file once more, in its place and durably, and ends it there. The bytes must be those that it begins
+    /// with: then nothing is at risk while it happens.
     ///
     /// # Errors
     /// What the system says.
-    fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+    fn rewrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
     ///
@@ -83,6 +84,12 @@ pub trait Disk {
     /// # Errors
     /// What the system says; [`io::ErrorKind::NotFound`] where there is none.
     fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// Deletes a folder and the files in it. Durable with [`Disk::sync_dir`] of the one above.
+    ///
+    /// # Errors
+    /// What the system says; any part of it may be gone.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// 16 bytes that no other spool has.
     ///
@@ -132,9 +139,10 @@ impl Disk for FileSystem {
         file.sync_data()
     }
 
-    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(len)?;
+    fn rewrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(bytes)?;
+        file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
         file.sync_all()
     }
 
@@ -148,6 +156,10 @@ impl Disk for FileSystem {
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::remove_dir_all(dir)
     }
 
     /// From the kernel's generator.

@@ -18,6 +18,8 @@ const SEGMENT: &str = "seg";
 const GAP: &str = "gap";
 /// Ends the name of a mended segment that has not yet taken the damaged one's place.
 pub(super) const MENDED_SUFFIX: &str = ".new";
+/// Ends the name of a spool's folder that has not yet taken the place of one that is left.
+const SUCCESSOR_SUFFIX: &str = ".next";
 /// Ends the name of a file that could not be read whole. Nothing here ever deletes one.
 const QUARANTINE_SUFFIX: &str = ".quarantine";
 
@@ -170,6 +172,24 @@ pub(super) fn live_spools(
         names.iter().filter_map(|name| Some((id(name)?, dir.join(name)))).collect();
     found.sort();
     Ok(found)
+}
+
+/// The folders of spools that were to take the place of another, with their identities.
+pub(super) fn successors(
+    disk: &impl Disk,
+    dir: &Path,
+) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
+    let names = disk.list(dir).at("list", dir)?;
+    let id = |name: &OsString| parse_id(name.to_str()?.strip_suffix(SUCCESSOR_SUFFIX)?);
+    let mut found: Vec<_> =
+        names.iter().filter_map(|name| Some((id(name)?, dir.join(name)))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The folder of a spool that is to take the place of another.
+pub(super) fn successor(dir: &Path, spool_id: &SpoolId) -> PathBuf {
+    dir.join(format!("{}{SUCCESSOR_SUFFIX}", id_text(spool_id)))
 }
 
 /// An identity as a folder's name.

@@ -44,7 +44,10 @@ pub struct Inspection {
 /// # Errors
 /// [`SpoolError::Io`] when a folder or file cannot be read.
 pub fn inspect(dir: &Path) -> Result<Vec<Inspection>, SpoolError> {
-    files::live_spools(&FileSystem, dir)?.into_iter().map(|(spool_id, dir)| inspect_one(spool_id, dir)).collect()
+    files::live_spools(&FileSystem, dir)?
+        .into_iter()
+        .map(|(spool_id, dir)| inspect_one(spool_id, dir))
+        .collect()
 }
 
 fn inspect_one(spool_id: SpoolId, dir: PathBuf) -> Result<Inspection, SpoolError> {

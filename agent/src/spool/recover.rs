@@ -52,12 +52,6 @@ impl<'a, D: Disk> Recovery<'a, D> {
     /// The spool as it can be continued; none where its last hash cannot be known.
     pub(super) fn run(mut self) -> Result<Option<Found<D::File>>, SpoolError> {
         let names = self.names()?;
-        if let Some(last @ Name::Segment { .. }) = names.last() {
-            // What is only in memory of the kernel could be read here and be gone after a power cut.
-            let path = self.path(*last);
-            let file = self.disk.open(&path).at("open", &path)?;
-            self.disk.sync(&file).at("sync", &path)?;
-        }
         files::sync_dir(self.disk, self.dir)?;
         for (index, name) in names.iter().enumerate() {
             let segment = self.segment(*name)?;
@@ -76,18 +70,35 @@ impl<'a, D: Disk> Recovery<'a, D> {
         self.dir.join(name.file_name())
     }
 
-    fn finish(self) -> Result<Found<D::File>, SpoolError> {
+    fn finish(mut self) -> Result<Found<D::File>, SpoolError> {
         let Some((next_seq, head_hash)) = self.chain else {
             return Ok(Found::nothing(self.spool_id));
         };
         let active = match self.units.back().map(|unit| unit.name) {
             Some(name @ Name::Segment { .. }) => {
+                self.end_at(name, next_seq)?;
                 let path = self.path(name);
                 Some(self.disk.open(&path).at("open", &path)?)
             }
             _ => None,
         };
         Ok(Found { spool_id: self.spool_id, units: self.units, active, next_seq, head_hash })
+    }
+
+    /// Cuts off what the last segment holds behind its last record: a write that failed, and whose successor is gone too.
+    /// What is appended there would be read in its stead.
+    fn end_at(&mut self, name: Name, next_seq: u64) -> Result<(), SpoolError> {
+        let path = self.path(name);
+        let mut bytes = files::read(self.disk, &path)?;
+        let end = Scan::of(&bytes, name.first_seq(), next_seq).end;
+        if end < bytes.len() {
+            bytes.truncate(end);
+            self.disk.rewrite(&path, &bytes).at("write", &path)?;
+            if let Some(unit) = self.units.back_mut() {
+                unit.bytes = u64::try_from(end).unwrap_or(u64::MAX);
+            }
+        }
+        Ok(())
     }
 
     /// The files that count, in order: without those whose place another has taken already.
@@ -112,6 +123,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         for (name, range) in gaps.iter().rev() {
             if names.contains(name) && self.is_intact_gap(*name)? {
                 let covered = |other: &Name| other != name && range.contains(&other.first_seq());
+                self.keep_before_others_go(*name, names.iter().any(covered))?;
                 for other in names.extract_if(.., covered).collect::<Vec<_>>() {
                     files::unlink(self.disk, &self.path(other))?;
                 }
@@ -133,6 +145,17 @@ impl<'a, D: Disk> Recovery<'a, D> {
         } else {
             self.disk.rename(&new, &path).at("rename", &new)
         }
+    }
+
+    /// A gap is written once more before what it stands for is deleted: its sync may have failed.
+    fn keep_before_others_go(&self, name: Name, others: bool) -> Result<(), SpoolError> {
+        if !others {
+            return Ok(());
+        }
+        let path = self.path(name);
+        let bytes = files::read(self.disk, &path)?;
+        self.disk.rewrite(&path, &bytes).at("write", &path)?;
+        files::sync_dir(self.disk, self.dir)
     }
 
     fn is_intact_gap(&self, name: Name) -> Result<bool, SpoolError> {
@@ -181,12 +204,11 @@ impl<'a, D: Disk> Recovery<'a, D> {
             return self.take(segment, None);
         }
         let torn = segment.bytes.len() - scan.end;
-        if torn > 0 {
-            self.repairs.torn_bytes = u64::try_from(torn).unwrap_or(u64::MAX);
-            let end = u64::try_from(scan.end).unwrap_or(u64::MAX);
-            self.disk.truncate(&path, end).at("truncate", &path)?;
-        }
+        self.repairs.torn_bytes = u64::try_from(torn).unwrap_or(u64::MAX);
         let bytes = segment.bytes[..scan.end].to_vec();
+        // What is only in memory of the kernel can be read here and be gone after a power cut, and where a sync failed, no
+        // other one will write it: the kernel takes those pages for written.
+        self.disk.rewrite(&path, &bytes).at("write", &path)?;
         self.take(&Segment { bytes, ..*segment }, None)
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Store<D: Disk> {
     /// Payload bytes of acknowledged records in the unit that also holds others.
     acked_payload_bytes: u64,
     oldest_unsent_s: Option<u64>,
+    /// The spool's folder has its name for good.
+    is_named: bool,
 }
 
 /// What recovery found of a spool that can be continued.
@@ -99,6 +101,7 @@ impl<D: Disk> Store<D> {
             acked: None,
             acked_payload_bytes: 0,
             oldest_unsent_s: None,
+            is_named: true,
         };
         store.refresh_unsent()?;
         Ok(store)
@@ -229,6 +232,10 @@ impl<D: Disk> Store<D> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        if !self.is_named {
+            files::sync_dir(&self.disk, &self.root)?;
+            self.is_named = true;
+        }
         let full = self.units.back().is_some_and(|unit| {
             !unit.is_empty()
                 && unit.bytes.saturating_add(len_u64(bytes)) > self.limits.segment_bytes
@@ -253,13 +260,13 @@ impl<D: Disk> Store<D> {
             Header { spool_id: self.spool_id, first_seq: self.next_seq, prev_hash: self.head_hash };
         let bytes = header.encode();
         let path = self.path(name);
+        // A file of that name is what a failed write left, and could not be deleted then: nothing in it was promised.
+        files::unlink(&self.disk, &path)?;
         let file = match files::create(&self.disk, &path, &bytes) {
             Ok(file) => file,
             Err(error) => {
-                // Half a header holds nothing, and would be in the way of the next try. `AlreadyExists` is not ours.
-                if !error.is_exists()
-                    && let Err(kept) = files::unlink(&self.disk, &path)
-                {
+                // Half a header holds nothing.
+                if let Err(kept) = files::unlink(&self.disk, &path) {
                     tracing::warn!(error = %kept, "an unfinished segment stays behind");
                 }
                 return Err(error);
@@ -420,11 +427,7 @@ impl<D: Disk> Store<D> {
 
 /// Puts a mended segment in a damaged one's place, and returns where the damaged one is now. A crash at any point leaves
 /// either the damaged one under its name or the whole of the mended one.
-pub(super) fn replace(
-    disk: &impl Disk,
-    path: &Path,
-    mended: &[u8],
-) -> Result<PathBuf, SpoolError> {
+pub(super) fn replace(disk: &impl Disk, path: &Path, mended: &[u8]) -> Result<PathBuf, SpoolError> {
     let mut name = path.as_os_str().to_owned();
     name.push(files::MENDED_SUFFIX);
     let new = PathBuf::from(name);
@@ -437,7 +440,8 @@ pub(super) fn replace(
     Ok(aside)
 }
 
-/// Writes a gap as a file of its own.
+/// Writes a gap as a file of its own. One that could not be made durable does not stay: it would outrank the records that
+/// it was to replace.
 pub(super) fn write_gap(
     disk: &impl Disk,
     dir: &Path,
@@ -449,7 +453,14 @@ pub(super) fn write_gap(
     let mut bytes =
         Header { spool_id, first_seq: place.seq, prev_hash: place.prev_hash }.encode().to_vec();
     encode_record(record, &mut bytes);
-    files::create(disk, &dir.join(name.file_name()), &bytes)?;
+    let path = dir.join(name.file_name());
+    files::unlink(disk, &path)?;
+    if let Err(error) = files::create(disk, &path, &bytes) {
+        if let Err(kept) = files::unlink(disk, &path) {
+            tracing::warn!(error = %kept, "an unfinished gap stays behind");
+        }
+        return Err(error);
+    }
     Ok(Unit {
         name,
         next_seq: place.seq_to + 1,
@@ -467,10 +478,14 @@ pub(super) fn set_aside(
     suffix: &str,
 ) -> Result<PathBuf, SpoolError> {
     let path = root.join(files::id_text(spool_id));
-    let target = root.join(format!("{}.{suffix}", files::id_text(spool_id)));
+    let target = root.join(set_aside_name(spool_id, suffix));
     disk.rename(&path, &target).at("rename", &path)?;
     files::sync_dir(disk, root)?;
     Ok(target)
+}
+
+fn set_aside_name(spool_id: &SpoolId, suffix: &str) -> String {
+    format!("{}.{suffix}", files::id_text(spool_id))
 }
 
 fn len_u64(bytes: &[u8]) -> u64 {

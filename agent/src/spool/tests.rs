@@ -1,4 +1,3 @@
-use super::files::Name;
 use super::segment::HEADER_BYTES;
 use super::*;
 use probefleet_proto::record::genesis_hash;
@@ -342,6 +341,33 @@ fn a_full_spool_drops_what_was_never_sent_into_one_gap() {
     fill(&mut second, 400..500);
     let gaps = everything(&mut second).into_iter().filter(|record| record.kind == Kind::Gap);
     assert!(gaps.count() <= 2);
+}
+
+#[test]
+fn a_succession_that_was_interrupted_is_settled() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut first, old) = store(&dir);
+    fill(&mut first, 0..3);
+    first.retire(Retire::Forked, v1::Event::default().encode_to_vec()).expect("a new one");
+    let new = first.state().spool_id;
+    drop(first);
+    let at = |spool_id: &SpoolId, suffix: &str| {
+        dir.path().join(format!("{}{suffix}", files::id_text(spool_id)))
+    };
+    // Both renames were still to come: the old one goes on.
+    fs::rename(at(&new, ""), at(&new, ".next")).expect("renamed");
+    fs::rename(at(&old.spool_id, ".forked"), at(&old.spool_id, "")).expect("renamed");
+    let (mut store_again, recovered) = store(&dir);
+    assert_eq!((recovered.spool_id, recovered.next_seq), (old.spool_id, 4));
+    assert!(!at(&new, ".next").exists());
+    // The second was: the new one has the event.
+    store_again.retire(Retire::Forked, v1::Event::default().encode_to_vec()).expect("a new one");
+    let new = store_again.state().spool_id;
+    drop(store_again);
+    fs::rename(at(&new, ""), at(&new, ".next")).expect("renamed");
+    let (mut second, recovered) = store(&dir);
+    assert_eq!((recovered.spool_id, recovered.next_seq, recovered.was_new), (new, 2, false));
+    assert_eq!(everything(&mut second)[0].kind, Kind::Event);
 }
 
 #[test]

@@ -91,7 +91,10 @@ impl Reconnect {
             End::Retry { why, after } => {
                 // A collector that sends everyone away at once is not asked more often than one that is down.
                 let least = if healthy { Duration::ZERO } else { wait };
-                Next::Wait { why, wait: after.map_or(wait, |after| after.min(AFTER_MAX).max(least)) }
+                Next::Wait {
+                    why,
+                    wait: after.map_or(wait, |after| after.min(AFTER_MAX).max(least)),
+                }
             }
             End::Replace(reason) => self.retire(reason, spool, wait, now),
             End::Refused(why) => self.refused(why),
@@ -103,13 +106,7 @@ impl Reconnect {
         Next::Refused { why, wait: self.backoff.spread(CAP, REFUSED_SHARE) }
     }
 
-    fn retire(
-        &mut self,
-        reason: Retire,
-        spool: &SpoolState,
-        wait: Duration,
-        now: Instant,
-    ) -> Next {
+    fn retire(&mut self, reason: Retire, spool: &SpoolState, wait: Duration, now: Instant) -> Next {
         let why = explain(reason, spool);
         if self.retired.is_some_and(|last| now.saturating_duration_since(last) < RETIRE_EVERY) {
             return self.refused(format!("{why}; that was so minutes ago, too"));

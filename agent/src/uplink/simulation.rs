@@ -228,7 +228,8 @@ impl<D: Disk> Agent<D> {
             Next::Retire { reason, why, .. } => {
                 let event = retirement(reason, &why, 0);
                 // One that failed is tried again after the next session.
-                retired = self.spool.retire(reason, event.encode_to_vec()).is_ok().then_some(reason);
+                retired =
+                    self.spool.retire(reason, event.encode_to_vec()).is_ok().then_some(reason);
                 why
             }
             Next::Wait { why, .. } | Next::Refused { why, .. } | Next::Never { why } => why,

@@ -1,14 +1,16 @@
 //! What leaves the spool: acknowledged segments, what there is no room for, and a history that forked.
 
-use super::{Found, Store, set_aside, write_gap};
+use super::{Store, Unit, len_u64, set_aside_name, write_gap};
 use crate::spool::disk::Disk;
 use crate::spool::files::{self, At as _, Name};
 use crate::spool::gap::{COLLECTOR_ROLLBACK, Place, SPOOL_FULL, Totals};
 use crate::spool::scan::{report_of, stored_at};
+use crate::spool::segment::{Header, encode_record};
 use crate::spool::{Retire, SpoolError};
-use probefleet_proto::record::{Hash, Kind};
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl<D: Disk> Store<D> {
     /// The collector has everything up to `seq`, and nothing beyond. A quarter of the budget of what it has is kept, in
@@ -149,18 +151,67 @@ impl<D: Disk> Store<D> {
     }
 
     /// Leaves this spool, kept under another name, for a new one that begins with an event saying so.
-    pub(crate) fn retire(
-        &mut self,
-        reason: Retire,
-        event: Vec<u8>,
-    ) -> Result<(), SpoolError> {
-        let spool_id = self.disk.new_id().at("make an identity in", &self.root)?;
-        set_aside(&self.disk, &self.root, &self.spool_id, reason.suffix())?;
-        files::make_dir(&self.disk, &self.root.join(files::id_text(&spool_id)))?;
-        let found: Found<D::File> = Found::nothing(spool_id);
-        (self.spool_id, self.units, self.active) = (spool_id, found.units, None);
-        (self.next_seq, self.head_hash) = (found.next_seq, found.head_hash);
+    ///
+    /// The new one is whole before the old one loses its name: whenever the process ends, one of the two is found, and
+    /// nothing that was acknowledged here is left behind without a word.
+    pub(crate) fn retire(&mut self, reason: Retire, event: Vec<u8>) -> Result<(), SpoolError> {
+        let successor = Successor::make(&self.disk, &self.root, event)?;
+        let (old, aside) =
+            (self.dir(), self.root.join(set_aside_name(&self.spool_id, reason.suffix())));
+        self.disk.rename(&old, &aside).at("rename", &old)?;
+        let named = files::sync_dir(&self.disk, &self.root)
+            .and_then(|()| successor.take_place(&self.disk, &self.root));
+        if let Err(error) = named {
+            // Back to the old name; where not even that succeeds, nothing can be written until the next opening.
+            if self.disk.rename(&aside, &old).is_err() {
+                self.active = None;
+            }
+            return Err(error);
+        }
+        (self.spool_id, self.active) = (successor.spool_id, Some(successor.file));
+        (self.next_seq, self.head_hash) = (successor.unit.next_seq, successor.head_hash);
+        self.units = VecDeque::from([successor.unit]);
         (self.acked, self.acked_payload_bytes, self.oldest_unsent_s) = (None, 0, None);
-        self.append(&[(Kind::Event, event)]).map(|_| ())
+        self.is_named = false;
+        files::sync_dir(&self.disk, &self.root)?;
+        self.is_named = true;
+        Ok(())
+    }
+}
+
+/// A spool of one event that is to take the place of another.
+struct Successor<F> {
+    spool_id: SpoolId,
+    unit: Unit,
+    head_hash: Hash,
+    file: F,
+}
+
+impl<F> Successor<F> {
+    /// Makes it, durably, under a name that is not yet a spool's.
+    fn make<D: Disk<File = F>>(disk: &D, root: &Path, event: Vec<u8>) -> Result<Self, SpoolError> {
+        let spool_id = disk.new_id().at("make an identity in", root)?;
+        let prev_hash = genesis_hash(&spool_id);
+        let (seq, seq_to, kind, signature) = (1, 1, Kind::Event, Vec::new());
+        let record = Record { seq, seq_to, kind, prev_hash, payload: event, signature };
+        let mut bytes = Header { spool_id, first_seq: seq, prev_hash }.encode().to_vec();
+        encode_record(&record, &mut bytes);
+        let dir = files::successor(root, &spool_id);
+        files::make_dir(disk, &dir)?;
+        let name = Name::Segment { first_seq: seq };
+        let file = files::create(disk, &dir.join(name.file_name()), &bytes)?;
+        let unit = Unit {
+            name,
+            next_seq: seq + 1,
+            prev_hash,
+            bytes: len_u64(&bytes),
+            payload_bytes: len_u64(&record.payload),
+        };
+        Ok(Self { spool_id, unit, head_hash: record.content_hash(&spool_id), file })
+    }
+
+    fn take_place(&self, disk: &impl Disk, root: &Path) -> Result<(), SpoolError> {
+        let dir = files::successor(root, &self.spool_id);
+        disk.rename(&dir, &root.join(files::id_text(&self.spool_id))).at("rename", &dir)
     }
 }
