@@ -56,35 +56,35 @@ pub const SPARE: (Minus, Bounds) = (Minus::Fence, Bounds { crashes: 1, duplicate
 
 /// What a search came to.
 #[derive(Debug)]
-pub enum Search {
+enum Search {
     /// Nothing is wrong with any of so many states.
     Sound(usize),
     /// What is wrong, and the shortest way there.
     Broken { why: String, path: Vec<String>, states: usize },
 }
 
-impl Search {
-    /// Prints what it came to, and what that took. Whether it is what was expected.
-    pub fn told(self, name: &str, is_sound: bool, began: Instant) -> bool {
-        let took_s = began.elapsed().as_secs_f64();
-        match self {
-            Self::Sound(states) => {
-                println!("{name}: sound, {states} states in {took_s:.1} s");
-                is_sound
-            }
-            Self::Broken { why, path, states } => {
-                println!(
-                    "{name}: {why}; {states} states in {took_s:.1} s\n    {}",
-                    path.join("\n    ")
-                );
-                !is_sound
-            }
+/// Searches, and prints what it came to. Whether it is what was expected.
+pub fn check(name: &str, bounds: Bounds, minus: Option<Minus>, is_sound: bool) -> bool {
+    let began = Instant::now();
+    let found = search(bounds, minus);
+    let took_s = began.elapsed().as_secs_f64();
+    match found {
+        Search::Sound(states) => {
+            println!("{name}: sound, {states} states in {took_s:.1} s");
+            is_sound
+        }
+        Search::Broken { why, path, states } => {
+            println!(
+                "{name}: {why}; {states} states in {took_s:.1} s\n    {}",
+                path.join("\n    ")
+            );
+            !is_sound
         }
     }
 }
 
 /// Searches all states within the bounds.
-pub fn search(bounds: Bounds, minus: Option<Minus>) -> Search {
+fn search(bounds: Bounds, minus: Option<Minus>) -> Search {
     let start = World::new(bounds, minus);
     let mut seen: HashMap<u64, Option<(u64, String)>> = HashMap::from([(start.digest(), None)]);
     let mut queue = VecDeque::from([start]);

@@ -13,7 +13,7 @@ mod stage;
 mod store;
 
 use clap::Parser;
-use exhaustive::{Bounds, NEEDED, SMALL, SOUND, SPARE, search};
+use exhaustive::{Bounds, NEEDED, SMALL, SOUND, SPARE, check};
 use simulation::Fired;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -51,14 +51,13 @@ struct Args {
 fn exhaustive() -> bool {
     let mut good = true;
     for (name, bounds) in SOUND.into_iter().chain(WIDE) {
-        good &= search(bounds, None).told(name, true, Instant::now());
+        good &= check(name, bounds, None, true);
     }
     for (minus, bounds) in NEEDED {
-        good &=
-            search(bounds, Some(minus)).told(&format!("without {minus:?}"), false, Instant::now());
+        good &= check(&format!("without {minus:?}"), bounds, Some(minus), false);
     }
     let (minus, bounds) = SPARE;
-    good & search(bounds, Some(minus)).told(&format!("without {minus:?}"), true, Instant::now())
+    good & check(&format!("without {minus:?}"), bounds, Some(minus), true)
 }
 
 fn main() -> ExitCode {
