@@ -235,6 +235,7 @@ impl Uplink {
                 let event = retirement(*reason, why, links.clock.borrow().to_unix_ns(now));
                 if let Err(error) = spool.retire(*reason, event.encode_to_vec()).await {
                     tracing::error!(%error, "a new spool cannot be made");
+                    self.reconnect.stayed();
                 }
             }
             Next::Refused { why, .. } => {

@@ -50,3 +50,8 @@ fn a_segment_that_a_failed_write_left_behind_does_not_stop_the_spool() {
     holds(479);
     holds(106);
 }
+
+#[test]
+fn a_spool_that_could_not_be_left_is_left_at_the_next_try() {
+    holds(1_647);
+}

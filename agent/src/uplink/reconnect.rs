@@ -73,6 +73,11 @@ impl Reconnect {
         self.retired
     }
 
+    /// The spool could not be left: the next try is not held back by this one.
+    pub(super) const fn stayed(&mut self) {
+        self.retired = None;
+    }
+
     /// Decides what comes after a session that was welcomed at some instant, or never, and ended now.
     pub(super) fn after(
         &mut self,

@@ -227,9 +227,10 @@ impl<D: Disk> Agent<D> {
         let why = match next {
             Next::Retire { reason, why, .. } => {
                 let event = retirement(reason, &why, 0);
-                // One that failed is tried again after the next session.
-                retired =
-                    self.spool.retire(reason, event.encode_to_vec()).is_ok().then_some(reason);
+                match self.spool.retire(reason, event.encode_to_vec()) {
+                    Ok(()) => retired = Some(reason),
+                    Err(_) => self.reconnect.stayed(),
+                }
                 why
             }
             Next::Wait { why, .. } | Next::Refused { why, .. } | Next::Never { why } => why,

@@ -77,8 +77,9 @@ impl World {
             })
         };
         for (index, node) in self.nodes.iter().enumerate() {
+            let current = node.agent.as_ref().map(|agent| agent.state().spool_id);
             let lost = node.promises.iter().find(|promise| {
-                let behind_fork = reported && node.left.contains(&promise.spool_id);
+                let behind_fork = reported && current != Some(promise.spool_id);
                 !accounts.counted.contains_key(&promise.window) && !in_gap(promise) && !behind_fork
             });
             if let Some(lost) = lost {

@@ -91,8 +91,6 @@ pub struct Node {
     pub sealed: u64,
     /// Windows that the spool once said it could not write: a copy of the disk may hold them nevertheless.
     pub unsure: BTreeSet<u64>,
-    /// Spools that were left for another.
-    pub left: Vec<SpoolId>,
     skew_ns: u64,
     slow_until_ms: u64,
     died: u64,
@@ -193,7 +191,6 @@ impl World {
             promises: Vec::new(),
             sealed: 0,
             unsure: BTreeSet::new(),
-            left: Vec::new(),
             skew_ns: 0,
             slow_until_ms: 0,
             died: 0,
@@ -457,13 +454,9 @@ impl World {
                     }
                 }
                 Wish::Ended { why, wait, retired } => {
-                    self.note(format_args!("agent {node} ends: {why}; again after {wait:?}"));
+                    self.note(format_args!("agent {node} ends: {why}; left its spool: {retired:?}; again after {wait:?}"));
                     if let Some(link) = self.nodes[node].link.take() {
                         self.leave(link);
-                    }
-                    if retired.is_some() {
-                        let last = self.nodes[node].promises.last().map(|promise| promise.spool_id);
-                        self.nodes[node].left.extend(last);
                     }
                     if let Some(wait) = wait {
                         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);

@@ -158,11 +158,14 @@ impl<D: Disk> Store<D> {
         let successor = Successor::make(&self.disk, &self.root, event)?;
         let (old, aside) =
             (self.dir(), self.root.join(set_aside_name(&self.spool_id, reason.suffix())));
-        self.disk.rename(&old, &aside).at("rename", &old)?;
+        // An earlier try may have come as far as that, and not back.
+        if self.disk.exists(&old) || !self.disk.exists(&aside) {
+            self.disk.rename(&old, &aside).at("rename", &old)?;
+        }
         let named = files::sync_dir(&self.disk, &self.root)
             .and_then(|()| successor.take_place(&self.disk, &self.root));
         if let Err(error) = named {
-            // Back to the old name; where not even that succeeds, nothing can be written until the next opening.
+            // Back to the old name; where not even that succeeds, nothing can be written until the next try.
             if self.disk.rename(&aside, &old).is_err() {
                 self.active = None;
             }
@@ -197,9 +200,17 @@ impl<F> Successor<F> {
         let mut bytes = Header { spool_id, first_seq: seq, prev_hash }.encode().to_vec();
         encode_record(&record, &mut bytes);
         let dir = files::successor(root, &spool_id);
-        files::make_dir(disk, &dir)?;
         let name = Name::Segment { first_seq: seq };
-        let file = files::create(disk, &dir.join(name.file_name()), &bytes)?;
+        let made = files::make_dir(disk, &dir)
+            .and_then(|()| files::create(disk, &dir.join(name.file_name()), &bytes));
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                // Many tries on a disk that is full leave nothing behind; what does stay goes at the next opening.
+                drop(disk.remove_dir(&dir));
+                return Err(error);
+            }
+        };
         let unit = Unit {
             name,
             next_seq: seq + 1,
