@@ -3,7 +3,8 @@
 //! Start at [`cli`]. In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what
 //! [`policy`] permits), how it is counted ([`window`]), and how it is delivered ([`spool`], [`uplink`]). [`runner`]
 //! drives the first three, [`service`] wires everything. [`trial`] runs probes once for whoever sits at the keyboard,
-//! [`respond`] is the other side, for measuring a way between two agents. [`fuzz`] feeds strangers' bytes to what reads them.
+//! [`respond`] is the other side, for measuring a way between two agents. [`fuzz`] feeds strangers' bytes to what reads them,
+//! [`simulation`] steps delivery without the world.
 
 pub mod cli;
 
@@ -29,3 +30,4 @@ pub mod respond;
 pub mod trial;
 
 pub mod fuzz;
+pub mod simulation;

@@ -16,6 +16,7 @@
 //! STATE/spool/<spool_id hex>/0000000205-0000000410.gap   one gap record in place of the segments that held these
 //! STATE/spool/<spool_id hex>/*.quarantine          could not be read whole; for people
 //! STATE/spool/<spool_id hex>.forked|.rolled-back|.damaged  left for another spool; for people
+//! STATE/spool/<spool_id hex>.next                  a spool of one event, before it takes the place of one that is left
 //!
 //! file   = header, record*
 //! header = "PFSPOOL\0" ‖ version u32 ‖ spool_id 16 ‖ first_seq u64 ‖ prev_hash 32 ‖ crc32c u32
@@ -45,7 +46,8 @@
 //! dropped.
 //!
 //! # Recovery
-//! 1. fdatasync of the last segment and fsync of the folder, so that what is read now is there after a power cut too.
+//! 1. fsync of the folder, and the last segment is written once more, so that what is read now is there after a power cut
+//!    too. A sync would not do: after one that failed the kernel takes what it lost for written.
 //! 2. An intact gap file outranks the files whose records it covers; those are deleted (the deletion was interrupted). A
 //!    gap that is not intact is set aside: its segments are still there.
 //! 3. Every segment is scanned up to where the next begins. In the last one, bytes behind the last intact record are cut
@@ -54,7 +56,8 @@
 //! 4. Other damage: the records around it are kept in a new file, with one gap for exactly the missing numbers; the
 //!    damaged file is renamed. A missing file becomes a gap too. Such gaps know no counts, and windows only from their
 //!    neighbours.
-//! 5. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
+//! 5. A spool that was to take the place of another does so if the other has lost its name already, or is deleted.
+//! 6. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
 //!    collector then sees another spool, never a wrong record.
 //!
 //! # Not yet
@@ -63,6 +66,7 @@
 //! fails while the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside
 //! are not counted in the budget.
 
+mod disk;
 mod files;
 mod gap;
 mod inspect;
@@ -72,15 +76,19 @@ mod segment;
 mod store;
 mod worker;
 
+use self::disk::FileSystem;
+use self::files::{At as _, Name};
 use self::recover::{Recovery, Repairs};
-use self::store::{Found, Store};
+use self::store::Found;
 use self::worker::Command;
 use probefleet_proto::record::{Hash, Kind, PAYLOAD_MAX_BYTES, Record, SpoolId};
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::disk::Disk;
 pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
+pub(crate) use self::store::Store;
 
 /// Most bytes, with what each record takes on disk beside its payload, that may be sent beyond what is acknowledged. The
 /// spool relies on it: see "Delete" above.
@@ -121,6 +129,11 @@ impl Limits {
         Ok(Self::new((files::file_system_bytes(dir)? / 10).min(TOTAL_DEFAULT_MAX_BYTES)))
     }
 
+    /// These limits, however small.
+    pub(crate) const fn exact(total_bytes: u64, segment_bytes: u64) -> Self {
+        Self { total_bytes, segment_bytes }
+    }
+
     const fn pinned_bytes(&self) -> u64 {
         PINNED_SEGMENTS * self.segment_bytes
     }
@@ -152,7 +165,7 @@ pub struct Recovered {
 }
 
 /// What the spool holds right now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpoolState {
     /// Identity; changes when a fork makes the agent start another spool.
     pub spool_id: SpoolId,
@@ -227,10 +240,6 @@ impl SpoolError {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
     }
-
-    fn is_exists(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
-    }
 }
 
 fn owner_text(owner: Option<u32>) -> String {
@@ -282,12 +291,14 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`]: another process owns it, a newer program wrote it, the disk fails.
     pub fn open(dir: &Path, limits: Limits) -> Result<(SpoolHandle, Recovered), SpoolError> {
-        let (store, recovered) = open_store(dir, limits)?;
+        files::make_dir(&FileSystem, dir)?;
+        let lock = files::Lock::take(dir)?;
+        let (store, recovered) = open_store(FileSystem, dir, limits)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (publisher, state) = watch::channel(store.state());
         std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || worker::run(store, inbox, &publisher))
+            .spawn(move || worker::run((store, lock), inbox, &publisher))
             .map_err(|source| SpoolError::Io {
                 what: "start a thread for",
                 path: dir.to_owned(),
@@ -297,16 +308,20 @@ impl Spool {
     }
 }
 
-fn open_store(dir: &Path, limits: Limits) -> Result<(Store, Recovered), SpoolError> {
-    files::make_dir(dir)?;
-    let lock = files::Lock::take(dir)?;
+/// Opens the spool in a folder that nobody else has open, or makes one.
+pub(crate) fn open_store<D: Disk>(
+    disk: D,
+    dir: &Path,
+    limits: Limits,
+) -> Result<(Store<D>, Recovered), SpoolError> {
+    settle_succession(&disk, dir)?;
     let mut repairs = Repairs::default();
-    let known = match files::live_spools(dir)?.as_slice() {
+    let known = match files::live_spools(&disk, dir)?.as_slice() {
         [] => None,
         [(spool_id, path)] => {
-            let found = Recovery::new(path, *spool_id, &mut repairs).run()?;
+            let found = Recovery::new(&disk, path, *spool_id, &mut repairs).run()?;
             if found.is_none() {
-                let aside = store::set_aside(dir, spool_id, "damaged")?;
+                let aside = store::set_aside(&disk, dir, spool_id, "damaged")?;
                 tracing::error!(folder = %aside.display(), "the spool cannot be continued; a new one begins");
                 repairs.quarantined.push(aside);
             }
@@ -320,12 +335,12 @@ fn open_store(dir: &Path, limits: Limits) -> Result<(Store, Recovered), SpoolErr
     let found = match known {
         Some(found) => found,
         None => {
-            let spool_id = files::random_id()?;
-            files::make_dir(&dir.join(files::id_text(&spool_id)))?;
+            let spool_id = disk.new_id().at("make an identity in", dir)?;
+            files::make_dir(&disk, &dir.join(files::id_text(&spool_id)))?;
             Found::nothing(spool_id)
         }
     };
-    let mut store = Store::new(dir, limits, found, lock)?;
+    let mut store = Store::new(disk, dir, limits, found)?;
     let state = store.state();
     let recovered = Recovered {
         spool_id: state.spool_id,
@@ -338,6 +353,25 @@ fn open_store(dir: &Path, limits: Limits) -> Result<(Store, Recovered), SpoolErr
         quarantined: repairs.quarantined,
     };
     Ok((store, recovered))
+}
+
+/// Where one spool was to take the place of another when the process ended, it does if the other has lost its name.
+fn settle_succession(disk: &impl Disk, dir: &Path) -> Result<(), SpoolError> {
+    let successors = files::successors(disk, dir)?;
+    if successors.is_empty() {
+        return Ok(());
+    }
+    let mut has_spool = !files::live_spools(disk, dir)?.is_empty();
+    for (spool_id, path) in successors {
+        let whole = path.join(Name::Segment { first_seq: 1 }.file_name());
+        if has_spool || !disk.exists(&whole) {
+            disk.remove_dir(&path).at("delete", &path)?;
+        } else {
+            disk.rename(&path, &dir.join(files::id_text(&spool_id))).at("rename", &path)?;
+            has_spool = true;
+        }
+    }
+    files::sync_dir(disk, dir)
 }
 
 impl SpoolHandle {

@@ -1,28 +1,27 @@
 //! The uplink: what the spool holds goes to the collector, plans come back.
 //!
-//! [`session`] decides, [`drive`] carries one session over one connection, [`connect`] makes the connection, and this file
-//! keeps all that going: it reconnects with full jitter, ends sessions after a quarter of an hour so that a fleet spreads
-//! over its collectors, and leaves a spool that the collector knows another history of.
+//! [`session`] decides, [`drive`] carries one session over one connection, [`connect`] makes the connection, [`reconnect`]
+//! decides what follows its end, and this file keeps all that going. [`simulation`] is the same without socket and thread.
 
 mod connect;
 mod drive;
 mod offset;
+mod reconnect;
 mod session;
+pub(crate) mod simulation;
 
 use self::connect::Target;
 use self::drive::{Outcome, Shared};
 use self::offset::Estimate;
+use self::reconnect::{Next, Reconnect};
 use self::session::End;
-use crate::backoff::{Backoff, CAP, HEALTHY_AFTER};
 use crate::spool::{Retire, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
-use probefleet_proto::hex::hex;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -30,15 +29,8 @@ use uuid::Uuid;
 /// Metadata that carries the agent's id where no certificate does, as UUID text.
 pub const AGENT_ID_METADATA: &str = "probefleet-agent-id";
 
-/// A session ends by itself after this ± [`LIFETIME_SHARE`]: behind a load balancer a fleet would stay on one collector.
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
-const LIFETIME_SHARE: f64 = 0.2;
-/// Longest wait that a collector can ask for.
-const AFTER_MAX: Duration = Duration::from_secs(15 * 60);
-/// A spool is not left for another more often than this: a collector that calls everything a fork would fill the disk.
-const RETIRE_EVERY: Duration = Duration::from_secs(10 * 60);
-/// Share by which the wait after a refusal differs between agents.
-const REFUSED_SHARE: f64 = 0.2;
+/// Protocol version of Hello.
+const PROTOCOL: u32 = 1;
 
 /// PEM files of mutual TLS; read again at each connect, so that they can be renewed.
 #[derive(Clone, Debug)]
@@ -142,18 +134,10 @@ pub fn check_url(url: &str, tls: bool) -> Result<(), &'static str> {
 pub struct Uplink {
     config: UplinkConfig,
     target: Target,
-    backoff: Backoff,
+    reconnect: Reconnect,
     estimate: Estimate,
     link: watch::Sender<LinkState>,
     offset: watch::Sender<Option<ClockOffset>>,
-    retired: Option<Instant>,
-}
-
-/// What comes after a session.
-enum Next {
-    Wait(Duration),
-    /// Nothing more until the agent stops.
-    Never,
 }
 
 impl Uplink {
@@ -165,18 +149,9 @@ impl Uplink {
         let target = Target::of(&config)?;
         let (offset, offset_view) = watch::channel(None);
         let (link, link_view) = watch::channel(LinkState::Down("not yet connected".to_owned()));
-        let seed =
-            config.boot_id.iter().fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
-        let backoff = Backoff::new(seed);
-        let uplink = Self {
-            config,
-            target,
-            backoff,
-            estimate: Estimate::default(),
-            link,
-            offset,
-            retired: None,
-        };
+        let reconnect = Reconnect::new(seed(&config));
+        let estimate = Estimate::default();
+        let uplink = Self { config, target, reconnect, estimate, link, offset };
         Ok((uplink, Views { offset: offset_view, link: link_view }))
     }
 
@@ -203,17 +178,13 @@ impl Uplink {
             if *stop.borrow() {
                 return;
             }
-            match self.after(outcome, &spool, &links).await {
-                Next::Wait(wait) => {
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        _ = stop.wait_for(|stop| *stop) => return,
-                    }
-                }
-                Next::Never => {
-                    drop(stop.wait_for(|stop| *stop).await);
-                    return;
-                }
+            let Some(wait) = self.after(outcome, &spool, &links).await.wait() else {
+                drop(stop.wait_for(|stop| *stop).await);
+                return;
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
@@ -236,7 +207,7 @@ impl Uplink {
                 return Some(Outcome { end, welcomed: None });
             }
         };
-        let lifetime = self.backoff.spread(LIFETIME, LIFETIME_SHARE);
+        let lifetime = self.reconnect.lifetime();
         let shared = Shared {
             config: &self.config,
             spool,
@@ -251,88 +222,65 @@ impl Uplink {
 
     async fn after(&mut self, outcome: Outcome, spool: &SpoolHandle, links: &Links) -> Next {
         let now = Instant::now();
-        let healthy = outcome
-            .welcomed
-            .is_some_and(|since| now.saturating_duration_since(since) >= HEALTHY_AFTER);
-        if let Some(since) = outcome.welcomed {
-            self.backoff.connected(since);
-        }
-        let wait = self.backoff.lost(now);
-        match outcome.end {
-            End::Retry { why, after } => {
-                // A collector that sends everyone away at once is not asked more often than one that is down.
-                let least = if healthy { Duration::ZERO } else { wait };
-                let wait = after.map_or(wait, |after| after.min(AFTER_MAX).max(least));
-                tracing::info!(%why, wait_ms = wait.as_millis(), "not connected to the collector");
-                self.link.send_replace(LinkState::Down(why));
-                Next::Wait(wait)
-            }
-            End::Replace(reason) => Next::Wait(self.retire(reason, spool, links, wait).await),
-            End::Refused(why) => Next::Wait(self.refused(why)),
-            End::Stopped(why) => {
-                tracing::error!(%why, "nothing more is sent to the collector until the agent is started again");
-                self.link.send_replace(LinkState::Refused(why));
-                Next::Never
-            }
-        }
-    }
-
-    fn refused(&mut self, why: String) -> Duration {
-        tracing::error!(%why, "the collector refuses this agent");
-        self.link.send_replace(LinkState::Refused(why));
-        self.backoff.spread(CAP, REFUSED_SHARE)
-    }
-
-    async fn retire(
-        &mut self,
-        reason: Retire,
-        spool: &SpoolHandle,
-        links: &Links,
-        wait: Duration,
-    ) -> Duration {
-        let now = Instant::now();
         let state = spool.state().borrow().clone();
-        let why = explain(reason, &state);
-        tracing::error!(%why, "the collector knows another history of this spool");
-        if self.retired.is_some_and(|last| now.saturating_duration_since(last) < RETIRE_EVERY) {
-            return self.refused(format!("{why}; that was so minutes ago, too"));
+        let next = self.reconnect.after(outcome.end, outcome.welcomed, &state, now);
+        match &next {
+            Next::Wait { why, wait } => {
+                tracing::info!(%why, wait_ms = wait.as_millis(), "not connected to the collector");
+                self.link.send_replace(LinkState::Down(why.clone()));
+            }
+            Next::Retire { reason, why, .. } => {
+                tracing::error!(%why, "the collector knows another history of this spool");
+                self.link.send_replace(LinkState::Down(why.clone()));
+                let event = retirement(*reason, why, links.clock.borrow().to_unix_ns(now));
+                if let Err(error) = spool.retire(*reason, event.encode_to_vec()).await {
+                    tracing::error!(%error, "a new spool cannot be made");
+                    self.reconnect.stayed();
+                }
+            }
+            Next::Refused { why, .. } => {
+                tracing::error!(%why, "the collector refuses this agent");
+                self.link.send_replace(LinkState::Refused(why.clone()));
+            }
+            Next::Never { why } => {
+                tracing::error!(%why, "nothing more is sent to the collector until the agent is started again");
+                self.link.send_replace(LinkState::Refused(why.clone()));
+            }
         }
-        self.retired = Some(now);
-        let event = v1::Event {
-            what: reason.event().to_owned(),
-            wall_time_ns: links.clock.borrow().to_unix_ns(now),
-            detail: why.clone(),
-        };
-        self.link.send_replace(LinkState::Down(why));
-        if let Err(error) = spool.retire(reason, event.encode_to_vec()).await {
-            tracing::error!(%error, "a new spool cannot be made");
-        }
-        wait
+        next
     }
 }
 
-/// What an auditor should know of a spool that was left.
-fn explain(reason: Retire, state: &SpoolState) -> String {
-    let id = hex(&state.spool_id);
-    let cause = match reason {
-        Retire::Forked => {
-            "holds other records under the same numbers: a copy of this agent's state is in use elsewhere"
-        }
-        Retire::RolledBack => {
-            "holds records that this spool does not: the agent's state is an older copy"
-        }
-    };
-    let held = match state.oldest_unsent_s {
-        Some(oldest_s) => {
-            format!("reports of windows from {oldest_s} (Unix seconds) on may be only there")
-        }
-        None => "no report in it is known to be undelivered".to_owned(),
-    };
-    format!(
-        "the collector {cause}; spool {id} with records {} to {} is kept, {held}",
-        state.oldest_seq,
-        state.next_seq - 1
-    )
+/// The first message of a session.
+fn hello(
+    config: &UplinkConfig,
+    spool: &SpoolState,
+    plan_hash: Vec<u8>,
+    wall_time_ns: u64,
+) -> v1::Hello {
+    v1::Hello {
+        protocol: PROTOCOL,
+        spool_id: spool.spool_id.to_vec(),
+        boot_id: config.boot_id.to_vec(),
+        oldest_seq: spool.oldest_seq,
+        next_seq: spool.next_seq,
+        head_hash: spool.head_hash.to_vec(),
+        plan_hash,
+        version: config.version.clone(),
+        proposed_name: config.name.clone(),
+        proposed_labels: config.labels.clone().into_iter().collect(),
+        wall_time_ns,
+    }
+}
+
+/// The seed of an agent's jitter.
+fn seed(config: &UplinkConfig) -> u64 {
+    config.boot_id.iter().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte))
+}
+
+/// The event that begins the spool which follows one that was left.
+fn retirement(reason: Retire, why: &str, wall_time_ns: u64) -> v1::Event {
+    v1::Event { what: reason.event().to_owned(), wall_time_ns, detail: why.to_owned() }
 }
 
 #[cfg(test)]

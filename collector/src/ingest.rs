@@ -1,18 +1,21 @@
 //! Takes records from agents: acknowledged only after commit; a duplicate is acknowledged again and changes nothing.
 //!
-//! [`session`] has the rules, [`listener`] the doors, [`service`] the gRPC streams, and [`accept`] is what becomes of a
-//! frame: sort, compare with the store, commit, answer.
+//! [`session`] has the rules, [`listener`] the doors, [`service`] the gRPC streams. [`open`] is what becomes of a Hello, and
+//! [`accept`] what becomes of a frame: sort, compare with the store, commit, answer.
 
 pub mod listener;
 pub mod service;
 pub mod session;
 
-use crate::store::{Outcome, Store, TenantScope};
+use crate::store::{Introduction, OpenError, Opened, Outcome, Store, TenantScope};
 use probefleet_proto::record::Hash;
 use probefleet_proto::report;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
-use session::{Refusal, Session, Sorted, compare};
+use probefleet_proto::v1::nack::Code;
+use probefleet_proto::v1::to_agent::Message as Answer;
+use session::{Greeting, Refusal, Session, Sorted, compare, greet};
+use uuid::Uuid;
 
 /// How often a frame is sorted again after its stream moved under it: somebody else commits to it at the same time,
 /// and one of the two is fenced by the second time round.
@@ -33,6 +36,45 @@ pub struct Accepted {
     pub acknowledge: bool,
     /// The rest of the frame was not taken.
     pub refused: Option<Refusal>,
+}
+
+/// Opens a session for an agent that said Hello: the answer is [`Session::welcome`].
+///
+/// # Errors
+/// [`Refusal`] where there will be no session.
+pub async fn open<S: Store>(
+    store: &S,
+    scope: &TenantScope,
+    hello: v1::Hello,
+    agent: Uuid,
+    now_ns: u64,
+) -> Result<(Greeting, Opened), Refusal> {
+    let greeting = greet(hello, agent)?;
+    let introduction = Introduction {
+        agent,
+        spool_id: greeting.spool_id,
+        proposed_name: greeting.proposed_name.clone(),
+        proposed_labels: greeting.proposed_labels.clone(),
+        now_s: now_ns / NS_PER_S,
+    };
+    let opened = store.open_session(scope, introduction).await;
+    let opened = opened.map_err(|error| match error {
+        OpenError::ForeignSpool => Refusal::new(Code::Fork, error.to_string()),
+        OpenError::ForeignAgent => Refusal::new(Code::Revoked, error.to_string()),
+        OpenError::Store(_) => Refusal::busy(error.to_string()),
+    })?;
+    Ok((greeting, opened))
+}
+
+impl Accepted {
+    /// What the agent is told of it, in order, and whether the session is over then.
+    #[must_use]
+    pub fn answers(self, session: &Session, now_ns: u64) -> (Vec<Answer>, bool) {
+        let over = self.refused.as_ref().is_some_and(Refusal::ends_session);
+        let ack = self.acknowledge.then(|| Answer::Ack(session.ack(now_ns)));
+        let nack = self.refused.map(|refusal| Answer::Nack(session.nack(refusal)));
+        (ack.into_iter().chain(nack).collect(), over)
+    }
 }
 
 /// Takes a frame: what of it is new and continues the chain is durable when this returns.

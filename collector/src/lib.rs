@@ -8,8 +8,9 @@
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records and
 //! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
-//! [`ingest`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all ([`config`],
-//! [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them.
+//! [`ingest`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all
+//! ([`config`], [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them, [`simulation`] helps a store to stand
+//! in for ours.
 
 pub mod contract;
 pub mod sla;
@@ -35,3 +36,4 @@ pub mod cli;
 pub mod config;
 pub mod fuzz;
 pub mod service;
+pub mod simulation;

@@ -1,10 +1,11 @@
-//! The few file operations of the spool, each with its name and path in the error.
+//! What the spool does to files, each with its name and path in the error, and how they are called.
 
 use super::SpoolError;
+use super::disk::Disk;
 use probefleet_proto::hex::hex;
 use probefleet_proto::record::SpoolId;
 use rustix::fs::FlockOperation;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ const SEGMENT: &str = "seg";
 const GAP: &str = "gap";
 /// Ends the name of a mended segment that has not yet taken the damaged one's place.
 pub(super) const MENDED_SUFFIX: &str = ".new";
+/// Ends the name of a spool's folder that has not yet taken the place of one that is left.
+const SUCCESSOR_SUFFIX: &str = ".next";
 /// Ends the name of a file that could not be read whole. Nothing here ever deletes one.
 const QUARANTINE_SUFFIX: &str = ".quarantine";
 
@@ -33,7 +36,7 @@ impl<T> At<T> for io::Result<T> {
 }
 
 /// What a file's name says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Name {
     /// Records `first_seq` and on.
     Segment { first_seq: u64 },
@@ -105,56 +108,51 @@ impl Lock {
 }
 
 /// Makes a folder, durably.
-pub(super) fn make_dir(dir: &Path) -> Result<(), SpoolError> {
-    std::fs::create_dir_all(dir).at("make", dir)?;
-    dir.parent().map_or(Ok(()), sync_dir)
+pub(super) fn make_dir(disk: &impl Disk, dir: &Path) -> Result<(), SpoolError> {
+    disk.make_dir(dir).at("make", dir)?;
+    dir.parent().map_or(Ok(()), |above| sync_dir(disk, above))
 }
 
 /// Makes the entries of a folder durable.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
-    File::open(dir).and_then(|folder| folder.sync_all()).at("sync", dir)
+pub(super) fn sync_dir(disk: &impl Disk, dir: &Path) -> Result<(), SpoolError> {
+    disk.sync_dir(dir).at("sync", dir)
 }
 
 /// Makes a file that was not there, with these bytes, durable with its name.
-pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<File, SpoolError> {
-    let mut options = OpenOptions::new();
-    let mut file = options.append(true).create_new(true).open(path).at("make", path)?;
-    file.write_all(bytes).at("write", path)?;
-    file.sync_data().at("sync", path)?;
-    path.parent().map_or(Ok(()), sync_dir)?;
+pub(super) fn create<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> Result<D::File, SpoolError> {
+    let mut file = disk.create(path).at("make", path)?;
+    disk.append(&mut file, bytes).at("write", path)?;
+    disk.sync(&file).at("sync", path)?;
+    path.parent().map_or(Ok(()), |dir| sync_dir(disk, dir))?;
     Ok(file)
 }
 
 /// The bytes of a segment, as many as any segment may have.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, SpoolError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SEGMENT_READ_MAX_BYTES).read_to_end(&mut bytes))
-        .at("read", path)?;
-    Ok(bytes)
+pub(super) fn read(disk: &impl Disk, path: &Path) -> Result<Vec<u8>, SpoolError> {
+    disk.read(path, SEGMENT_READ_MAX_BYTES).at("read", path)
 }
 
 /// Deletes a file that is no longer needed; one that is already gone is no error.
-pub(super) fn unlink(path: &Path) -> Result<(), SpoolError> {
-    match std::fs::remove_file(path) {
+pub(super) fn unlink(disk: &impl Disk, path: &Path) -> Result<(), SpoolError> {
+    match disk.unlink(path) {
         Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.at("delete", path),
     }
 }
 
 /// Sets a file aside under a name of its own, and returns that. Durable with the next [`sync_dir`].
-pub(super) fn quarantine(path: &Path) -> Result<PathBuf, SpoolError> {
+pub(super) fn quarantine(disk: &impl Disk, path: &Path) -> Result<PathBuf, SpoolError> {
     let mut name = path.as_os_str().to_owned();
     name.push(QUARANTINE_SUFFIX);
     let mut target = PathBuf::from(&name);
     let mut copy = 1_u32;
-    while target.exists() {
+    while disk.exists(&target) {
         copy = copy.saturating_add(1);
         let mut numbered = name.clone();
         numbered.push(format!("{copy}"));
         target = PathBuf::from(numbered);
     }
-    std::fs::rename(path, &target).at("rename", path)?;
+    disk.rename(path, &target).at("rename", path)?;
     Ok(target)
 }
 
@@ -164,16 +162,34 @@ pub(super) fn is_quarantined(path: &Path) -> bool {
 }
 
 /// The folders of live spools under the spool's folder, with their identities.
-pub(super) fn live_spools(dir: &Path) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).at("list", dir)? {
-        let entry = entry.at("list", dir)?;
-        if let Some(spool_id) = entry.file_name().to_str().and_then(parse_id) {
-            found.push((spool_id, entry.path()));
-        }
-    }
+pub(super) fn live_spools(
+    disk: &impl Disk,
+    dir: &Path,
+) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
+    let names = disk.list(dir).at("list", dir)?;
+    let id = |name: &OsString| name.to_str().and_then(parse_id);
+    let mut found: Vec<_> =
+        names.iter().filter_map(|name| Some((id(name)?, dir.join(name)))).collect();
     found.sort();
     Ok(found)
+}
+
+/// The folders of spools that were to take the place of another, with their identities.
+pub(super) fn successors(
+    disk: &impl Disk,
+    dir: &Path,
+) -> Result<Vec<(SpoolId, PathBuf)>, SpoolError> {
+    let names = disk.list(dir).at("list", dir)?;
+    let id = |name: &OsString| parse_id(name.to_str()?.strip_suffix(SUCCESSOR_SUFFIX)?);
+    let mut found: Vec<_> =
+        names.iter().filter_map(|name| Some((id(name)?, dir.join(name)))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// The folder of a spool that is to take the place of another.
+pub(super) fn successor(dir: &Path, spool_id: &SpoolId) -> PathBuf {
+    dir.join(format!("{}{SUCCESSOR_SUFFIX}", id_text(spool_id)))
 }
 
 /// An identity as a folder's name.
@@ -184,14 +200,6 @@ pub(super) fn id_text(spool_id: &SpoolId) -> String {
 fn parse_id(text: &str) -> Option<SpoolId> {
     let bytes = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
     (id_text(&bytes) == text).then_some(bytes)
-}
-
-/// 16 bytes from the kernel's generator: two spools must never share an identity.
-pub(super) fn random_id() -> Result<SpoolId, SpoolError> {
-    let path = Path::new("/dev/urandom");
-    let mut id = [0; 16];
-    File::open(path).and_then(|mut source| source.read_exact(&mut id)).at("read", path)?;
-    Ok(id)
 }
 
 /// Bytes of the file system that holds a folder.

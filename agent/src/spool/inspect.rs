@@ -1,6 +1,7 @@
 //! A look at what is on disk, for people: nothing is locked or changed, so a running agent is not disturbed.
 
 use super::SpoolError;
+use super::disk::{Disk as _, FileSystem};
 use super::files::{self, At as _, Name};
 use super::scan::{Scan, report_of, stored_at};
 use super::segment::HEADER_BYTES;
@@ -43,7 +44,10 @@ pub struct Inspection {
 /// # Errors
 /// [`SpoolError::Io`] when a folder or file cannot be read.
 pub fn inspect(dir: &Path) -> Result<Vec<Inspection>, SpoolError> {
-    files::live_spools(dir)?.into_iter().map(|(spool_id, dir)| inspect_one(spool_id, dir)).collect()
+    files::live_spools(&FileSystem, dir)?
+        .into_iter()
+        .map(|(spool_id, dir)| inspect_one(spool_id, dir))
+        .collect()
 }
 
 fn inspect_one(spool_id: SpoolId, dir: PathBuf) -> Result<Inspection, SpoolError> {
@@ -63,11 +67,11 @@ fn inspect_one(spool_id: SpoolId, dir: PathBuf) -> Result<Inspection, SpoolError
         damaged: Vec::new(),
         quarantined: Vec::new(),
     };
-    for entry in std::fs::read_dir(&found.dir).at("list", &found.dir)? {
-        let entry = entry.at("list", &found.dir)?;
-        match Name::parse(&entry.file_name()) {
+    for file in FileSystem.list(&found.dir).at("list", &found.dir)? {
+        let path = found.dir.join(&file);
+        match Name::parse(&file) {
             Some(name) => names.push(name),
-            None if files::is_quarantined(&entry.path()) => found.quarantined.push(entry.path()),
+            None if files::is_quarantined(&path) => found.quarantined.push(path),
             None => {}
         }
     }
@@ -81,7 +85,7 @@ fn inspect_one(spool_id: SpoolId, dir: PathBuf) -> Result<Inspection, SpoolError
 impl Inspection {
     fn add(&mut self, name: Name, until_seq: Option<u64>) -> Result<(), SpoolError> {
         let path = self.dir.join(name.file_name());
-        let bytes = files::read(&path)?;
+        let bytes = files::read(&FileSystem, &path)?;
         let scan = Scan::of(&bytes, name.first_seq(), until_seq.unwrap_or(u64::MAX));
         let whole = until_seq.is_none_or(|until_seq| scan.next_seq() == Some(until_seq));
         if scan.damaged || !whole || bytes.len() < HEADER_BYTES {

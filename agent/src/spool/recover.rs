@@ -1,6 +1,7 @@
 //! What a spool's folder holds after whatever happened to it.
 
 use super::SpoolError;
+use super::disk::Disk;
 use super::files::{self, At as _, Name};
 use super::gap::{Place, SPOOL_DAMAGE, Totals};
 use super::scan::{Frame, Scan, mend, stored_at};
@@ -8,7 +9,6 @@ use super::segment::{HEADER_BYTES, Header, HeaderError};
 use super::store::{Found, Unit, replace, write_gap};
 use probefleet_proto::record::{Hash, Kind, SpoolId};
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 /// What recovery did beside reading.
@@ -21,7 +21,8 @@ pub(super) struct Repairs {
 }
 
 /// Reads the folder of one spool, and mends what can be mended.
-pub(super) struct Recovery<'a> {
+pub(super) struct Recovery<'a, D> {
+    disk: &'a D,
     dir: &'a Path,
     spool_id: SpoolId,
     repairs: &'a mut Repairs,
@@ -38,21 +39,20 @@ struct Segment {
     prev_hash: Option<Hash>,
 }
 
-impl<'a> Recovery<'a> {
-    pub(super) fn new(dir: &'a Path, spool_id: SpoolId, repairs: &'a mut Repairs) -> Self {
-        Self { dir, spool_id, repairs, units: VecDeque::new(), chain: None }
+impl<'a, D: Disk> Recovery<'a, D> {
+    pub(super) fn new(
+        disk: &'a D,
+        dir: &'a Path,
+        spool_id: SpoolId,
+        repairs: &'a mut Repairs,
+    ) -> Self {
+        Self { disk, dir, spool_id, repairs, units: VecDeque::new(), chain: None }
     }
 
     /// The spool as it can be continued; none where its last hash cannot be known.
-    pub(super) fn run(mut self) -> Result<Option<Found>, SpoolError> {
+    pub(super) fn run(mut self) -> Result<Option<Found<D::File>>, SpoolError> {
         let names = self.names()?;
-        if let Some(last @ Name::Segment { .. }) = names.last() {
-            // What is only in memory of the kernel could be read here and be gone after a power cut.
-            let path = self.path(*last);
-            let file = OpenOptions::new().append(true).open(&path).at("open", &path)?;
-            file.sync_data().at("sync", &path)?;
-        }
-        files::sync_dir(self.dir)?;
+        files::sync_dir(self.disk, self.dir)?;
         for (index, name) in names.iter().enumerate() {
             let segment = self.segment(*name)?;
             let continued = match names.get(index + 1) {
@@ -70,25 +70,41 @@ impl<'a> Recovery<'a> {
         self.dir.join(name.file_name())
     }
 
-    fn finish(self) -> Result<Found, SpoolError> {
+    fn finish(mut self) -> Result<Found<D::File>, SpoolError> {
         let Some((next_seq, head_hash)) = self.chain else {
             return Ok(Found::nothing(self.spool_id));
         };
         let active = match self.units.back().map(|unit| unit.name) {
             Some(name @ Name::Segment { .. }) => {
+                self.end_at(name, next_seq)?;
                 let path = self.path(name);
-                Some(OpenOptions::new().append(true).open(&path).at("open", &path)?)
+                Some(self.disk.open(&path).at("open", &path)?)
             }
             _ => None,
         };
         Ok(Found { spool_id: self.spool_id, units: self.units, active, next_seq, head_hash })
     }
 
+    /// Cuts off what the last segment holds behind its last record: a write that failed, and whose successor is gone too.
+    /// What is appended there would be read in its stead.
+    fn end_at(&mut self, name: Name, next_seq: u64) -> Result<(), SpoolError> {
+        let path = self.path(name);
+        let mut bytes = files::read(self.disk, &path)?;
+        let end = Scan::of(&bytes, name.first_seq(), next_seq).end;
+        if end < bytes.len() {
+            bytes.truncate(end);
+            self.disk.rewrite(&path, &bytes).at("write", &path)?;
+            if let Some(unit) = self.units.back_mut() {
+                unit.bytes = u64::try_from(end).unwrap_or(u64::MAX);
+            }
+        }
+        Ok(())
+    }
+
     /// The files that count, in order: without those whose place another has taken already.
     fn names(&mut self) -> Result<Vec<Name>, SpoolError> {
         let mut names = BTreeSet::new();
-        for entry in std::fs::read_dir(self.dir).at("list", self.dir)? {
-            let file = entry.at("list", self.dir)?.file_name();
+        for file in self.disk.list(self.dir).at("list", self.dir)? {
             let mended = file.to_str().and_then(|name| name.strip_suffix(files::MENDED_SUFFIX));
             if let Some(target) = mended {
                 self.finish_mending(target)?;
@@ -107,8 +123,9 @@ impl<'a> Recovery<'a> {
         for (name, range) in gaps.iter().rev() {
             if names.contains(name) && self.is_intact_gap(*name)? {
                 let covered = |other: &Name| other != name && range.contains(&other.first_seq());
+                self.keep_before_others_go(*name, names.iter().any(covered))?;
                 for other in names.extract_if(.., covered).collect::<Vec<_>>() {
-                    files::unlink(&self.path(other))?;
+                    files::unlink(self.disk, &self.path(other))?;
                 }
             } else if names.remove(name) {
                 self.set_aside(*name)?;
@@ -123,11 +140,22 @@ impl<'a> Recovery<'a> {
     fn finish_mending(&self, target: &str) -> Result<(), SpoolError> {
         let (path, new) =
             (self.dir.join(target), self.dir.join(format!("{target}{}", files::MENDED_SUFFIX)));
-        if path.exists() {
-            files::unlink(&new)
+        if self.disk.exists(&path) {
+            files::unlink(self.disk, &new)
         } else {
-            std::fs::rename(&new, &path).at("rename", &new)
+            self.disk.rename(&new, &path).at("rename", &new)
         }
+    }
+
+    /// A gap is written once more before what it stands for is deleted: its sync may have failed.
+    fn keep_before_others_go(&self, name: Name, others: bool) -> Result<(), SpoolError> {
+        if !others {
+            return Ok(());
+        }
+        let path = self.path(name);
+        let bytes = files::read(self.disk, &path)?;
+        self.disk.rewrite(&path, &bytes).at("write", &path)?;
+        files::sync_dir(self.disk, self.dir)
     }
 
     fn is_intact_gap(&self, name: Name) -> Result<bool, SpoolError> {
@@ -143,7 +171,7 @@ impl<'a> Recovery<'a> {
 
     fn segment(&self, name: Name) -> Result<Segment, SpoolError> {
         let path = self.path(name);
-        let bytes = files::read(&path)?;
+        let bytes = files::read(self.disk, &path)?;
         let prev_hash = match Header::decode(&bytes) {
             Ok(header)
                 if (header.spool_id, header.first_seq) == (self.spool_id, name.first_seq()) =>
@@ -159,7 +187,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn set_aside(&mut self, name: Name) -> Result<(), SpoolError> {
-        let aside = files::quarantine(&self.path(name))?;
+        let aside = files::quarantine(self.disk, &self.path(name))?;
         tracing::error!(file = %aside.display(), "a file of the spool cannot be read and was set aside");
         self.repairs.quarantined.push(aside);
         Ok(())
@@ -176,14 +204,11 @@ impl<'a> Recovery<'a> {
             return self.take(segment, None);
         }
         let torn = segment.bytes.len() - scan.end;
-        if torn > 0 {
-            self.repairs.torn_bytes = u64::try_from(torn).unwrap_or(u64::MAX);
-            let end = u64::try_from(scan.end).unwrap_or(u64::MAX);
-            let file = OpenOptions::new().write(true).open(&path).at("open", &path)?;
-            file.set_len(end).at("truncate", &path)?;
-            file.sync_all().at("sync", &path)?;
-        }
+        self.repairs.torn_bytes = u64::try_from(torn).unwrap_or(u64::MAX);
         let bytes = segment.bytes[..scan.end].to_vec();
+        // What is only in memory of the kernel can be read here and be gone after a power cut, and where a sync failed, no
+        // other one will write it: the kernel takes those pages for written.
+        self.disk.rewrite(&path, &bytes).at("write", &path)?;
         self.take(&Segment { bytes, ..*segment }, None)
     }
 
@@ -191,11 +216,11 @@ impl<'a> Recovery<'a> {
     fn drop_headless(&mut self, segment: &Segment) -> Result<bool, SpoolError> {
         let unfinished = segment.bytes.len() <= HEADER_BYTES;
         if unfinished {
-            files::unlink(&self.path(segment.name))?;
+            files::unlink(self.disk, &self.path(segment.name))?;
         } else {
             self.set_aside(segment.name)?;
         }
-        files::sync_dir(self.dir)?;
+        files::sync_dir(self.disk, self.dir)?;
         let expected = self.chain.map_or(1, |(next_seq, _)| next_seq);
         Ok(segment.name.first_seq() == expected && (unfinished || self.chain.is_some()))
     }
@@ -227,13 +252,13 @@ impl<'a> Recovery<'a> {
     /// Puts a mended segment where the damaged one was.
     fn swap(&mut self, name: Name, first_seq: u64, mended: &[u8]) -> Result<Name, SpoolError> {
         if name.first_seq() == first_seq {
-            self.repairs.quarantined.push(replace(&self.path(name), mended)?);
+            self.repairs.quarantined.push(replace(self.disk, &self.path(name), mended)?);
             return Ok(name);
         }
         let shorter = Name::Segment { first_seq };
-        drop(files::create(&self.path(shorter), mended)?);
+        drop(files::create(self.disk, &self.path(shorter), mended)?);
         self.set_aside(name)?;
-        files::sync_dir(self.dir)?;
+        files::sync_dir(self.disk, self.dir)?;
         Ok(shorter)
     }
 
@@ -249,7 +274,7 @@ impl<'a> Recovery<'a> {
         let place = Place { seq: next_seq, seq_to: first_seq - 1, prev_hash: hash, to_hash };
         tracing::error!(from = place.seq, to = place.seq_to, "records are missing from the spool");
         let record = Totals::default().into_record(place, SPOOL_DAMAGE);
-        self.units.push_back(write_gap(self.dir, self.spool_id, place, &record)?);
+        self.units.push_back(write_gap(self.disk, self.dir, self.spool_id, place, &record)?);
         self.chain = Some((first_seq, to_hash));
         Ok(true)
     }

@@ -2,6 +2,7 @@
 
 mod leave;
 
+use super::disk::Disk;
 use super::files::{self, At as _, Name};
 use super::gap::Place;
 use super::scan::{Frame, Scan, mend, report_of, stored_at};
@@ -9,15 +10,14 @@ use super::segment::{Header, encode_record};
 use super::{Limits, SpoolError, SpoolState};
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write as _;
+use std::hash::{Hash as _, Hasher};
 use std::path::{Path, PathBuf};
 
 /// Most records in one answer: with payloads of a few bytes a limit in bytes alone would not bound it.
 const READ_MAX_RECORDS: usize = 256;
 
 /// One file: a segment, or the gap that replaced some.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Unit {
     /// Its name.
     pub(super) name: Name,
@@ -43,7 +43,8 @@ impl Unit {
 
 /// One spool on disk.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store<D: Disk> {
+    disk: D,
     /// The folder of all spools.
     root: PathBuf,
     limits: Limits,
@@ -51,7 +52,7 @@ pub(super) struct Store {
     /// Dense: each begins where the one before ends.
     units: VecDeque<Unit>,
     /// The last unit, open for appending; none until the next append makes a new one.
-    active: Option<File>,
+    active: Option<D::File>,
     next_seq: u64,
     head_hash: Hash,
     /// Highest sequence known to be acknowledged; none until the collector has said so.
@@ -59,20 +60,21 @@ pub(super) struct Store {
     /// Payload bytes of acknowledged records in the unit that also holds others.
     acked_payload_bytes: u64,
     oldest_unsent_s: Option<u64>,
-    _lock: files::Lock,
+    /// The spool's folder has its name for good.
+    is_named: bool,
 }
 
 /// What recovery found of a spool that can be continued.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Found<F> {
     pub(super) spool_id: SpoolId,
     pub(super) units: VecDeque<Unit>,
-    pub(super) active: Option<File>,
+    pub(super) active: Option<F>,
     pub(super) next_seq: u64,
     pub(super) head_hash: Hash,
 }
 
-impl Found {
+impl<F> Found<F> {
     /// A spool that holds nothing yet.
     pub(super) fn nothing(spool_id: SpoolId) -> Self {
         let head_hash = genesis_hash(&spool_id);
@@ -80,14 +82,15 @@ impl Found {
     }
 }
 
-impl Store {
+impl<D: Disk> Store<D> {
     pub(super) fn new(
+        disk: D,
         root: &Path,
         limits: Limits,
-        found: Found,
-        lock: files::Lock,
+        found: Found<D::File>,
     ) -> Result<Self, SpoolError> {
         let mut store = Self {
+            disk,
             root: root.to_owned(),
             limits,
             spool_id: found.spool_id,
@@ -98,10 +101,36 @@ impl Store {
             acked: None,
             acked_payload_bytes: 0,
             oldest_unsent_s: None,
-            _lock: lock,
+            is_named: true,
         };
         store.refresh_unsent()?;
         Ok(store)
+    }
+
+    /// The same spool at the same point, on a copy of its disk.
+    pub(crate) fn copy_onto(&self, disk: D) -> Self
+    where
+        D::File: Clone,
+    {
+        Self {
+            disk,
+            root: self.root.clone(),
+            units: self.units.clone(),
+            active: self.active.clone(),
+            ..*self
+        }
+    }
+
+    /// Where it lives.
+    pub(crate) const fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Everything that it knows beside what is on disk.
+    pub(crate) fn digest(&self, hasher: &mut impl Hasher) {
+        (self.spool_id, &self.units, self.active.is_some()).hash(hasher);
+        (self.next_seq, self.head_hash, self.acked).hash(hasher);
+        (self.acked_payload_bytes, self.oldest_unsent_s).hash(hasher);
     }
 
     fn dir(&self) -> PathBuf {
@@ -112,7 +141,7 @@ impl Store {
         self.dir().join(name.file_name())
     }
 
-    pub(super) fn state(&self) -> SpoolState {
+    pub(crate) fn state(&self) -> SpoolState {
         let payload: u64 = self.unacked_units().map(|unit| unit.payload_bytes).sum();
         SpoolState {
             spool_id: self.spool_id,
@@ -136,6 +165,18 @@ impl Store {
     fn unacked_units(&self) -> impl Iterator<Item = &Unit> {
         let acked = self.acked.unwrap_or(0);
         self.units.iter().filter(move |unit| unit.next_seq > acked.saturating_add(1))
+    }
+
+    /// Appends records as below, and comes back below the budget.
+    pub(crate) fn append_within_budget(
+        &mut self,
+        items: &[(Kind, Vec<u8>)],
+    ) -> Result<Vec<(u64, Hash)>, SpoolError> {
+        let appended = self.append(items);
+        if let Err(error) = self.enforce_budget() {
+            tracing::error!(%error, "the spool cannot be brought below its budget");
+        }
+        appended
     }
 
     /// Appends records and makes them durable; all of them or none.
@@ -191,6 +232,10 @@ impl Store {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        if !self.is_named {
+            files::sync_dir(&self.disk, &self.root)?;
+            self.is_named = true;
+        }
         let full = self.units.back().is_some_and(|unit| {
             !unit.is_empty()
                 && unit.bytes.saturating_add(len_u64(bytes)) > self.limits.segment_bytes
@@ -204,8 +249,8 @@ impl Store {
         };
         let path = self.path(name);
         let Some(active) = &mut self.active else { return Err(SpoolError::Closed) };
-        active.write_all(bytes).at("write", &path)?;
-        active.sync_data().at("sync", &path)
+        self.disk.append(active, bytes).at("write", &path)?;
+        self.disk.sync(active).at("sync", &path)
     }
 
     /// Begins a new segment at `next_seq`.
@@ -215,13 +260,13 @@ impl Store {
             Header { spool_id: self.spool_id, first_seq: self.next_seq, prev_hash: self.head_hash };
         let bytes = header.encode();
         let path = self.path(name);
-        let file = match files::create(&path, &bytes) {
+        // A file of that name is what a failed write left, and could not be deleted then: nothing in it was promised.
+        files::unlink(&self.disk, &path)?;
+        let file = match files::create(&self.disk, &path, &bytes) {
             Ok(file) => file,
             Err(error) => {
-                // Half a header holds nothing, and would be in the way of the next try. `AlreadyExists` is not ours.
-                if !error.is_exists()
-                    && let Err(kept) = files::unlink(&path)
-                {
+                // Half a header holds nothing.
+                if let Err(kept) = files::unlink(&self.disk, &path) {
                     tracing::warn!(error = %kept, "an unfinished segment stays behind");
                 }
                 return Err(error);
@@ -245,21 +290,14 @@ impl Store {
             return;
         }
         if let Some(unit) = self.units.pop_back_if(|unit| unit.is_empty())
-            && let Err(error) = files::unlink(&self.path(unit.name))
+            && let Err(error) = files::unlink(&self.disk, &self.path(unit.name))
         {
             tracing::warn!(%error, "a segment that could not be written stays behind");
         }
     }
 
-    /// From now on each write to the active segment fails as on a full disk.
-    #[cfg(test)]
-    pub(super) fn break_active(&mut self) {
-        self.active =
-            Some(std::fs::OpenOptions::new().append(true).open("/dev/full").expect("a device"));
-    }
-
     /// Durable records from `seq` on.
-    pub(super) fn read_from(
+    pub(crate) fn read_from(
         &mut self,
         seq: u64,
         max_bytes: usize,
@@ -294,7 +332,7 @@ impl Store {
     }
 
     /// Hash of the record that ends at `seq`.
-    pub(super) fn hash_of(&mut self, seq: u64) -> Result<Option<Hash>, SpoolError> {
+    pub(crate) fn hash_of(&mut self, seq: u64) -> Result<Option<Hash>, SpoolError> {
         let behind = seq.saturating_add(1);
         if behind == self.next_seq {
             return Ok(Some(self.head_hash));
@@ -316,7 +354,7 @@ impl Store {
         for _ in 0..2 {
             let unit = &self.units[index];
             let path = self.path(unit.name);
-            let bytes = files::read(&path)?;
+            let bytes = files::read(&self.disk, &path)?;
             let scan = Scan::of(&bytes, unit.first_seq(), unit.next_seq);
             if !scan.damaged && scan.next_seq() == Some(unit.next_seq) {
                 return Ok((bytes, scan));
@@ -340,7 +378,7 @@ impl Store {
         if index + 1 == self.units.len() {
             self.active = None;
         }
-        replace(&path, &mended)?;
+        replace(&self.disk, &path, &mended)?;
         let scan = Scan::of(&mended, frame.first_seq, self.units[index].next_seq);
         let unit = &mut self.units[index];
         (unit.bytes, unit.payload_bytes) = (len_u64(&mended), scan.payload_bytes());
@@ -389,21 +427,23 @@ impl Store {
 
 /// Puts a mended segment in a damaged one's place, and returns where the damaged one is now. A crash at any point leaves
 /// either the damaged one under its name or the whole of the mended one.
-pub(super) fn replace(path: &Path, mended: &[u8]) -> Result<PathBuf, SpoolError> {
+pub(super) fn replace(disk: &impl Disk, path: &Path, mended: &[u8]) -> Result<PathBuf, SpoolError> {
     let mut name = path.as_os_str().to_owned();
     name.push(files::MENDED_SUFFIX);
     let new = PathBuf::from(name);
-    files::unlink(&new)?;
-    files::create(&new, mended)?;
-    let aside = files::quarantine(path)?;
-    std::fs::rename(&new, path).at("rename", &new)?;
-    path.parent().map_or(Ok(()), files::sync_dir)?;
+    files::unlink(disk, &new)?;
+    files::create(disk, &new, mended)?;
+    let aside = files::quarantine(disk, path)?;
+    disk.rename(&new, path).at("rename", &new)?;
+    path.parent().map_or(Ok(()), |dir| files::sync_dir(disk, dir))?;
     tracing::error!(file = %aside.display(), "a damaged segment was set aside; a gap stands for what is lost");
     Ok(aside)
 }
 
-/// Writes a gap as a file of its own.
+/// Writes a gap as a file of its own. One that could not be made durable does not stay: it would outrank the records that
+/// it was to replace.
 pub(super) fn write_gap(
+    disk: &impl Disk,
     dir: &Path,
     spool_id: SpoolId,
     place: Place,
@@ -413,7 +453,14 @@ pub(super) fn write_gap(
     let mut bytes =
         Header { spool_id, first_seq: place.seq, prev_hash: place.prev_hash }.encode().to_vec();
     encode_record(record, &mut bytes);
-    files::create(&dir.join(name.file_name()), &bytes)?;
+    let path = dir.join(name.file_name());
+    files::unlink(disk, &path)?;
+    if let Err(error) = files::create(disk, &path, &bytes) {
+        if let Err(kept) = files::unlink(disk, &path) {
+            tracing::warn!(error = %kept, "an unfinished gap stays behind");
+        }
+        return Err(error);
+    }
     Ok(Unit {
         name,
         next_seq: place.seq_to + 1,
@@ -425,17 +472,31 @@ pub(super) fn write_gap(
 
 /// Gives a spool's folder a name under which it is never opened again.
 pub(super) fn set_aside(
+    disk: &impl Disk,
     root: &Path,
     spool_id: &SpoolId,
     suffix: &str,
 ) -> Result<PathBuf, SpoolError> {
     let path = root.join(files::id_text(spool_id));
-    let target = root.join(format!("{}.{suffix}", files::id_text(spool_id)));
-    std::fs::rename(&path, &target).at("rename", &path)?;
-    files::sync_dir(root)?;
+    let target = root.join(set_aside_name(spool_id, suffix));
+    disk.rename(&path, &target).at("rename", &path)?;
+    files::sync_dir(disk, root)?;
     Ok(target)
+}
+
+fn set_aside_name(spool_id: &SpoolId, suffix: &str) -> String {
+    format!("{}.{suffix}", files::id_text(spool_id))
 }
 
 fn len_u64(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+impl Store<super::disk::FileSystem> {
+    /// From now on each write to the active segment fails as on a full disk.
+    pub(super) fn break_active(&mut self) {
+        self.active =
+            Some(std::fs::OpenOptions::new().append(true).open("/dev/full").expect("a device"));
+    }
 }

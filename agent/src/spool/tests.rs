@@ -1,4 +1,3 @@
-use super::files::Name;
 use super::segment::HEADER_BYTES;
 use super::*;
 use probefleet_proto::record::genesis_hash;
@@ -31,11 +30,11 @@ fn report(window: u64) -> Vec<u8> {
     report.encode_to_vec()
 }
 
-fn store(dir: &TempDir) -> (Store, Recovered) {
-    open_store(dir.path(), SMALL).expect("opens")
+fn store(dir: &TempDir) -> (Store<FileSystem>, Recovered) {
+    open_store(FileSystem, dir.path(), SMALL).expect("opens")
 }
 
-fn fill(store: &mut Store, windows: std::ops::Range<u64>) {
+fn fill(store: &mut Store<FileSystem>, windows: std::ops::Range<u64>) {
     for window in windows {
         store.append(&[(Kind::Report, report(window))]).expect("appended");
         store.enforce_budget().expect("within the budget");
@@ -43,7 +42,7 @@ fn fill(store: &mut Store, windows: std::ops::Range<u64>) {
 }
 
 /// Every record from the oldest on, checked to be dense and chained.
-fn everything(store: &mut Store) -> Vec<Record> {
+fn everything(store: &mut Store<FileSystem>) -> Vec<Record> {
     let state = store.state();
     let mut records: Vec<Record> = Vec::new();
     let mut seq = state.oldest_seq.max(1);
@@ -63,7 +62,7 @@ fn everything(store: &mut Store) -> Vec<Record> {
 }
 
 fn live_dir(dir: &TempDir) -> PathBuf {
-    let live = files::live_spools(dir.path()).expect("listed");
+    let live = files::live_spools(&FileSystem, dir.path()).expect("listed");
     assert_eq!(live.len(), 1);
     live[0].1.clone()
 }
@@ -239,7 +238,7 @@ fn a_newer_format_is_refused_and_kept() {
     let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
     bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&path, &bytes).expect("written");
-    let refused = open_store(dir.path(), SMALL).expect_err("newer").to_string();
+    let refused = open_store(FileSystem, dir.path(), SMALL).expect_err("newer").to_string();
     assert!(refused.contains("format 2"), "{refused}");
     assert_eq!(fs::read(&path).expect("kept"), bytes);
 }
@@ -311,7 +310,7 @@ fn a_full_spool_drops_what_was_never_sent_into_one_gap() {
     let (mut first, _) = store(&dir);
     first.release(0).expect("connected once");
     fill(&mut first, 0..400);
-    let check = |store: &mut Store| {
+    let check = |store: &mut Store<FileSystem>| {
         assert!(store.state().bytes <= SMALL.total_bytes);
         let records = everything(store);
         assert_eq!(
@@ -342,6 +341,33 @@ fn a_full_spool_drops_what_was_never_sent_into_one_gap() {
     fill(&mut second, 400..500);
     let gaps = everything(&mut second).into_iter().filter(|record| record.kind == Kind::Gap);
     assert!(gaps.count() <= 2);
+}
+
+#[test]
+fn a_succession_that_was_interrupted_is_settled() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut first, old) = store(&dir);
+    fill(&mut first, 0..3);
+    first.retire(Retire::Forked, v1::Event::default().encode_to_vec()).expect("a new one");
+    let new = first.state().spool_id;
+    drop(first);
+    let at = |spool_id: &SpoolId, suffix: &str| {
+        dir.path().join(format!("{}{suffix}", files::id_text(spool_id)))
+    };
+    // Both renames were still to come: the old one goes on.
+    fs::rename(at(&new, ""), at(&new, ".next")).expect("renamed");
+    fs::rename(at(&old.spool_id, ".forked"), at(&old.spool_id, "")).expect("renamed");
+    let (mut store_again, recovered) = store(&dir);
+    assert_eq!((recovered.spool_id, recovered.next_seq), (old.spool_id, 4));
+    assert!(!at(&new, ".next").exists());
+    // The second was: the new one has the event.
+    store_again.retire(Retire::Forked, v1::Event::default().encode_to_vec()).expect("a new one");
+    let new = store_again.state().spool_id;
+    drop(store_again);
+    fs::rename(at(&new, ""), at(&new, ".next")).expect("renamed");
+    let (mut second, recovered) = store(&dir);
+    assert_eq!((recovered.spool_id, recovered.next_seq, recovered.was_new), (new, 2, false));
+    assert_eq!(everything(&mut second)[0].kind, Kind::Event);
 }
 
 #[test]
@@ -408,7 +434,7 @@ fn a_forked_spool_is_kept_and_another_begins() {
     assert_eq!((recovered.spool_id, recovered.next_seq), (state.spool_id, 4));
     assert!(dir.path().join(format!("{}.forked", files::id_text(&id.spool_id))).is_dir());
     fs::create_dir(dir.path().join("0".repeat(32))).expect("made");
-    assert!(matches!(open_store(dir.path(), SMALL), Err(SpoolError::Several(..))));
+    assert!(matches!(open_store(FileSystem, dir.path(), SMALL), Err(SpoolError::Several(..))));
 }
 
 #[tokio::test]
@@ -439,7 +465,7 @@ async fn concurrent_appends_are_all_durable_and_dense() {
 /// A spool of seven small records in two segments, with the bytes of each file.
 fn small_spool(dir: &TempDir) -> (Vec<Record>, Vec<(PathBuf, Vec<u8>)>) {
     let tiny = Limits { segment_bytes: 600, ..SMALL };
-    let (mut store, _) = open_store(dir.path(), tiny).expect("opens");
+    let (mut store, _) = open_store(FileSystem, dir.path(), tiny).expect("opens");
     for length in [1, 2, 0, 30, 4, 5, 6] {
         store.append(&[(Kind::Event, vec![b'x'; length])]).expect("appended");
     }

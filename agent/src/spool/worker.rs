@@ -1,5 +1,7 @@
 //! The thread that owns the spool's files, so that a slow disk never delays a probe.
 
+use super::disk::Disk;
+use super::files::Lock;
 use super::store::Store;
 use super::{Retire, SpoolError, SpoolState};
 use probefleet_proto::record::{Hash, Kind, Record};
@@ -26,8 +28,8 @@ pub(super) enum Command {
 }
 
 /// Serves commands in order until the last handle is gone or one closes the spool.
-pub(super) fn run(
-    mut store: Store,
+pub(super) fn run<D: Disk>(
+    (mut store, lock): (Store<D>, Lock),
     mut commands: mpsc::Receiver<Command>,
     state: &watch::Sender<SpoolState>,
 ) {
@@ -49,13 +51,13 @@ pub(super) fn run(
         };
         // Everything that was answered is on disk already. The lock goes before the answer, so that whoever waits for it
         // can open the spool.
-        drop(store);
+        drop((store, lock));
         answer(reply, Ok(()));
         return;
     }
 }
 
-fn serve(store: &mut Store, command: Command, state: &watch::Sender<SpoolState>) {
+fn serve(store: &mut Store<impl Disk>, command: Command, state: &watch::Sender<SpoolState>) {
     match command {
         Command::Read { seq, max_bytes, reply } => answer(reply, store.read_from(seq, max_bytes)),
         Command::HashOf { seq, reply } => answer(reply, store.hash_of(seq)),
@@ -104,11 +106,8 @@ impl Group {
         None
     }
 
-    fn commit(self, store: &mut Store, state: &watch::Sender<SpoolState>) {
-        let appended = store.append(&self.items);
-        if let Err(error) = store.enforce_budget() {
-            tracing::error!(%error, "the spool cannot be brought below its budget");
-        }
+    fn commit(self, store: &mut Store<impl Disk>, state: &watch::Sender<SpoolState>) {
+        let appended = store.append_within_budget(&self.items);
         publish(store, state);
         match appended {
             Ok(sealed) => {
@@ -127,7 +126,7 @@ impl Group {
     }
 }
 
-fn publish(store: &Store, state: &watch::Sender<SpoolState>) {
+fn publish(store: &Store<impl Disk>, state: &watch::Sender<SpoolState>) {
     state.send_replace(store.state());
 }
 

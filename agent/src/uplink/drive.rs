@@ -3,7 +3,7 @@
 use super::connect::chain;
 use super::offset::{Estimate, Exchange};
 use super::session::{End, Input, Output, Session};
-use super::{AGENT_ID_METADATA, ClockOffset, LinkState, Links, UplinkConfig};
+use super::{AGENT_ID_METADATA, ClockOffset, LinkState, Links, UplinkConfig, hello};
 use crate::spool::{SpoolError, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
@@ -20,8 +20,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-/// Protocol version of Hello.
-const PROTOCOL: u32 = 1;
 /// Messages handed to the transport ahead of the socket; the rest waits here, bounded by credit.
 const OUTBOX_DEPTH: usize = 4;
 /// A snapshot of the state is sent at most so often.
@@ -89,7 +87,9 @@ pub(super) async fn run(channel: Channel, lifetime: Duration, shared: Shared<'_>
     let (to_collector, stream) = mpsc::channel(OUTBOX_DEPTH);
     let clock = *shared.links.clock.borrow();
     let session = Session::open(shared.config.agent_id.into_bytes(), spool.clone(), now, lifetime);
-    let outbox = VecDeque::from([Up::Hello(hello(&shared, &spool, clock.to_unix_ns(now)))]);
+    let plan_hash = shared.links.plan_hash.borrow().clone();
+    let hello = hello(shared.config, &spool, plan_hash, clock.to_unix_ns(now));
+    let outbox = VecDeque::from([Up::Hello(hello)]);
     let mut drive = Drive {
         shared,
         session,
@@ -132,22 +132,6 @@ async fn open(
         request.metadata_mut().insert(AGENT_ID_METADATA, id);
     }
     Ok(client.session(request).await?.into_inner())
-}
-
-fn hello(shared: &Shared<'_>, spool: &SpoolState, wall_time_ns: u64) -> v1::Hello {
-    v1::Hello {
-        protocol: PROTOCOL,
-        spool_id: spool.spool_id.to_vec(),
-        boot_id: shared.config.boot_id.to_vec(),
-        oldest_seq: spool.oldest_seq,
-        next_seq: spool.next_seq,
-        head_hash: spool.head_hash.to_vec(),
-        plan_hash: shared.links.plan_hash.borrow().clone(),
-        version: shared.config.version.clone(),
-        proposed_name: shared.config.name.clone(),
-        proposed_labels: shared.config.labels.clone().into_iter().collect(),
-        wall_time_ns,
-    }
 }
 
 impl Drive<'_> {

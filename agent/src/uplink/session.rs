@@ -82,7 +82,7 @@ pub(super) enum End {
     Stopped(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// Hello is sent.
     Greeting,
@@ -97,7 +97,7 @@ enum Stage {
 }
 
 /// A record that was sent and not acknowledged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Sent {
     seq_to: u64,
     hash: Hash,
@@ -112,7 +112,7 @@ impl Sent {
 }
 
 /// The state of one session.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Session {
     spool_id: SpoolId,
     agent_id: [u8; 16],

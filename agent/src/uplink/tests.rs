@@ -7,6 +7,7 @@ use probefleet_proto::record::{Kind, Record};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -55,7 +56,7 @@ impl Agent {
         let dir = tempfile::tempdir().expect("a folder");
         let (spool, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
         let (mut uplink, views) = Uplink::new(config).expect("a good configuration");
-        uplink.backoff = Backoff::hurried(7);
+        uplink.reconnect = Reconnect::hurried(7);
         let (plans_in, plans) = mpsc::channel(1);
         let (applied, applied_out) = mpsc::channel(4);
         let (plan_hash, plan_hash_out) = watch::channel(vec![5; 32]);

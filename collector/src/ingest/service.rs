@@ -1,11 +1,11 @@
 //! The gRPC side of a session: reads an agent's messages, drives the rules, answers.
 
 use super::listener::{ConnectionInfo, Door, Peer, incoming};
-use super::session::{Greeting, Refusal, Session, greet};
-use super::{Accepted, accept};
+use super::session::{Greeting, Refusal, Session};
+use super::{accept, open};
 use crate::fleet::Fleet;
 use crate::metrics::IngestMetrics;
-use crate::store::{AnyStore, Introduction, OpenError, Opened, Store as _, TenantScope};
+use crate::store::{AnyStore, Opened, TenantScope};
 use crate::tls::Identity;
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
@@ -247,20 +247,8 @@ impl Conversation {
 
     async fn introduce(&self, hello: v1::Hello) -> Result<(Greeting, Opened), Refusal> {
         let agent = self.who.agent;
-        let greeting = greet(hello, agent)?;
-        let introduction = Introduction {
-            agent,
-            spool_id: greeting.spool_id,
-            proposed_name: greeting.proposed_name.clone(),
-            proposed_labels: greeting.proposed_labels.clone(),
-            now_s: unix_now_ns() / NS_PER_S,
-        };
-        let opened = self.ingest.store.open_session(&self.ingest.scope, introduction).await;
-        let opened = opened.map_err(|error| match error {
-            OpenError::ForeignSpool => Refusal::new(Code::Fork, error.to_string()),
-            OpenError::ForeignAgent => Refusal::new(Code::Revoked, error.to_string()),
-            OpenError::Store(_) => Refusal::busy(error.to_string()),
-        })?;
+        let Ingest { store, scope, .. } = &self.ingest;
+        let (greeting, opened) = open(store, scope, hello, agent, unix_now_ns()).await?;
         if opened.first_sight {
             tracing::info!(%agent, name = %opened.name, labels = ?opened.labels, "a new agent");
         }
@@ -333,26 +321,31 @@ impl Conversation {
         let Ingest { store, scope, fleet, metrics, .. } = &self.ingest;
         let accepted = accept(store, scope, session, data, now_ns).await;
         metrics.count(&accepted);
-        let Accepted { records, newest, acknowledge, refused, .. } = accepted;
-        if records > 0 {
-            fleet.reported(self.who.agent, newest.as_ref(), now_s);
+        if accepted.records > 0 {
+            fleet.reported(self.who.agent, accepted.newest.as_ref(), now_s);
         }
-        if acknowledge {
-            self.answer(Answer::Ack(session.ack(unix_now_ns()))).await?;
+        if let Some(refusal) = &accepted.refused {
+            self.tell(refusal);
         }
-        match refused {
-            Some(refusal) => self.refuse(refusal, session.head().last_seq).await,
-            None => Ok(()),
+        let (answers, over) = accepted.answers(session, unix_now_ns());
+        for answer in answers {
+            self.answer(answer).await?;
         }
+        if over { Err(Over) } else { Ok(()) }
     }
 
     /// Says why not; the session goes on if the agent can do something about it within it.
     async fn refuse(&self, refusal: Refusal, last_seq: u64) -> Result<(), Over> {
-        self.ingest.metrics.count_refusal(refusal.code);
-        tracing::warn!(agent = %self.who.agent, code = refusal.code.as_str_name(), why = %refusal.text, "refused");
+        self.tell(&refusal);
         let over = refusal.ends_session();
         self.answer(Answer::Nack(refusal.into_nack(last_seq.saturating_add(1)))).await?;
         if over { Err(Over) } else { Ok(()) }
+    }
+
+    /// Counts and logs a refusal.
+    fn tell(&self, refusal: &Refusal) {
+        self.ingest.metrics.count_refusal(refusal.code);
+        tracing::warn!(agent = %self.who.agent, code = refusal.code.as_str_name(), why = %refusal.text, "refused");
     }
 
     async fn go_away(&self, spread: f64) {

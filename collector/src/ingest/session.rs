@@ -74,7 +74,9 @@ impl Refusal {
         !matches!(self.code, Code::OutOfOrder | Code::Poison | Code::Busy)
     }
 
-    pub(super) fn into_nack(self, expected_seq: u64) -> v1::Nack {
+    /// As it travels, with the sequence that is expected next.
+    #[must_use]
+    pub fn into_nack(self, expected_seq: u64) -> v1::Nack {
         let (code, retry_after_ms) = (i32::from(self.code), self.retry_after_ms);
         v1::Nack { expected_seq, code, retry_after_ms, text: self.text }
     }
@@ -151,7 +153,7 @@ pub(crate) fn bounded(mut text: String) -> String {
 }
 
 /// One session, after Hello.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     spool_id: SpoolId,
     stream: StreamId,
@@ -193,6 +195,12 @@ impl Session {
     #[must_use]
     pub fn head(&self) -> Head {
         self.head
+    }
+
+    /// The spool that it is about.
+    #[must_use]
+    pub fn spool_id(&self) -> SpoolId {
+        self.spool_id
     }
 
     /// The stream of its spool.

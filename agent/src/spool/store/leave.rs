@@ -1,18 +1,21 @@
 //! What leaves the spool: acknowledged segments, what there is no room for, and a history that forked.
 
-use super::{Found, Store, set_aside, write_gap};
-use crate::spool::files::{self, Name};
+use super::{Store, Unit, len_u64, set_aside_name, write_gap};
+use crate::spool::disk::Disk;
+use crate::spool::files::{self, At as _, Name};
 use crate::spool::gap::{COLLECTOR_ROLLBACK, Place, SPOOL_FULL, Totals};
 use crate::spool::scan::{report_of, stored_at};
+use crate::spool::segment::{Header, encode_record};
 use crate::spool::{Retire, SpoolError};
-use probefleet_proto::record::{Hash, Kind};
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-impl Store {
+impl<D: Disk> Store<D> {
     /// The collector has everything up to `seq`, and nothing beyond. A quarter of the budget of what it has is kept, in
     /// case it is restored from an older copy of itself.
-    pub(in crate::spool) fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
+    pub(crate) fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
         self.acked = Some(seq.min(self.next_seq - 1));
         self.drop_acknowledged(self.limits.retained_bytes())?;
         self.refresh_unsent()
@@ -38,10 +41,10 @@ impl Store {
     /// Unlinks the files of as many units, which begin at `index`.
     fn forget(&mut self, index: usize, paths: &[PathBuf]) -> Result<(), SpoolError> {
         for path in paths {
-            files::unlink(path)?;
+            files::unlink(&self.disk, path)?;
             self.units.remove(index);
         }
-        if paths.is_empty() { Ok(()) } else { files::sync_dir(&self.dir()) }
+        if paths.is_empty() { Ok(()) } else { files::sync_dir(&self.disk, &self.dir()) }
     }
 
     /// Comes back below the budget: first what is acknowledged goes, then the oldest of what was surely never sent becomes
@@ -104,22 +107,22 @@ impl Store {
             to = place.seq_to,
             "the spool is full: unsent records became a gap"
         );
-        let unit =
-            write_gap(&self.dir(), self.spool_id, place, &totals.into_record(place, SPOOL_FULL))?;
         let dir = self.dir();
+        let record = totals.into_record(place, SPOOL_FULL);
+        let unit = write_gap(&self.disk, &dir, self.spool_id, place, &record)?;
         let gone: Vec<_> =
             self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
         self.units.insert(range.start, unit);
         for path in gone {
-            files::unlink(&path)?; // what stays behind is covered by the gap, and goes at the next opening
+            files::unlink(&self.disk, &path)?; // what stays behind is covered by the gap, and goes at the next opening
         }
-        files::sync_dir(&dir)?;
+        files::sync_dir(&self.disk, &dir)?;
         self.refresh_unsent()
     }
 
     /// The collector has everything up to `seq`, which ends with `hash`, and what follows is no longer held here: a gap
     /// fills the hole.
-    pub(in crate::spool) fn bridge(&mut self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
+    pub(crate) fn bridge(&mut self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
         let (held, to_hash) = self
             .units
             .front()
@@ -129,7 +132,7 @@ impl Store {
             let until_s = self.oldest_window()?.unwrap_or(0);
             let totals = Totals::of_windows((until_s > 0).then_some((0, until_s)));
             let record = totals.into_record(place, COLLECTOR_ROLLBACK);
-            let unit = write_gap(&self.dir(), self.spool_id, place, &record)?;
+            let unit = write_gap(&self.disk, &self.dir(), self.spool_id, place, &record)?;
             self.units.push_front(unit);
         }
         self.release(seq)
@@ -148,18 +151,78 @@ impl Store {
     }
 
     /// Leaves this spool, kept under another name, for a new one that begins with an event saying so.
-    pub(in crate::spool) fn retire(
-        &mut self,
-        reason: Retire,
-        event: Vec<u8>,
-    ) -> Result<(), SpoolError> {
-        let spool_id = files::random_id()?;
-        set_aside(&self.root, &self.spool_id, reason.suffix())?;
-        files::make_dir(&self.root.join(files::id_text(&spool_id)))?;
-        let found = Found::nothing(spool_id);
-        (self.spool_id, self.units, self.active) = (spool_id, found.units, None);
-        (self.next_seq, self.head_hash) = (found.next_seq, found.head_hash);
+    ///
+    /// The new one is whole before the old one loses its name: whenever the process ends, one of the two is found, and
+    /// nothing that was acknowledged here is left behind without a word.
+    pub(crate) fn retire(&mut self, reason: Retire, event: Vec<u8>) -> Result<(), SpoolError> {
+        let successor = Successor::make(&self.disk, &self.root, event)?;
+        let (old, aside) =
+            (self.dir(), self.root.join(set_aside_name(&self.spool_id, reason.suffix())));
+        // An earlier try may have come as far as that, and not back.
+        if self.disk.exists(&old) || !self.disk.exists(&aside) {
+            self.disk.rename(&old, &aside).at("rename", &old)?;
+        }
+        let named = files::sync_dir(&self.disk, &self.root)
+            .and_then(|()| successor.take_place(&self.disk, &self.root));
+        if let Err(error) = named {
+            // Back to the old name; where not even that succeeds, nothing can be written until the next try.
+            if self.disk.rename(&aside, &old).is_err() {
+                self.active = None;
+            }
+            return Err(error);
+        }
+        (self.spool_id, self.active) = (successor.spool_id, Some(successor.file));
+        (self.next_seq, self.head_hash) = (successor.unit.next_seq, successor.head_hash);
+        self.units = VecDeque::from([successor.unit]);
         (self.acked, self.acked_payload_bytes, self.oldest_unsent_s) = (None, 0, None);
-        self.append(&[(Kind::Event, event)]).map(|_| ())
+        self.is_named = false;
+        files::sync_dir(&self.disk, &self.root)?;
+        self.is_named = true;
+        Ok(())
+    }
+}
+
+/// A spool of one event that is to take the place of another.
+struct Successor<F> {
+    spool_id: SpoolId,
+    unit: Unit,
+    head_hash: Hash,
+    file: F,
+}
+
+impl<F> Successor<F> {
+    /// Makes it, durably, under a name that is not yet a spool's.
+    fn make<D: Disk<File = F>>(disk: &D, root: &Path, event: Vec<u8>) -> Result<Self, SpoolError> {
+        let spool_id = disk.new_id().at("make an identity in", root)?;
+        let prev_hash = genesis_hash(&spool_id);
+        let (seq, seq_to, kind, signature) = (1, 1, Kind::Event, Vec::new());
+        let record = Record { seq, seq_to, kind, prev_hash, payload: event, signature };
+        let mut bytes = Header { spool_id, first_seq: seq, prev_hash }.encode().to_vec();
+        encode_record(&record, &mut bytes);
+        let dir = files::successor(root, &spool_id);
+        let name = Name::Segment { first_seq: seq };
+        let made = files::make_dir(disk, &dir)
+            .and_then(|()| files::create(disk, &dir.join(name.file_name()), &bytes));
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                // Many tries on a disk that is full leave nothing behind; what does stay goes at the next opening.
+                drop(disk.remove_dir(&dir));
+                return Err(error);
+            }
+        };
+        let unit = Unit {
+            name,
+            next_seq: seq + 1,
+            prev_hash,
+            bytes: len_u64(&bytes),
+            payload_bytes: len_u64(&record.payload),
+        };
+        Ok(Self { spool_id, unit, head_hash: record.content_hash(&spool_id), file })
+    }
+
+    fn take_place(&self, disk: &impl Disk, root: &Path) -> Result<(), SpoolError> {
+        let dir = files::successor(root, &self.spool_id);
+        disk.rename(&dir, &root.join(files::id_text(&self.spool_id))).at("rename", &dir)
     }
 }

@@ -1,0 +1,240 @@
+//! An agent's side of delivery for models and simulation: the real spool, on a disk that is given, the real session and
+//! the real back-off. What [`super::drive`] and the spool's thread do with sockets and timers, the caller does.
+
+use super::reconnect::{Next, Reconnect};
+use super::session::{End, Input, Output, Session};
+use super::{UplinkConfig, hello, retirement, seed};
+use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState, Store, open_store};
+use probefleet_proto::record::{Hash, Kind};
+use probefleet_proto::v1;
+use probefleet_proto::v1::to_agent::Message as Down;
+use prost::Message as _;
+use std::collections::VecDeque;
+use std::hash::{Hash as _, Hasher};
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What an agent wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// Send records in the session that is open.
+    Send(v1::Data),
+    /// The session is over. Connect again after that time; none = never.
+    Ended {
+        /// Why.
+        why: String,
+        /// When to connect again.
+        wait: Option<Duration>,
+        /// The spool was left for another, for that reason.
+        retired: Option<Retire>,
+    },
+}
+
+/// The parts of an agent that a record passes on its way to the collector.
+#[derive(Debug)]
+pub struct Agent<D: Disk> {
+    config: UplinkConfig,
+    spool: Store<D>,
+    session: Option<Session>,
+    welcomed: Option<Instant>,
+    reconnect: Reconnect,
+    wishes: Vec<Wish>,
+}
+
+impl<D: Disk> Agent<D> {
+    /// Opens the spool in `dir`, as at the start of the process.
+    ///
+    /// # Errors
+    /// [`SpoolError`], as from [`crate::spool::Spool::open`].
+    pub fn open(
+        config: UplinkConfig,
+        disk: D,
+        dir: &Path,
+        limits: Limits,
+    ) -> Result<(Self, Recovered), SpoolError> {
+        let (spool, recovered) = open_store(disk, dir, limits)?;
+        let reconnect = Reconnect::new(seed(&config));
+        let (session, welcomed, wishes) = (None, None, Vec::new());
+        Ok((Self { config, spool, session, welcomed, reconnect, wishes }, recovered))
+    }
+
+    /// The same agent at the same point, on a copy of its disk.
+    #[must_use]
+    pub fn copy_onto(&self, disk: D) -> Self
+    where
+        D::File: Clone,
+    {
+        Self {
+            config: self.config.clone(),
+            spool: self.spool.copy_onto(disk),
+            session: self.session.clone(),
+            welcomed: self.welcomed,
+            reconnect: self.reconnect.clone(),
+            wishes: self.wishes.clone(),
+        }
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub const fn disk(&self) -> &D {
+        self.spool.disk()
+    }
+
+    /// What its spool holds.
+    #[must_use]
+    pub fn state(&self) -> SpoolState {
+        self.spool.state()
+    }
+
+    /// Hash of the record that ends at `seq`, if that is still known.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the disk fails.
+    pub fn hash_of(&mut self, seq: u64) -> Result<Option<Hash>, SpoolError> {
+        self.spool.hash_of(seq)
+    }
+
+    /// Everything that it will ever act upon, but for what is on its disk and the jitter of its back-off.
+    pub fn digest(&self, hasher: &mut impl Hasher) {
+        self.spool.digest(hasher);
+        self.session.hash(hasher);
+        self.reconnect.retired().hash(hasher);
+    }
+
+    /// Appends records, as the spool's thread does with those that wait together.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; then none of them is in the spool.
+    pub fn append(
+        &mut self,
+        records: &[(Kind, Vec<u8>)],
+        now: Instant,
+    ) -> Result<Vec<(u64, Hash)>, SpoolError> {
+        let sealed = self.spool.append_within_budget(records);
+        let state = self.spool.state();
+        self.give(Input::Spool(state), now);
+        sealed
+    }
+
+    /// How long the next session may last.
+    pub fn lifetime(&mut self) -> Duration {
+        self.reconnect.lifetime()
+    }
+
+    /// Begins a session of that lifetime and returns the first message of it.
+    pub fn connect(&mut self, lifetime: Duration, wall_time_ns: u64, now: Instant) -> v1::Hello {
+        let state = self.spool.state();
+        let hello = hello(&self.config, &state, Vec::new(), wall_time_ns);
+        let agent_id = self.config.agent_id.into_bytes();
+        self.session = Some(Session::open(agent_id, state, now, lifetime));
+        self.welcomed = None;
+        hello
+    }
+
+    /// Whether a session is open.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether the session that is open was welcomed and everything in the spool is acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_idle)
+    }
+
+    /// Takes a message of the session that is open.
+    pub fn receive(&mut self, message: v1::ToAgent, now: Instant) {
+        match message.message {
+            Some(Down::Welcome(welcome)) => self.give(Input::Welcome(welcome), now),
+            Some(Down::Ack(ack)) => self.give(Input::Ack(ack), now),
+            Some(Down::Nack(nack)) => self.give(Input::Nack(nack), now),
+            Some(Down::GoAway(go_away)) => self.give(Input::GoAway(go_away), now),
+            Some(Down::Plan(_)) | None => {}
+        }
+    }
+
+    /// Lets the session look at the clock.
+    pub fn tick(&mut self, now: Instant) {
+        self.give(Input::Tick, now);
+    }
+
+    /// When [`Agent::tick`] is due at the latest.
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.session.as_ref().map(|session| session.deadline(now))
+    }
+
+    /// The connection broke, or never came about.
+    pub fn disconnected(&mut self, why: &str, now: Instant) {
+        let end = End::Retry { why: why.to_owned(), after: None };
+        self.ended(end, now);
+    }
+
+    /// What is to be done, in order.
+    pub fn wishes(&mut self) -> Vec<Wish> {
+        std::mem::take(&mut self.wishes)
+    }
+
+    /// Feeds the session, and what comes of it, until it wants nothing more at once.
+    fn give(&mut self, input: Input, now: Instant) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let Some(session) = &mut self.session else { return };
+            for output in session.handle(input, now) {
+                match self.act(output, now) {
+                    Ok(None) => {}
+                    Ok(Some(answer)) => {
+                        inputs.push_back(Input::Spool(self.spool.state()));
+                        inputs.push_back(answer);
+                    }
+                    Err(error) => return self.disconnected(&error.to_string(), now),
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, output: Output, now: Instant) -> Result<Option<Input>, SpoolError> {
+        match output {
+            Output::AskHash(seq) => {
+                let hash = self.spool.hash_of(seq)?;
+                return Ok(Some(Input::Hash { seq, hash }));
+            }
+            Output::Bridge { seq, hash } => {
+                self.spool.bridge(seq, hash)?;
+                return Ok(Some(Input::Bridged));
+            }
+            Output::Read { from, max_bytes } => {
+                let records = self.spool.read_from(from, max_bytes)?;
+                return Ok(Some(Input::Records { from, records }));
+            }
+            Output::Send(data) => self.wishes.push(Wish::Send(data)),
+            Output::Release(seq) => self.spool.release(seq)?,
+            Output::Clock { .. } => {}
+            Output::Welcomed => self.welcomed = Some(now),
+            Output::End(end) => self.ended(end, now),
+        }
+        Ok(None)
+    }
+
+    fn ended(&mut self, end: End, now: Instant) {
+        self.session = None;
+        let state = self.spool.state();
+        let next = self.reconnect.after(end, self.welcomed.take(), &state, now);
+        let wait = next.wait();
+        let mut retired = None;
+        let why = match next {
+            Next::Retire { reason, why, .. } => {
+                let event = retirement(reason, &why, 0);
+                match self.spool.retire(reason, event.encode_to_vec()) {
+                    Ok(()) => retired = Some(reason),
+                    Err(_) => self.reconnect.stayed(),
+                }
+                why
+            }
+            Next::Wait { why, .. } | Next::Refused { why, .. } | Next::Never { why } => why,
+        };
+        self.wishes.push(Wish::Ended { why, wait, retired });
+    }
+}

@@ -1,0 +1,104 @@
+//! `simulate`: runs many seeds of the simulation of delivery, or shows one.
+//!
+//! ```text
+//! cargo run --release -p probefleet-tests --bin simulate -- --seeds 100000
+//! cargo run --release -p probefleet-tests --bin simulate -- --seed 17
+//! cargo run --release -p probefleet-tests --bin simulate -- --exhaustive
+//! ```
+
+mod disk;
+mod exhaustive;
+mod simulation;
+mod stage;
+mod store;
+
+use clap::Parser;
+use exhaustive::{Bounds, NEEDED, SMALL, SOUND, SPARE, check};
+use simulation::Fired;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Larger worlds than those of the test: minutes.
+const WIDE: [(&str, Bounds); 5] = [
+    ("clone, three connections", Bounds { clones: 1, connects: 3, ..SMALL }),
+    ("clone, crash", Bounds { clones: 1, crashes: 1, ..SMALL }),
+    ("crash, duplicate, three windows", Bounds { windows: 3, crashes: 1, duplicates: 1, ..SMALL }),
+    ("restore, crash", Bounds { restores: 1, crashes: 1, connects: 3, ..SMALL }),
+    (
+        "full spool, crash, two connections",
+        Bounds { windows: 4, crashes: 1, is_tight: true, ..SMALL },
+    ),
+];
+
+/// Simulates fleets and their collector by seed, and says which seeds fail.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Prints what happens with this one, and runs no other.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Searches all states of small worlds instead: those of the test, larger ones, and those that must break.
+    #[arg(long)]
+    exhaustive: bool,
+}
+
+/// Searches everything; whether all came to what it should.
+fn exhaustive() -> bool {
+    let mut good = true;
+    for (name, bounds) in SOUND.into_iter().chain(WIDE) {
+        good &= check(name, bounds, None, true);
+    }
+    for (minus, bounds) in NEEDED {
+        good &= check(&format!("without {minus:?}"), bounds, Some(minus), false);
+    }
+    let (minus, bounds) = SPARE;
+    good & check(&format!("without {minus:?}"), bounds, Some(minus), true)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.exhaustive {
+        return if exhaustive() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if let Some(seed) = args.seed {
+        let run = simulation::run(seed, true);
+        println!(
+            "{:016x}  {} agents, {} windows, {} events\n{}",
+            run.trace, run.agents, run.windows, run.events, run.fired
+        );
+        return match run.failure {
+            None => ExitCode::SUCCESS,
+            Some(why) => {
+                println!("seed {seed}: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let began = Instant::now();
+    let (mut fired, mut failed, mut windows, mut simulated_s) = (Fired::default(), 0, 0, 0);
+    for seed in args.from..args.from + args.seeds {
+        let run = simulation::run(seed, false);
+        fired.merge(&run.fired);
+        windows += run.windows;
+        simulated_s += run.simulated_s;
+        if let Some(why) = run.failure {
+            failed += 1;
+            println!("seed {seed}: {why}");
+        }
+    }
+    let took_s = began.elapsed().as_secs_f64();
+    println!(
+        "{fired}{} seeds, {failed} failed, {windows} windows, {simulated_s} s simulated in {took_s:.1} s",
+        args.seeds
+    );
+    let missing = fired.missing();
+    if !missing.is_empty() {
+        println!("never happened: {missing:?}");
+    }
+    if failed > 0 || !missing.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,182 @@
+//! What model and simulator share round the real cores: a collector's process, the reports that agents make, and what is
+//! asked of the store in the end.
+
+use crate::store::MemoryStore;
+use probefleet_agent::simulation::{Limits, UplinkConfig, limits};
+use probefleet_collector::ingest::session::Session;
+use probefleet_collector::ingest::{accept, open};
+use probefleet_collector::store::TenantScope;
+use probefleet_proto::record::{Kind, SpoolId};
+use probefleet_proto::report::{self, Cell, Head};
+use probefleet_proto::v1;
+use probefleet_proto::v1::from_agent::Message as Up;
+use probefleet_proto::v1::to_agent::Message as Down;
+use prost::Message as _;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use uuid::Uuid;
+
+/// Attempts of each window.
+pub const ATTEMPTS: u32 = 10;
+/// Width of a window, s.
+pub const WINDOW_S: u64 = 60;
+/// The probe that every agent has.
+const PROBE: &str = "web";
+
+/// The outcome of what waits for nothing.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("a store that answers at once was waited for"),
+    }
+}
+
+/// The report of a window, of at least so many bytes.
+pub fn report(window: u64, padding: usize) -> Vec<u8> {
+    let cell = Cell {
+        probe: PROBE.to_owned(),
+        spec: [1; 16],
+        interval_s: 6,
+        scheduled: ATTEMPTS,
+        ok: ATTEMPTS,
+        others: Vec::new(),
+        series: Vec::new(),
+        counters: Vec::new(),
+        values: Vec::new(),
+    };
+    let window_s = u32::try_from(WINDOW_S).expect("small");
+    let plan_hash = vec![7; padding];
+    let head = Head { window_start_s: window * WINDOW_S, window_s, plan_hash, ..Head::default() };
+    report::encode(&head, &[cell]).remove(0)
+}
+
+/// The window of a report.
+pub fn window_of(payload: &[u8]) -> Option<u64> {
+    v1::Report::decode(payload).ok().map(|report| report.window_start_s / WINDOW_S)
+}
+
+/// Who an agent is.
+pub fn config(agent: Uuid, boot: u64) -> UplinkConfig {
+    let mut boot_id = *agent.as_bytes();
+    boot_id[..8].copy_from_slice(&boot.to_be_bytes());
+    UplinkConfig {
+        collector: String::new(),
+        tls: None,
+        agent_id: agent,
+        boot_id,
+        name: format!("agent-{}", agent.as_u128() & 0xffff),
+        labels: BTreeMap::new(),
+        version: String::new(),
+    }
+}
+
+/// A spool of so many segments.
+pub const fn spool(segments: u64, segment_bytes: u64) -> Limits {
+    limits(segments * segment_bytes, segment_bytes)
+}
+
+/// A collector's process: its conversations are gone when it ends, its store is not.
+#[derive(Clone, Debug, Default)]
+pub struct Collector {
+    pub store: MemoryStore,
+    pub conversations: BTreeMap<u64, Session>,
+    /// Frames that were refused as forks, by spool.
+    pub forks: BTreeMap<SpoolId, u64>,
+}
+
+impl Collector {
+    /// Takes a message of a connection and answers; `true`: the session is over.
+    pub fn hear(
+        &mut self,
+        connection: u64,
+        agent: Uuid,
+        said: Up,
+        now_ns: u64,
+    ) -> (Vec<Down>, bool) {
+        match said {
+            Up::Hello(hello) => self.greet(connection, agent, hello, now_ns),
+            Up::Data(data) => self.take(connection, &data, now_ns),
+            Up::Status(_) | Up::PlanApplied(_) => (Vec::new(), false),
+        }
+    }
+
+    fn greet(
+        &mut self,
+        connection: u64,
+        agent: Uuid,
+        hello: v1::Hello,
+        now_ns: u64,
+    ) -> (Vec<Down>, bool) {
+        let opened = at_once(open(&self.store, &TenantScope::default(), hello, agent, now_ns));
+        match opened {
+            Ok((greeting, opened)) => {
+                let session = Session::new(greeting.spool_id, &opened);
+                let welcome = session.welcome(agent, now_ns);
+                self.conversations.insert(connection, session);
+                (vec![Down::Welcome(welcome)], false)
+            }
+            Err(refusal) => (vec![Down::Nack(refusal.into_nack(1))], true),
+        }
+    }
+
+    fn take(&mut self, connection: u64, data: &v1::Data, now_ns: u64) -> (Vec<Down>, bool) {
+        let Some(session) = self.conversations.get_mut(&connection) else {
+            return (Vec::new(), true);
+        };
+        let accepted = at_once(accept(&self.store, &TenantScope::default(), session, data, now_ns));
+        let forked =
+            accepted.refused.as_ref().is_some_and(|refusal| refusal.code == v1::nack::Code::Fork);
+        let (answers, over) = accepted.answers(session, now_ns);
+        if forked {
+            *self.forks.entry(session.spool_id()).or_default() += 1;
+        }
+        if over {
+            self.conversations.remove(&connection);
+        }
+        (answers, over)
+    }
+}
+
+/// What the store holds of the windows that were promised.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// How often each window is counted.
+    pub counted: BTreeMap<u64, u32>,
+    /// Sequences that gaps stand for, by spool, with the attempts that each gap says were scheduled, if it knows.
+    pub gaps: Vec<(SpoolId, (u64, u64), Option<u64>)>,
+    /// What events say happened.
+    pub events: Vec<String>,
+}
+
+/// Reads a store as an auditor would.
+pub fn audit(store: &MemoryStore) -> Accounts {
+    let mut accounts = Accounts::default();
+    for (spool_id, stream) in store.streams() {
+        for row in &stream.rows {
+            match row.kind {
+                Kind::Report => {
+                    let window = window_of(&row.payload).expect("a report");
+                    *accounts.counted.entry(window).or_default() += 1;
+                }
+                Kind::Gap => {
+                    let gap = v1::Gap::decode(row.payload.as_slice()).expect("a gap");
+                    let known = !gap.probes.is_empty();
+                    let scheduled = gap.probes.iter().map(|probe| probe.scheduled).sum();
+                    accounts.gaps.push((
+                        spool_id,
+                        (row.held.seq, row.held.seq_to),
+                        known.then_some(scheduled),
+                    ));
+                }
+                Kind::Event => {
+                    accounts
+                        .events
+                        .push(v1::Event::decode(row.payload.as_slice()).expect("an event").what);
+                }
+            }
+        }
+    }
+    accounts
+}
