@@ -6,6 +6,7 @@ use harness::evidence::{CellKey, Counts, StoredRecord, cells, records, reports};
 use harness::fleet::{Fleet, get, start_responder};
 use harness::process::eventually;
 use harness::relay::{Acknowledged, Relay};
+use probefleet_proto::clock::unix_now_ns;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,8 @@ use std::time::Duration;
 const CYCLES: usize = 50;
 /// Width of the fleet's windows, s.
 const WINDOW_S: u64 = 10;
+/// How long it may take until an agent is back: after many lost connections it waits for up to two minutes.
+const RETURNS: Duration = Duration::from_secs(120 + 3 * WINDOW_S);
 /// Name, interval (s) and path of each probe: quick, failing, and slow enough to outlast its window.
 const PROBES: [(&str, u64, &str); 4] = [
     ("quick", 1, "/"),
@@ -147,9 +150,20 @@ fn requests(responder: &str) -> u64 {
     PROBES.iter().filter_map(|(.., path)| counts.get(*path)?.as_u64()).sum()
 }
 
-/// Two windows without a kill, so that some are whole and everybody is connected again; then a clean stop.
+/// Waits until the store has a window of every agent that began at an instant, Unix s, or later.
+fn wait_for_windows(fleet: &Arc<Mutex<Fleet>>, names: &[&str], from_s: u64) {
+    let store = fleet.lock().expect("not poisoned").store();
+    let reported = eventually(RETURNS, || {
+        let cells = cells(&reports(&records(&store)));
+        let has = |name: &&str| cells.keys().any(|(of, _, at_s)| of == name && *at_s >= from_s);
+        names.iter().all(has).then_some(())
+    });
+    assert!(reported.is_some(), "not every one of {names:?} reports windows from {from_s} on");
+}
+
+/// No more kills until everybody is connected again and has reported a window since; then a clean stop.
 fn settle(fleet: &Arc<Mutex<Fleet>>, names: &[&str]) {
-    std::thread::sleep(Duration::from_secs(2 * WINDOW_S + 3));
+    wait_for_windows(fleet, names, unix_now_ns() / 1_000_000_000);
     for name in names {
         let mut fleet = fleet.lock().expect("not poisoned");
         let (took, good) = fleet.agent(name).terminate(Duration::from_secs(5));
@@ -174,10 +188,7 @@ fn start(names: &[&str]) -> (Arc<Mutex<Fleet>>, Relay, harness::process::Process
             fleet.start_agent(name);
         }
     }
-    let delivered = eventually(Duration::from_secs(60), || {
-        (relay.acknowledged().len() >= names.len()).then_some(())
-    });
-    assert!(delivered.is_some(), "records arrive");
+    wait_for_windows(&fleet, names, 0);
     (fleet, relay, responder, target)
 }
 

@@ -24,6 +24,8 @@
 //! * Windows behind a fork that was reported: they are kept on disk, for people.
 //! * A gap after bit rot, after a restore of the collector from a backup that is older than what the spool retains, or from
 //!   a full spool: it is loss that is said.
+//! * Windows of a spool that was left, where a gap stands for the first record of its successor, which said so: the collector
+//!   lost it in a restore, and the spool had let it go.
 //! * Duplicates and lost messages on the wire.
 //! * A fork after bit rot: where what was sent and not acknowledged can no longer be read, an agent cannot show that its
 //!   history is the collector's.

@@ -132,9 +132,10 @@ async fn a_burning_budget_is_seen_and_scraped() {
     for line in [
         line("burn_rate", "1h") + " 100.0",
         line("burn_rate", "5m") + " 100.0",
-        line("burn_factor", "1h") + " 0.48",
+        // 2 % of a day's budget in an hour would be 0.48, at which the budget lasts.
+        line("burn_factor", "1h") + " 1.0",
         line("burning", "1h") + " 1",
-        line("burn_factor", "6h") + " 0.2",
+        line("burn_factor", "6h") + " 1.0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }

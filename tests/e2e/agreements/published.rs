@@ -109,6 +109,26 @@ fn down_time_costs_what_was_published() {
     }
 }
 
+/// Instances in two zones: three minutes without one of them are no Down time, five without both are 5 of 43,200.
+#[test]
+fn instances_are_down_together() {
+    let mut evidence = Evidence::new();
+    let (start_s, minutes) = (seconds(PACIFIC), 43_200);
+    evidence.interval_s = 60;
+    for (probe, failing) in [("instance-zone-a", 600..608), ("instance-zone-b", 603..608)] {
+        evidence.probe = probe;
+        for minute in 0..minutes {
+            let says = if failing.contains(&minute) { down() } else { took_ms(10) };
+            evidence.cell("agent-1", start_s + minute * 60, &says);
+        }
+    }
+    let desk = Desk::new(&sample("google-compute-engine.yaml"), &evidence);
+    let found = desk.judge("--period 2026-04");
+    assert_eq!(found["objectives"][0]["value"], "99.988426%");
+    assert_eq!(found["objectives"][0]["seconds"]["down"], 300);
+    assert_eq!(found["credits"]["payable"], "300.00");
+}
+
 /// Five minutes in a row with 10 % of 100 requests failed are Down; four are not, and neither are five with 5 %.
 #[test]
 fn a_minute_is_down_by_its_error_rate() {
