@@ -149,6 +149,16 @@ pub fn media(mut bytes: &[u8]) {
     assert!(report.loss_ppm <= 1_000_000, "{report:?}");
 }
 
+/// The journal that a killed agent left: bodies of entries, each behind a byte that is its length, with the checksums that
+/// they need.
+///
+/// # Panics
+/// When what was read of it is longer than what was there.
+pub fn journal(bytes: &[u8]) {
+    let read = crate::journal::read_bodies(bytes);
+    assert!(read <= bytes.len(), "{read} entries of {} bytes", bytes.len());
+}
+
 /// Challenges of a 401 (RFC 3261 §22): a line each. What answers them must stay one line.
 ///
 /// # Panics

@@ -4,18 +4,21 @@
 //! lands, a plan, the clock, the end. A plan takes effect at a window's edge; until then it only waits, written down.
 
 mod flights;
+mod logbook;
 mod recovery;
 mod sealer;
 
 pub use recovery::{Era, Recovery, STRAGGLERS_S, SealedBefore};
-pub use sealer::{Seal, run as run_sealer};
+pub use sealer::{Desk, Seal, run as run_sealer};
 
 use crate::applied::{Applied, AppliedPlans};
+use crate::journal::{Journal, Notice};
 use crate::probe::{Environment, Outcome, Sample};
 use crate::schedule::{Due, Schedule};
 use crate::task::{self, Task};
 use crate::window::Windows;
 use flights::{Flights, Landed};
+use logbook::Logbook;
 use probefleet_proto::clock::Clock;
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::AgentPlan;
@@ -58,6 +61,8 @@ pub struct Parts {
     pub applied: AppliedPlans,
     /// The same plans, built, ascending.
     pub eras: Vec<Era>,
+    /// What is kept of windows until they are sealed.
+    pub journal: Journal,
 }
 
 /// The runner's ends of its channels.
@@ -75,6 +80,8 @@ pub struct Ports {
     pub clock: watch::Sender<Clock>,
     /// Closed windows and events, to the spool.
     pub seals: mpsc::Sender<Seal>,
+    /// How many of those windows are durable.
+    pub kept: watch::Receiver<u64>,
 }
 
 /// Runs the tasks of the plan in force.
@@ -89,6 +96,7 @@ pub struct Runner {
     next: Option<Era>,
     building: Option<JoinHandle<Built>>,
     windows: Windows,
+    logbook: Logbook,
     flights: Flights,
     latest: HashMap<String, v1::ProbeNow>,
     status_ns: u64,
@@ -107,16 +115,17 @@ type Built = (v1::Plan, Result<(AgentPlan, Vec<Arc<Task>>), String>);
 impl Runner {
     /// Takes up where the kept plans and the recovery say.
     #[must_use]
-    pub fn new(parts: Parts, recovery: &Recovery, ports: Ports) -> Self {
-        let Parts { agent_id, environment, clock, applied, mut eras } = parts;
+    pub fn new(parts: Parts, recovery: &mut Recovery, ports: Ports) -> Self {
+        let Parts { agent_id, environment, clock, applied, mut eras, journal } = parts;
         let now_s = clock.now_ns() / NS_PER_S;
         let next = eras.pop_if(|era| era.from_s > now_s);
         let running = eras.pop().map(|era| Running::new(era, recovery.resume_ns()));
-        let windows = running.as_ref().map_or_else(
-            || Windows::new(probefleet_proto::window::WIDTHS_S[3], Vec::new()),
-            |running| Windows::new(running.era.window_s, running.era.plan_hash.clone()),
-        );
-        let mut runner = Self {
+        let (opened_s, mut windows) = recovery.open_window();
+        if let Some(Running { era, .. }) = &running {
+            windows.set_plan(era.window_s, era.plan_hash.clone());
+        }
+        let logbook = Logbook::new(journal, ports.kept.clone(), opened_s);
+        let runner = Self {
             agent_id,
             environment,
             clock,
@@ -126,22 +135,13 @@ impl Runner {
             next,
             building: None,
             windows,
+            logbook,
             flights: Flights::default(),
             latest: HashMap::new(),
             status_ns: 0,
         };
-        runner.account_open_window(recovery);
         runner.announce_plan();
         runner
-    }
-
-    fn account_open_window(&mut self, recovery: &Recovery) {
-        let at_ns = recovery.resume_ns();
-        for (task, count) in recovery.open_window() {
-            for _ in 0..count {
-                self.windows.missed(&task.series, at_ns, MissedReason::AgentDown);
-            }
-        }
     }
 
     /// Runs until `shutdown`, then ends attempts, accounts for the rest of the open window and seals it.
@@ -166,10 +166,13 @@ impl Runner {
         let now_ns = self.clock.now_ns();
         self.change_plan(now_ns);
         self.start_due(now_ns);
+        self.logbook.flush();
         if self.running.is_some() {
             self.windows.open(now_ns);
         }
         let kept_up = self.seal(now_ns);
+        self.logbook.tend();
+        self.tell_of_journal(now_ns);
         self.publish_status(now_ns);
         let schedule_ns = self.running.as_ref().and_then(|running| running.schedule.next_ns());
         let edge_ns = self.next.as_ref().map(|era| era.from_s.saturating_mul(NS_PER_S));
@@ -179,6 +182,7 @@ impl Runner {
             .flatten()
             .min();
         let wake = self.clock.to_instant(earliest_ns.unwrap_or(now_ns));
+        let wake = self.logbook.next().map_or(wake, |next| next.min(wake));
         if kept_up { wake } else { wake.min(Instant::now() + SEAL_RETRY) }
     }
 
@@ -213,7 +217,7 @@ impl Runner {
             let task = Arc::clone(&running.era.tasks[probe]);
             match due {
                 Due::PassedOver { .. } => {
-                    self.windows.missed(&task.series, scheduled_ns, MissedReason::Suspended)
+                    self.miss(&task, scheduled_ns, MissedReason::Suspended);
                 }
                 Due::Start { .. } => self.start(&task, scheduled_ns),
             }
@@ -222,9 +226,9 @@ impl Runner {
 
     fn start(&mut self, task: &Arc<Task>, scheduled_ns: u64) {
         if self.flights.holds(&task.series.probe) {
-            self.windows.missed(&task.series, scheduled_ns, MissedReason::Overrun);
+            self.miss(task, scheduled_ns, MissedReason::Overrun);
         } else if self.flights.len() >= SLOTS_MAX {
-            self.windows.missed(&task.series, scheduled_ns, MissedReason::NoSlot);
+            self.miss(task, scheduled_ns, MissedReason::NoSlot);
         } else {
             let window_start_s = self.windows.started(&task.series, scheduled_ns);
             let due = self.clock.to_instant(scheduled_ns);
@@ -237,18 +241,26 @@ impl Runner {
         }
     }
 
+    fn miss(&mut self, task: &Task, scheduled_ns: u64, reason: MissedReason) {
+        let window_start_s = self.windows.missed(&task.series, scheduled_ns, reason);
+        self.logbook.missed(&task.series, (window_start_s, scheduled_ns), reason);
+    }
+
     /// What has ended by now. A turn of the loop asks a dozen things, so they share one; up to a bound, for what is due
     /// must start in time.
     fn land_all(&mut self, first: Landed) {
         self.land(first);
         for _ in 1..LANDINGS_MAX {
-            let Some(landed) = self.flights.try_next() else { return };
+            let Some(landed) = self.flights.try_next() else { break };
             self.land(landed);
         }
+        self.logbook.flush();
     }
 
     fn land(&mut self, landed: Landed) {
         let Landed { flight, lag_ns, sample } = landed;
+        let place = (flight.window_start_s, flight.scheduled_ns);
+        self.logbook.ended(&flight.task.series, place, lag_ns, &sample);
         self.windows.ended(&flight.task.series, flight.window_start_s, lag_ns, &sample);
         let total_ns =
             sample.phases_ns.iter().find(|(phase, _)| phase == "total").map_or(0, |(_, ns)| *ns);
@@ -277,6 +289,7 @@ impl Runner {
         let kept_up = loop {
             let Ok(permit) = self.ports.seals.try_reserve() else { break false };
             let Some(sealed) = self.windows.seal(now_ns) else { break true };
+            self.logbook.handed_over(&sealed);
             permit.send(Seal::Window(sealed));
             sealed_one = true;
         };
@@ -298,6 +311,13 @@ impl Runner {
             if self.ports.seals.try_send(event).is_err() {
                 warn!("the spool does not keep up: the step of the clock is not on record");
             }
+        }
+    }
+
+    fn tell_of_journal(&mut self, now_ns: u64) {
+        let Ok(permit) = self.ports.seals.try_reserve() else { return };
+        if let Some(Notice { what, detail }) = self.logbook.take_notice() {
+            permit.send(Seal::Event { what, wall_time_ns: now_ns, detail });
         }
     }
 

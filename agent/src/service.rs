@@ -3,14 +3,15 @@
 use crate::applied::{Applied, AppliedPlans};
 use crate::config::Config;
 use crate::identity::{Identity, IdentityError, kept_agent_id};
+use crate::journal::{self, Journal};
 use crate::policy::{Permission, Policy, PolicyError};
 use crate::probe::Environment;
 use crate::runner::{
-    Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, run_sealer,
+    Desk, Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, run_sealer,
 };
 use crate::spool::{Limits, Recovered, Spool, SpoolError, SpoolHandle};
 use crate::task;
-use crate::uplink::{Links, Uplink, UplinkConfig, UplinkError};
+use crate::uplink::{ClockOffset, Links, Uplink, UplinkConfig, UplinkError};
 use probefleet_proto::clock::{Clock, unix_now_ns};
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::Report;
@@ -86,21 +87,25 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         None => kept_agent_id(&config.state_dir, unix_now_ns())?,
     };
     let environment = Environment::new(Permission::Policy(policy));
-    let (spool, recovered) = open_spool(&config)?;
+    let (spool, recovered, limits) = open_spool(&config)?;
     let (uplink, views) = Uplink::new(uplink_config(&config, agent_id))?;
     let clock = Clock::start();
     let applied = kept_plans(&config.state_dir);
     let eras = build_eras(&applied, agent_id.as_bytes(), &environment);
     let sealed = read_back(&spool, &recovered).await?;
-    let recovery = Recovery::new(eras.clone(), sealed, clock.now_ns());
-    let (ports, links, seals) = channels(clock);
+    let mut recovery = Recovery::new(eras.clone(), sealed, clock.now_ns());
+    let journal_dir = config.state_dir.join("journal");
+    let budget_bytes = limits.total_bytes();
+    let journal = Journal::open(&journal_dir, budget_bytes, |logged| recovery.note(logged));
+    let (ports, links, desk) = channels(clock, views.offset);
     info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
     let shared = environment.clone();
-    let parts = Parts { agent_id: *agent_id.as_bytes(), environment: shared, clock, applied, eras };
-    let runner = Runner::new(parts, &recovery, ports);
-    let sealer = tokio::spawn(run_sealer(spool.clone(), recovery, seals, views.offset));
+    let agent_id = *agent_id.as_bytes();
+    let parts = Parts { agent_id, environment: shared, clock, applied, eras, journal };
+    let runner = Runner::new(parts, &mut recovery, ports);
+    let sealer = tokio::spawn(run_sealer(spool.clone(), recovery, desk));
     let (stop_uplink, uplink_stopped) = oneshot::channel::<()>();
     let delivery = tokio::spawn(uplink.run(spool.clone(), links, async {
         uplink_stopped.await.unwrap_or_default();
@@ -109,7 +114,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     runner.run(shutdown).await;
     environment.settle().await;
     // The runner's end of `seals` is gone: the sealer ends when everything measured is on disk.
-    report_fault(sealer.await, "sealer");
+    if report_fault(sealer.await, "sealer") == Some(true) {
+        clear(&journal_dir);
+    }
     drop(stop_uplink);
     report_fault(delivery.await, "uplink");
     spool.close().await?;
@@ -117,9 +124,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
-fn report_fault(ended: Result<(), tokio::task::JoinError>, part: &str) {
-    if let Err(error) = ended {
+fn report_fault<T>(ended: Result<T, tokio::task::JoinError>, part: &str) -> Option<T> {
+    let told = |error: &tokio::task::JoinError| {
         tracing::error!(%error, part, "a part of the agent ended by a fault of this program");
+    };
+    ended.inspect_err(told).ok()
+}
+
+/// Everything is sealed: nothing needs the journal any more.
+fn clear(journal_dir: &Path) {
+    if let Err(error) = journal::clear(journal_dir) {
+        warn!(folder = %journal_dir.display(), %error, "the journal stays; the next start passes over it");
     }
 }
 
@@ -137,13 +152,14 @@ fn certified_agent_id(path: &Path) -> Result<Uuid, ServiceError> {
     Ok(identity.agent_id)
 }
 
-fn open_spool(config: &Config) -> Result<(SpoolHandle, Recovered), ServiceError> {
+fn open_spool(config: &Config) -> Result<(SpoolHandle, Recovered, Limits), ServiceError> {
     let dir = config.state_dir.join("spool");
     let limits = match config.spool_max_bytes {
         Some(bytes) => Limits::new(bytes),
         None => Limits::of_file_system(&config.state_dir)?,
     };
-    Ok(Spool::open(&dir, limits)?)
+    let (spool, recovered) = Spool::open(&dir, limits)?;
+    Ok((spool, recovered, limits))
 }
 
 fn uplink_config(config: &Config, agent_id: Uuid) -> UplinkConfig {
@@ -233,14 +249,18 @@ fn reaches_back(reports: &[Report]) -> bool {
 }
 
 /// Both ends of every channel between runner, sealer and uplink.
-fn channels(clock: Clock) -> (Ports, Links, mpsc::Receiver<Seal>) {
+fn channels(
+    clock: Clock,
+    offset: watch::Receiver<Option<ClockOffset>>,
+) -> (Ports, Links, Desk) {
     let (plans_in, plans) = mpsc::channel(1);
     let (applied, applied_out) = mpsc::channel(1);
     let (plan_hash, plan_hash_out) = watch::channel(Vec::new());
     let (status, status_out) = watch::channel(v1::Status::default());
     let (clock, clock_out) = watch::channel(clock);
     let (seals, seals_out) = mpsc::channel(SEALS_MAX);
-    let ports = Ports { plans, applied, plan_hash, status, clock, seals };
+    let (kept, kept_out) = watch::channel(0);
+    let ports = Ports { plans, applied, plan_hash, status, clock, seals, kept: kept_out };
     let links = Links {
         plans: plans_in,
         applied: applied_out,
@@ -248,7 +268,7 @@ fn channels(clock: Clock) -> (Ports, Links, mpsc::Receiver<Seal>) {
         status: status_out,
         clock: clock_out,
     };
-    (ports, links, seals_out)
+    (ports, links, Desk { seals: seals_out, kept, offset })
 }
 
 async fn announce_start(seals: &mpsc::Sender<Seal>, recovery: &Recovery, now_ns: u64) {

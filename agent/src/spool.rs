@@ -134,6 +134,12 @@ impl Limits {
         Self { total_bytes, segment_bytes }
     }
 
+    /// The budget, in bytes.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
     const fn pinned_bytes(&self) -> u64 {
         PINNED_SEGMENTS * self.segment_bytes
     }

@@ -6,7 +6,7 @@
 //! cell, because each due instant enters by exactly one of [`Windows::started`] and [`Windows::missed`], and each that
 //! started leaves by [`Windows::ended`].
 
-use crate::probe::{Outcome, Sample};
+use crate::probe::{Outcome, Phase, Sample};
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::{SpecHash, Thresholds};
 use probefleet_proto::report::{Cell, Label, OtherKind, Series};
@@ -24,6 +24,42 @@ const FAILED_SUFFIX: &str = "_failed";
 /// Shortest time between two reports of a window: thousands of long attempts end after their window, one after the
 /// other, and a record for each would be thousands a second.
 const STRAGGLERS_EVERY_NS: u64 = NS_PER_S;
+
+/// What an attempt measured, fresh from its probe or read back after a kill: the same is counted of either.
+pub trait Measured {
+    /// What became of it.
+    fn outcome(&self) -> Outcome;
+    /// Wire code, or empty.
+    fn code(&self) -> &str;
+    /// Duration of each phase, ns.
+    fn phases_ns(&self) -> &[(Phase, u64)];
+    /// Counts that are no outcomes.
+    fn counters(&self) -> impl ExactSizeIterator<Item = (Label, u64)>;
+    /// Measurements that are no durations.
+    fn values(&self) -> impl ExactSizeIterator<Item = (Label, u64)>;
+}
+
+impl Measured for Sample {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or("")
+    }
+
+    fn phases_ns(&self) -> &[(Phase, u64)] {
+        &self.phases_ns
+    }
+
+    fn counters(&self) -> impl ExactSizeIterator<Item = (Label, u64)> {
+        self.counters.iter().map(|(name, count)| (Label::Borrowed(*name), *count))
+    }
+
+    fn values(&self) -> impl ExactSizeIterator<Item = (Label, u64)> {
+        self.values.iter().map(|(name, value)| (Label::Borrowed(*name), *value))
+    }
+}
 
 /// What a cell is about: a probe with one spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +98,7 @@ impl SeriesSpec {
 }
 
 /// Counts attempts that were due and never started.
-pub fn add_missed(cell: &mut Cell, reason: MissedReason, count: u32) {
+fn add_missed(cell: &mut Cell, reason: MissedReason, count: u32) {
     cell.scheduled = cell.scheduled.saturating_add(count);
     cell.add_other(OtherKind::Missed, reason.as_str(), "", count);
 }
@@ -178,13 +214,32 @@ impl Windows {
         start_s
     }
 
-    /// An attempt was due and never started.
-    pub fn missed(&mut self, series: &Arc<SeriesSpec>, scheduled_ns: u64, reason: MissedReason) {
+    /// An attempt was due and never started. Returns the start of its window, Unix s.
+    pub fn missed(
+        &mut self,
+        series: &Arc<SeriesSpec>,
+        scheduled_ns: u64,
+        reason: MissedReason,
+    ) -> u64 {
         let start_s = self.open(scheduled_ns);
-        if let Some(cell) = self.cell(start_s, series) {
-            add_missed(&mut cell.cell, reason, 1);
+        self.missed_of(series, start_s, (reason, 1));
+        start_s
+    }
+
+    /// Likewise so many of a window that is open (Unix s).
+    pub fn missed_of(
+        &mut self,
+        series: &Arc<SeriesSpec>,
+        window_start_s: u64,
+        (reason, count): (MissedReason, u32),
+    ) {
+        if count == 0 {
+            return;
         }
-        self.arrived(start_s);
+        if let Some(cell) = self.cell(window_start_s, series) {
+            add_missed(&mut cell.cell, reason, count);
+        }
+        self.arrived(window_start_s);
     }
 
     /// An attempt has ended that began `lag_ns` after its instant.
@@ -193,7 +248,7 @@ impl Windows {
         series: &Arc<SeriesSpec>,
         window_start_s: u64,
         lag_ns: u64,
-        sample: &Sample,
+        sample: &impl Measured,
     ) {
         if let Some(window) = self.open.get_mut(&window_start_s) {
             window.start_lag_max_ns = window.start_lag_max_ns.max(lag_ns);
@@ -240,7 +295,15 @@ impl Windows {
         self.seal_window(start_s)
     }
 
-    fn seal_window(&mut self, start_s: u64) -> Option<Sealed> {
+    /// Takes the windows from one on (Unix s) out.
+    #[must_use]
+    pub fn split_off(&mut self, start_s: u64) -> Self {
+        let (width_s, plan_hash) = (self.width_s, self.plan_hash.clone());
+        Self { width_s, plan_hash, open: self.open.split_off(&start_s) }
+    }
+
+    /// Seals the window that begins then (Unix s), as [`Windows::seal_oldest`] does the oldest.
+    pub fn seal_window(&mut self, start_s: u64) -> Option<Sealed> {
         let window = self.open.get_mut(&start_s)?;
         (window.sealed, window.arrived) = (true, false);
         let closed = window.cells.extract_if(|_, cell| cell.in_flight == 0);
@@ -281,17 +344,17 @@ fn seal_ns(start_s: u64, width_s: u32) -> u64 {
 }
 
 /// Counts a sample of an attempt that began `lag_ns` late.
-fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
+fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &impl Measured) {
     // A late start says nothing about the provider, whatever came out of it.
     let (outcome, code) = if lag_ns > START_LAG_MAX_NS {
         (Outcome::Invalid(InvalidReason::AgentOverload), "")
     } else {
-        (sample.outcome, sample.code.as_deref().unwrap_or(""))
+        (sample.outcome(), sample.code())
     };
     if cell.series.is_empty() {
         // Exactly: thousands of cells wait at once.
-        cell.series.reserve_exact(sample.phases_ns.len() + 1);
-        cell.counters.reserve_exact(sample.counters.len());
+        cell.series.reserve_exact(sample.phases_ns().len() + 1);
+        cell.counters.reserve_exact(sample.counters().len());
     }
     record(cell, series, &Label::Borrowed(START_LAG), lag_ns);
     match outcome {
@@ -299,7 +362,7 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
         Outcome::Failed(class) => cell.add_other(OtherKind::Failed, class.as_str(), code, 1),
         Outcome::Invalid(reason) => cell.add_other(OtherKind::Invalid, reason.as_str(), code, 1),
     }
-    for (phase, ns) in &sample.phases_ns {
+    for (phase, ns) in sample.phases_ns() {
         let holds = match outcome {
             // What failed behind the outcome, as a call that was set up and could not be ended (`formats.md` §9).
             Outcome::Ok => true,
@@ -311,11 +374,12 @@ fn count(cell: &mut Cell, series: &SeriesSpec, lag_ns: u64, sample: &Sample) {
         }
     }
     if !matches!(outcome, Outcome::Invalid(_)) {
-        sample.counters.iter().for_each(|(name, count)| cell.add_counter(*name, *count));
+        sample.counters().for_each(|(name, count)| cell.add_counter(name, count));
     }
     if outcome == Outcome::Ok {
-        for (name, value) in &sample.values {
-            cell.record_value(*name, *value, series.thresholds(name));
+        for (name, value) in sample.values() {
+            let thresholds = series.thresholds(&name);
+            cell.record_value(name.clone(), value, thresholds);
         }
     }
 }

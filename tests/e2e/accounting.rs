@@ -1,9 +1,10 @@
 //! Accounting and delivery under kill -9, by an oracle that shares no code with the programs: the schedule is
-//! recomputed from the plan's text, the store is read with SQL, acknowledgements are read off the wire, and the target
-//! counts its requests itself.
+//! recomputed from the plan's text, the store is read with SQL, acknowledgements are read off the wire, the target counts
+//! its requests itself, and what had landed before a kill is read from the journal that it left.
 
 use harness::evidence::{CellKey, Counts, StoredRecord, cells, records, reports};
 use harness::fleet::{Fleet, get, start_responder};
+use harness::journal::{self, Became};
 use harness::process::eventually;
 use harness::relay::{Acknowledged, Relay};
 use probefleet_proto::clock::unix_now_ns;
@@ -141,13 +142,55 @@ impl Dice {
     }
 }
 
-/// Requests that the target says it answered.
-fn requests(responder: &str) -> u64 {
+/// Requests that the target says it answered, by probe.
+fn requests_of_probes(responder: &str) -> HashMap<&'static str, u64> {
     let (status, body) = get(responder, "/requests");
     assert_eq!(status, 200);
     let json: serde_json::Value = serde_json::from_str(&body).expect("is JSON");
     let counts = json["requests"].as_object().expect("counts by path");
-    PROBES.iter().filter_map(|(.., path)| counts.get(*path)?.as_u64()).sum()
+    let count = |path: &str| counts.get(path).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    PROBES.iter().map(|(probe, _, path)| (*probe, count(path))).collect()
+}
+
+/// All of them.
+fn requests(responder: &str) -> u64 {
+    requests_of_probes(responder).values().sum()
+}
+
+/// What had landed before kills: agent, probe and scheduled instant (Unix ns), and what became of it.
+type LandedAttempts = BTreeMap<(String, String, u64), Became>;
+
+/// Reads what an agent that was just killed had landed: a result is on record when its request was answered and the
+/// agent had seen the answer.
+fn note_landed(fleet: &Fleet, agent: &str, landed: &mut LandedAttempts) {
+    for (probe, at_ns, became) in journal::attempts(&fleet.dir().join(agent).join("state/journal")) {
+        let before = landed.insert((agent.to_owned(), probe, at_ns), became);
+        assert!(before.is_none_or(|before| before == became), "{agent} at {at_ns} changed");
+    }
+}
+
+/// Every attempt that had landed before a kill is in its window as what it was, and never as missed.
+fn check_landed(landed: &LandedAttempts, cells: &BTreeMap<CellKey, Counts>) {
+    let mut known: BTreeMap<CellKey, (u64, u64, u64)> = BTreeMap::new();
+    for ((agent, probe, at_ns), became) in landed {
+        let start_s = at_ns / 1_000_000_000 / WINDOW_S * WINDOW_S;
+        let counts = known.entry((agent.clone(), probe.clone(), start_s)).or_default();
+        match became {
+            Became::Ok => counts.0 += 1,
+            Became::Failed => counts.1 += 1,
+            Became::Ours => counts.2 += 1,
+        }
+    }
+    for (key, (ok, failed, ours)) in &known {
+        let cell = cells.get(key).unwrap_or_else(|| panic!("{key:?} had landed"));
+        assert!(cell.ok >= *ok && cell.failed >= *failed, "{key:?}: {ok} + {failed} of {cell:?}");
+        let not_landed = cell.scheduled - ok - failed - ours;
+        let lost = cell.ours.get("agent_down").copied().unwrap_or(0);
+        assert!(lost <= not_landed, "{key:?}: {lost} are called missed of {not_landed}: {cell:?}");
+    }
+    let (ok, failed) = known.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+    println!("{ok} ok and {failed} failed attempts had landed before kills");
+    assert!(ok > 0 && failed > 0, "kills found results that were not sealed");
 }
 
 /// Waits until the store has a window of every agent that began at an instant, Unix s, or later.
@@ -196,12 +239,13 @@ fn start(names: &[&str]) -> (Arc<Mutex<Fleet>>, Relay, harness::process::Process
 fn kill_9_of_anyone_loses_and_doubles_nothing() {
     let names = ["berlin", "london", "tokyo"];
     let (fleet, relay, _responder, target) = start(&names);
-    let mut dice = Dice(0x5eed);
+    let (mut dice, mut landed) = (Dice(0x5eed), LandedAttempts::new());
     for _ in 0..CYCLES {
         std::thread::sleep(Duration::from_millis(50 + dice.below(700)));
         let name = names[dice.below(3) as usize];
         let mut fleet = fleet.lock().expect("not poisoned");
         fleet.kill_agent(name);
+        note_landed(&fleet, name, &mut landed);
         fleet.kill_collector();
         std::thread::sleep(Duration::from_millis(dice.below(300)));
         fleet.start_collector();
@@ -211,14 +255,28 @@ fn kill_9_of_anyone_loses_and_doubles_nothing() {
 
     let fleet = fleet.lock().expect("not poisoned");
     let stored = records(&fleet.store());
-    let sum = check_accounts(&fleet, &stored, &cells(&reports(&stored)));
+    let cells = cells(&reports(&stored));
+    let sum = check_accounts(&fleet, &stored, &cells);
     check_delivery(&stored, &relay.acknowledged());
+    check_landed(&landed, &cells);
+    for name in names {
+        let left = journal::attempts(&fleet.dir().join(name).join("state/journal"));
+        assert_eq!(left, [], "{name} has sealed everything");
+    }
     println!("{sum:?}");
+    for (probe, answered) in requests_of_probes(&target) {
+        // A kill finds one attempt of a probe in flight at most, and so does the stop of each agent.
+        let counted: u64 =
+            cells.iter().filter(|((_, of, _), _)| of == probe).map(|(_, c)| c.ok + c.failed).sum();
+        let in_flight = (CYCLES + names.len()) as u64;
+        let unknown = answered.checked_sub(counted).expect("each was answered");
+        assert!(unknown <= in_flight, "{probe}: {unknown} of {answered} answered are not counted");
+    }
     let lost = sum.missed + sum.invalid;
     let answered = requests(&target);
     assert!(
         sum.ours.contains_key("agent_down"),
-        "a kill turns the open window's attempts into agent_down"
+        "a kill turns what was due meanwhile, or in flight, into agent_down"
     );
     assert!(answered >= sum.ok + sum.failed, "the target answered {answered}");
     assert!(answered <= sum.ok + sum.failed + lost, "the target answered {answered}");

@@ -10,6 +10,7 @@ pub mod dnsmasq;
 pub mod evidence;
 pub mod fleet;
 pub mod history;
+pub mod journal;
 pub mod kamailio;
 pub mod namespace;
 pub mod ports;

@@ -124,6 +124,11 @@ fn audio() {
     feed("media", [noise(), seeds("media")].concat(), LEAST / 10, fuzz::media);
 }
 
+#[test]
+fn journals() {
+    feed_for(WHILE_OF_FILES, "journal", seeds("journal"), LEAST / 10, fuzz::journal);
+}
+
 // === files that people give the collector ===
 
 #[test]

@@ -58,6 +58,7 @@ const PURE: &[&str] = &[
     "agent/src/respond/sip/echo.rs",
     "agent/src/respond/sip/registrar.rs",
     "agent/src/respond/sip/request.rs",
+    "agent/src/journal/entry.rs",
     "agent/src/runner/recovery.rs",
     "agent/src/uplink/session.rs",
     "collector/src/contract",

@@ -1,20 +1,26 @@
-//! What was due while the agent did not run: the account that a restarted agent writes first. Pure.
+//! What was due while the agent did not run, or ran and was killed: the account that a restarted agent writes first. Pure.
 //!
-//! A kill loses the samples of the windows that were not sealed; the schedule is known, so each of their attempts
-//! becomes `missed: agent_down`. Three stretches:
+//! The schedule is known, and the journal says what became of each attempt that had ended. So the windows that were not
+//! sealed are counted again from the journal, and each of their attempts that it does not know becomes
+//! `missed: agent_down`. Three stretches:
 //!
 //! 1. windows that were sealed while some of their attempts were still in flight: the cells that never followed;
 //! 2. windows after the last sealed one that have ended: whole;
 //! 3. the window that is open now: up to now, the rest will be run. Unless it was sealed by a clean stop.
+//!
+//! The spool outranks the journal: a cell that was sealed, or may have been in a spool that was left, is not counted
+//! again.
 
+use crate::journal::{Fate, Logged};
 use crate::task::Task;
-use crate::window::{Sealed, add_missed};
+use crate::window::{Sealed, SeriesSpec, Windows};
 use probefleet_proto::name::MissedReason;
 use probefleet_proto::plan::SpecHash;
 use probefleet_proto::report::Report;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, edge_at_or_after_s, start_s};
-use std::collections::{BTreeMap, HashSet};
+use probefleet_proto::window::WIDTHS_S;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How long before the newest sealed window another may still have missed a straggler, s: the longest attempt and the
@@ -82,12 +88,31 @@ impl SealedBefore {
 /// The account of a downtime, window by window, so that a day of it never stands in memory.
 #[derive(Debug)]
 pub struct Recovery {
-    eras: Vec<Era>,
+    eras: Vec<Arc<Known>>,
     sealed: SealedBefore,
     next_s: u64,
     now_ns: u64,
     /// Windows from here on were never sealed, Unix s.
     unsealed_from_s: u64,
+    /// What the journal knows of windows that are still to be accounted for.
+    rebuilt: Windows,
+    /// The instants that it knows, by window (Unix s).
+    seen: BTreeMap<u64, HashMap<Arc<SeriesSpec>, HashSet<u64>>>,
+}
+
+/// An era, and its tasks by what they measure.
+#[derive(Debug)]
+struct Known {
+    era: Era,
+    tasks: HashMap<(String, SpecHash), usize>,
+}
+
+impl Known {
+    fn new(era: Era) -> Arc<Self> {
+        let key = |task: &Arc<Task>| (task.series.probe.clone(), task.series.spec);
+        let tasks = era.tasks.iter().enumerate().map(|(at, task)| (key(task), at)).collect();
+        Arc::new(Self { era, tasks })
+    }
 }
 
 impl Recovery {
@@ -101,7 +126,58 @@ impl Recovery {
         let unsealed_from_s = unsealed_from_s.max(earliest_s);
         let oldest_noted_s = sealed.cells.first_key_value().map(|(start_s, _)| *start_s);
         let next_s = oldest_noted_s.unwrap_or(unsealed_from_s).min(unsealed_from_s);
-        Self { eras, sealed, next_s, now_ns, unsealed_from_s }
+        let (rebuilt, seen) = (Windows::new(WIDTHS_S[0], Vec::new()), BTreeMap::new());
+        let eras = eras.into_iter().map(Known::new).collect();
+        Self { eras, sealed, next_s, now_ns, unsealed_from_s, rebuilt, seen }
+    }
+
+    /// Takes what the journal knows of an attempt. False when that is of no use: its cell is sealed, or nobody can say
+    /// any more that it was due.
+    pub fn note(&mut self, logged: &Logged) -> bool {
+        let (start_s, scheduled_ns) = (logged.window_start_s, logged.scheduled_ns);
+        let Some(task) = self.open_task(logged) else { return false };
+        let seen = self.seen.entry(start_s).or_default();
+        if !seen.entry(Arc::clone(&task.series)).or_default().insert(scheduled_ns) {
+            return true;
+        }
+        match &logged.fate {
+            Fate::Ended { lag_ns, result } => {
+                self.rebuilt.started(&task.series, scheduled_ns);
+                self.rebuilt.ended(&task.series, start_s, *lag_ns, result);
+            }
+            Fate::Missed(reason) => {
+                self.rebuilt.missed(&task.series, scheduled_ns, *reason);
+            }
+        }
+        true
+    }
+
+    /// The task of an attempt whose cell is still to be accounted for.
+    fn open_task(&mut self, logged: &Logged) -> Option<Arc<Task>> {
+        let window_start_s = logged.window_start_s;
+        let known = Arc::clone(self.era(window_start_s)?);
+        let (width_s, plan_hash) = (known.era.window_s, &known.era.plan_hash);
+        let task = &known.era.tasks[*known.tasks.get(&*logged.series)?];
+        let span_ns = window_start_s.saturating_mul(NS_PER_S)
+            ..(window_start_s + u64::from(width_s)).saturating_mul(NS_PER_S);
+        let was_due = start_s(window_start_s, width_s) == window_start_s
+            && span_ns.contains(&logged.scheduled_ns)
+            && task.grid.at_or_after(logged.scheduled_ns) == logged.scheduled_ns
+            // The clock was set back: it is still to come.
+            && logged.scheduled_ns < self.now_ns;
+        if !was_due || !self.is_open(window_start_s, &logged.series) {
+            return None;
+        }
+        self.rebuilt.set_plan(width_s, plan_hash.clone());
+        Some(Arc::clone(task))
+    }
+
+    /// A cell was not sealed, as far as anybody can know.
+    fn is_open(&self, window_start_s: u64, key: &(String, SpecHash)) -> bool {
+        match self.sealed.cells.get(&window_start_s) {
+            Some(reported) => !reported.contains(key),
+            None => window_start_s >= self.unsealed_from_s,
+        }
     }
 
     /// From which instant (Unix ns) the schedule may run: now, or the end of a window that was sealed early.
@@ -113,23 +189,40 @@ impl Recovery {
     /// Since when nothing was sealed, Unix s; `None` when nothing was due since.
     #[must_use]
     pub fn down_since_s(&self) -> Option<u64> {
-        let first_due_s = self.eras.first().map(|era| era.from_s)?.max(self.unsealed_from_s);
+        let first_due_s = self.eras.first().map(|known| known.era.from_s)?.max(self.unsealed_from_s);
         (first_due_s.saturating_mul(NS_PER_S) < self.now_ns).then_some(first_due_s)
     }
 
-    /// What of the window that is open now was due before now.
+    /// The start of the window that is open now (Unix s), and that window with what of it was due before now, to be run
+    /// on.
     #[must_use]
-    pub fn open_window(&self) -> Vec<(Arc<Task>, u32)> {
-        let Some(era) = self.era(self.now_ns / NS_PER_S) else { return Vec::new() };
-        let start_s = start_s(self.now_ns / NS_PER_S, era.window_s);
-        if start_s < self.unsealed_from_s {
-            return Vec::new();
+    pub fn open_window(&mut self) -> (u64, Windows) {
+        let now_s = self.now_ns / NS_PER_S;
+        let known = self.era(now_s).cloned();
+        let start_s = known.as_ref().map_or(now_s, |known| start_s(now_s, known.era.window_s));
+        if let Some(known) = known.filter(|_| start_s >= self.unsealed_from_s) {
+            self.account(&known, start_s, self.now_ns);
         }
-        due(era, start_s.saturating_mul(NS_PER_S), self.now_ns).collect()
+        (start_s, self.rebuilt.split_off(start_s))
     }
 
-    fn era(&self, at_s: u64) -> Option<&Era> {
-        self.eras.iter().rev().find(|era| era.from_s <= at_s)
+    fn era(&self, at_s: u64) -> Option<&Arc<Known>> {
+        self.eras.iter().rev().find(|known| known.era.from_s <= at_s)
+    }
+
+    /// Adds what the journal does not know of the unsealed cells of a window, up to an instant (Unix ns).
+    fn account(&mut self, Known { era, .. }: &Known, window_start_s: u64, until_ns: u64) {
+        let mut seen = self.seen.remove(&window_start_s).unwrap_or_default();
+        self.rebuilt.set_plan(era.window_s, era.plan_hash.clone());
+        self.rebuilt.open(window_start_s.saturating_mul(NS_PER_S));
+        for (task, count) in due(era, window_start_s.saturating_mul(NS_PER_S), until_ns) {
+            if self.is_open(window_start_s, &(task.series.probe.clone(), task.series.spec)) {
+                let known = seen.remove(&task.series).map_or(0, |instants| instants.len());
+                let unknown = count.saturating_sub(u32::try_from(known).unwrap_or(u32::MAX));
+                let missed = (MissedReason::AgentDown, unknown);
+                self.rebuilt.missed_of(&task.series, window_start_s, missed);
+            }
+        }
     }
 }
 
@@ -139,59 +232,28 @@ impl Iterator for Recovery {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Some(era) = self.era(self.next_s) else {
+            let Some(known) = self.era(self.next_s).cloned() else {
                 // Nothing was in force yet: go on where something was.
-                let next_s =
-                    self.eras.iter().map(|era| era.from_s).find(|from_s| *from_s > self.next_s)?;
-                self.next_s = next_s;
+                let from_s = self.eras.iter().map(|known| known.era.from_s);
+                self.next_s = from_s.into_iter().find(|from_s| *from_s > self.next_s)?;
                 continue;
             };
-            let window_start_s = start_s(self.next_s, era.window_s);
-            let end_s = window_start_s + u64::from(era.window_s);
+            let window_start_s = start_s(self.next_s, known.era.window_s);
+            let end_s = window_start_s + u64::from(known.era.window_s);
             if end_s.saturating_mul(NS_PER_S) > self.now_ns {
                 return None;
             }
-            let lost = self.lost_cells(era, window_start_s, end_s);
-            let (window_s, plan_hash) = (era.window_s, era.plan_hash.clone());
-            let whole = window_start_s >= self.unsealed_from_s;
             self.next_s = end_s;
-            if whole || !lost.is_empty() {
-                let (stragglers_follow, start_lag_max_ns) = (false, 0);
-                return Some(Sealed {
-                    window_start_s,
-                    window_s,
-                    plan_hash,
-                    cells: lost,
-                    stragglers_follow,
-                    start_lag_max_ns,
-                });
+            let whole = window_start_s >= self.unsealed_from_s;
+            if !whole && !self.sealed.cells.contains_key(&window_start_s) {
+                continue;
+            }
+            self.account(&known, window_start_s, end_s.saturating_mul(NS_PER_S));
+            let sealed = self.rebuilt.seal_window(window_start_s);
+            if let Some(sealed) = sealed.filter(|sealed| whole || !sealed.cells.is_empty()) {
+                return Some(sealed);
             }
         }
-    }
-}
-
-impl Recovery {
-    fn lost_cells(
-        &self,
-        era: &Era,
-        window_start_s: u64,
-        end_s: u64,
-    ) -> Vec<probefleet_proto::report::Cell> {
-        let reported = self.sealed.cells.get(&window_start_s);
-        if reported.is_none() && window_start_s < self.unsealed_from_s {
-            return Vec::new();
-        }
-        due(era, window_start_s.saturating_mul(NS_PER_S), end_s.saturating_mul(NS_PER_S))
-            .filter(|(task, _)| {
-                let key = (task.series.probe.clone(), task.series.spec);
-                !reported.is_some_and(|reported| reported.contains(&key))
-            })
-            .map(|(task, count)| {
-                let mut cell = task.series.empty_cell();
-                add_missed(&mut cell, MissedReason::AgentDown, count);
-                cell
-            })
-            .collect()
     }
 }
 
@@ -216,6 +278,8 @@ pub(super) fn due(
 }
 
 #[cfg(test)]
+mod rebuilt;
+#[cfg(test)]
 mod tests {
     use super::*;
     use probefleet_proto::plan::AgentPlan;
@@ -225,7 +289,7 @@ mod tests {
     const WIDTH_S: u64 = 10;
 
     /// Two probes: `a` every 2 s, `b` every 7 s.
-    fn era(from_s: u64) -> Era {
+    pub(super) fn era(from_s: u64) -> Era {
         let probe = |name: &str, every: &str| json!({"at_most_ns": {}, "every": every, "http": {"url": "http://127.0.0.1/"}, "name": name, "timeout": "1s"});
         let plan = json!({"probes": [probe("a", "2s"), probe("b", "7s")], "version": 1, "window_s": WIDTH_S});
         let plan = AgentPlan::from_canonical_json(&probefleet_proto::plan::canonical_json(&plan))
@@ -234,7 +298,7 @@ mod tests {
         Era { from_s, window_s: 10, plan_hash: vec![1; 32], tasks }
     }
 
-    fn report(window_start_s: u64, probes: &[&str]) -> Report {
+    pub(super) fn report(window_start_s: u64, probes: &[&str]) -> Report {
         let era = era(0);
         let cells = era.tasks.iter().filter(|task| probes.contains(&task.series.probe.as_str()));
         Report {
@@ -243,7 +307,7 @@ mod tests {
         }
     }
 
-    fn sealed_before(reports: &[Report]) -> SealedBefore {
+    pub(super) fn sealed_before(reports: &[Report]) -> SealedBefore {
         let mut sealed = SealedBefore::default();
         reports.iter().for_each(|report| sealed.note(report));
         sealed
@@ -262,11 +326,11 @@ mod tests {
     #[test]
     fn windows_after_the_last_sealed_one_are_missed_whole() {
         let sealed = sealed_before(&[report(1_000, &["a", "b"])]);
-        let recovery = Recovery::new(vec![era(500)], sealed, 1_043 * NS_PER_S);
+        let mut recovery = Recovery::new(vec![era(500)], sealed, 1_043 * NS_PER_S);
         assert_eq!(recovery.down_since_s(), Some(1_010));
         assert_eq!(recovery.resume_ns(), 1_043 * NS_PER_S);
-        let open: u32 = recovery.open_window().iter().map(|(_, count)| count).sum();
-        assert_eq!(u64::from(open), scheduled(1_040, 1_043));
+        let open = recovery.open_window().1.seal_oldest().expect("is open");
+        assert_eq!(missed(&open.cells), scheduled(1_040, 1_043));
         let windows: Vec<Sealed> = recovery.collect();
         assert_eq!(
             windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(),
@@ -287,9 +351,9 @@ mod tests {
     #[test]
     fn after_a_clean_stop_the_open_window_is_not_run_again() {
         let sealed = sealed_before(&[report(1_000, &["a", "b"])]);
-        let recovery = Recovery::new(vec![era(500)], sealed, 1_004 * NS_PER_S);
+        let mut recovery = Recovery::new(vec![era(500)], sealed, 1_004 * NS_PER_S);
         assert_eq!(recovery.resume_ns(), 1_010 * NS_PER_S);
-        assert_eq!((recovery.down_since_s(), recovery.open_window().len()), (None, 0));
+        assert_eq!((recovery.down_since_s(), recovery.open_window().1.seal_oldest()), (None, None));
         assert_eq!(recovery.count(), 0);
     }
 
@@ -305,8 +369,8 @@ mod tests {
         let windows: Vec<Sealed> =
             Recovery::new(vec![era(500)], begun(1_003), 1_025 * NS_PER_S).collect();
         assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_010]);
-        let lost = Recovery::new(vec![era(500)], SealedBefore::default(), 1_025 * NS_PER_S);
-        assert_eq!((lost.open_window().len(), lost.resume_ns()), (0, 1_030 * NS_PER_S));
+        let mut lost = Recovery::new(vec![era(500)], SealedBefore::default(), 1_025 * NS_PER_S);
+        assert_eq!((lost.open_window().1.seal_oldest(), lost.resume_ns()), (None, 1_030 * NS_PER_S));
         assert_eq!(lost.count(), 0);
     }
 

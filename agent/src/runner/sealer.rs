@@ -22,7 +22,7 @@ pub enum Seal {
     Window(Sealed),
     /// Something an auditor should know.
     Event {
-        /// Which: `start`, `stop`, `agent_down`, `clock_step`.
+        /// Which: `start`, `stop`, `agent_down`, `clock_step`, `journal_failed`, `journal_recovered`.
         what: &'static str,
         /// When, Unix ns.
         wall_time_ns: u64,
@@ -31,23 +31,34 @@ pub enum Seal {
     },
 }
 
-/// Puts the account of the downtime on record, then everything that comes, until the senders are gone.
-pub async fn run(
-    spool: SpoolHandle,
-    recovery: Recovery,
-    mut seals: mpsc::Receiver<Seal>,
-    offset: watch::Receiver<Option<ClockOffset>>,
-) {
+/// What comes to the sealer, and what it says of that.
+#[derive(Debug)]
+pub struct Desk {
+    /// Closed windows and events.
+    pub seals: mpsc::Receiver<Seal>,
+    /// How many of these windows are durable.
+    pub kept: watch::Sender<u64>,
+    /// How far the clock is from the collector's.
+    pub offset: watch::Receiver<Option<ClockOffset>>,
+}
+
+/// Puts the account of the downtime on record, then everything that comes, until the senders are gone. True when all of
+/// it is durable.
+pub async fn run(spool: SpoolHandle, recovery: Recovery, desk: Desk) -> bool {
+    let Desk { mut seals, kept, offset } = desk;
     for sealed in recovery {
         if keep(&spool, Seal::Window(sealed), &offset).await.is_err() {
-            return;
+            return false;
         }
     }
     while let Some(seal) = seals.recv().await {
+        let is_window = matches!(seal, Seal::Window(_));
         if keep(&spool, seal, &offset).await.is_err() {
-            return;
+            return false;
         }
+        kept.send_modify(|kept| *kept += u64::from(is_window));
     }
+    true
 }
 
 /// The spool has ended: there is nowhere to keep anything.
