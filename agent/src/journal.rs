@@ -24,6 +24,7 @@
 //!        | 4 ‖ place ‖ class ‖ lag ‖ code ‖ phases ‖ counters ‖ values     failed
 //!        | 5 ‖ place ‖ reason ‖ lag ‖ code ‖ phases ‖ counters ‖ values    invalid
 //!        | 6 ‖ place ‖ reason                                         missed
+//!        | 7 ‖ window's start in Unix s ‖ flags ‖ stall in ns         the window is not to be trusted: `fleet.proto`, Health
 //! place  = series ‖ window's start in Unix s ‖ scheduled instant in Unix ns
 //! code   = length ‖ bytes
 //! phases = counters = values = number of them, (name ‖ figure)*
@@ -50,11 +51,11 @@ mod files;
 mod keeper;
 
 pub(crate) use entry::read_bodies;
-pub use entry::{Fate, Logged, LoggedResult};
+pub use entry::{Entry, Fate, Logged, LoggedResult};
 pub use files::clear;
 
 use crate::probe::Sample;
-use crate::window::SeriesSpec;
+use crate::window::{SeriesSpec, Suspect};
 use entry::{Place, Writer};
 use files::{File, Past};
 use keeper::{Keeper, Work};
@@ -130,7 +131,7 @@ struct Trouble {
 impl Journal {
     /// Hands what earlier processes left to `take`, which says whether it is of use, and goes on with a file of its own.
     /// `spool_max_bytes` is the budget of the spool beside it.
-    pub fn open(dir: &Path, spool_max_bytes: u64, take: impl FnMut(&Logged) -> bool) -> Self {
+    pub fn open(dir: &Path, spool_max_bytes: u64, take: impl FnMut(&Entry) -> bool) -> Self {
         let (past, next_number) = files::read_all(dir, take);
         Self {
             dir: dir.to_owned(),
@@ -167,6 +168,11 @@ impl Journal {
     ) {
         let place = Place { series, window_start_s, scheduled_ns };
         self.add(window_start_s, |writer, out| writer.missed(out, place, reason));
+    }
+
+    /// A window is not to be trusted.
+    pub fn suspect(&mut self, suspect: &Suspect) {
+        self.add(suspect.window_start_s, |writer, out| writer.suspect(out, suspect));
     }
 
     fn add(&mut self, window_start_s: u64, write: impl FnOnce(&mut Writer, &mut Vec<u8>)) {

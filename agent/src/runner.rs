@@ -4,6 +4,7 @@
 //! lands, a plan, the clock, the end. A plan takes effect at a window's edge; until then it only waits, written down.
 
 mod flights;
+mod health;
 mod logbook;
 mod recovery;
 mod sealer;
@@ -19,12 +20,13 @@ use crate::task::{self, Task};
 use crate::window::Windows;
 use flights::{Flights, Landed};
 use logbook::Logbook;
-use probefleet_proto::clock::Clock;
+use probefleet_proto::clock::{Clock, saturating_ns};
+use probefleet_proto::health::{CLOCK, CLOCK_STEP_NS, LAG};
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::AgentPlan;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
-use probefleet_proto::window::{edge_at_or_after_s, start_s};
+use probefleet_proto::window::{START_LAG_MAX_NS, edge_at_or_after_s, start_s};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
@@ -32,21 +34,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Most attempts in flight: every probe of the largest plan may be in a call at once. Calls share their sockets; other
 /// attempts hold a file each, as many as the service may have open.
 const SLOTS_MAX: usize = 16_384;
 /// How often the snapshot of what is happening is refreshed.
 const STATUS_EVERY_NS: u64 = NS_PER_S;
+/// The same: no turn waits for longer, though the wall clock be set.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Most probes in that snapshot: 2,000 of them stay below the largest message.
 const STATUS_PROBES_MAX: usize = 2_000;
 /// Most attempts that land in one turn: some microseconds each.
 const LANDINGS_MAX: usize = 32;
 /// Wait before sealing is tried again when the spool does not keep up.
 const SEAL_RETRY: Duration = Duration::from_millis(100);
-/// A step of the wall clock beyond this is told to the collector, ns.
-const CLOCK_STEP_NS: u64 = NS_PER_S;
+/// How often the runner looks at the clock while attempts are in flight: what holds them up for longer than this and
+/// [`START_LAG_MAX_NS`] together is always seen, even where nothing is due meanwhile.
+const WATCH: Duration = Duration::from_millis(100);
 
 /// What the runner is made of.
 #[derive(Debug)]
@@ -100,6 +105,8 @@ pub struct Runner {
     flights: Flights,
     latest: HashMap<String, v1::ProbeNow>,
     status_ns: u64,
+    /// When the next turn was to begin at the latest.
+    planned: Option<Instant>,
 }
 
 /// The plan in force.
@@ -139,6 +146,7 @@ impl Runner {
             flights: Flights::default(),
             latest: HashMap::new(),
             status_ns: 0,
+            planned: None,
         };
         runner.announce_plan();
         runner
@@ -149,6 +157,8 @@ impl Runner {
         tokio::pin!(shutdown);
         loop {
             let wake = self.turn();
+            // It may have passed: the clock was set, or this turn took long. Neither is a turn that begins late.
+            self.planned = Some(wake.max(Instant::now()));
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
@@ -164,6 +174,7 @@ impl Runner {
     /// Does what the clock asks for. Returns when it will ask next.
     fn turn(&mut self) -> Instant {
         let now_ns = self.clock.now_ns();
+        self.note_stall(now_ns);
         self.change_plan(now_ns);
         self.start_due(now_ns);
         self.logbook.flush();
@@ -183,7 +194,30 @@ impl Runner {
             .min();
         let wake = self.clock.to_instant(earliest_ns.unwrap_or(now_ns));
         let wake = self.logbook.next().map_or(wake, |next| next.min(wake));
-        if kept_up { wake } else { wake.min(Instant::now() + SEAL_RETRY) }
+        let longest = if !kept_up {
+            SEAL_RETRY
+        } else if self.flights.len() > 0 {
+            WATCH
+        } else {
+            STATUS_EVERY
+        };
+        wake.min(Instant::now() + longest)
+    }
+
+    /// Whoever held up this turn held up the attempts in flight as well: what they measured is not the provider's alone.
+    fn note_stall(&mut self, now_ns: u64) {
+        let Some(planned) = self.planned.take() else { return };
+        let late_ns = saturating_ns(Instant::now().saturating_duration_since(planned));
+        if late_ns > START_LAG_MAX_NS {
+            debug!(late_ns, "this machine held the agent up");
+            self.suspect(now_ns.saturating_sub(late_ns), LAG, late_ns);
+        }
+    }
+
+    fn suspect(&mut self, since_ns: u64, flags: u32, stall_ns: u64) {
+        for suspect in self.windows.suspect(since_ns, flags, stall_ns) {
+            self.logbook.suspect(&suspect);
+        }
     }
 
     /// Puts the next plan in force when its edge has come.
@@ -286,6 +320,9 @@ impl Runner {
     /// Hands closed windows to the spool. False when the spool does not take them right now: they wait here, counted.
     fn seal(&mut self, now_ns: u64) -> bool {
         let mut sealed_one = false;
+        if self.windows.next_seal_ns().is_some_and(|seal_ns| seal_ns <= now_ns) {
+            self.note_clock_step();
+        }
         let kept_up = loop {
             let Ok(permit) = self.ports.seals.try_reserve() else { break false };
             let Some(sealed) = self.windows.seal(now_ns) else { break true };
@@ -297,6 +334,13 @@ impl Runner {
             self.follow_wall_clock();
         }
         kept_up
+    }
+
+    /// What was measured since the clock was last followed may stand at the wrong time.
+    fn note_clock_step(&mut self) {
+        if self.clock.step_ns().unsigned_abs() > CLOCK_STEP_NS {
+            self.suspect(self.clock.anchored_ns(), CLOCK, 0);
+        }
     }
 
     /// Between windows only: within one, instants never jump.

@@ -97,7 +97,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let journal_dir = config.state_dir.join("journal");
     let budget_bytes = limits.total_bytes();
     let journal = Journal::open(&journal_dir, budget_bytes, |logged| recovery.note(logged));
-    let (ports, links, desk) = channels(clock, views.offset);
+    let (ports, links, desk) = channels(clock, views.offset, budget_bytes);
     info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
@@ -252,6 +252,7 @@ fn reaches_back(reports: &[Report]) -> bool {
 fn channels(
     clock: Clock,
     offset: watch::Receiver<Option<ClockOffset>>,
+    spool_max_bytes: u64,
 ) -> (Ports, Links, Desk) {
     let (plans_in, plans) = mpsc::channel(1);
     let (applied, applied_out) = mpsc::channel(1);
@@ -268,7 +269,7 @@ fn channels(
         status: status_out,
         clock: clock_out,
     };
-    (ports, links, Desk { seals: seals_out, kept, offset })
+    (ports, links, Desk { seals: seals_out, kept, offset, spool_max_bytes })
 }
 
 async fn announce_start(seals: &mpsc::Sender<Seal>, recovery: &Recovery, now_ns: u64) {

@@ -7,6 +7,7 @@
 //! started leaves by [`Windows::ended`].
 
 use crate::probe::{Outcome, Phase, Sample};
+use probefleet_proto::health;
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::{SpecHash, Thresholds};
 use probefleet_proto::report::{Cell, Label, OtherKind, Series};
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub const START_LAG: &str = "start_lag";
 /// Ending of phases that hold what failed only. A probe gives them to no attempt in which that went well.
 const FAILED_SUFFIX: &str = "_failed";
+/// Codes of attempts for which the machine had no socket.
+const NO_SOCKET: [&str; 4] = ["emfile", "enfile", "enobufs", "enomem"];
 /// Shortest time between two reports of a window: thousands of long attempts end after their window, one after the
 /// other, and a record for each would be thousands a second.
 const STRAGGLERS_EVERY_NS: u64 = NS_PER_S;
@@ -143,13 +146,37 @@ struct Window {
     width_s: u32,
     plan_hash: Vec<u8>,
     cells: HashMap<Arc<SeriesSpec>, OpenCell>,
-    start_lag_max_ns: u64,
+    own: Own,
     /// Its first report was sealed: whatever is here now is a straggler.
     sealed: bool,
     /// When its next report may be sealed, Unix ns.
     next_seal_ns: u64,
     /// A straggler may have arrived since the last report.
     arrived: bool,
+}
+
+/// How the agent itself did in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Latest start of an attempt after its instant, ns.
+    pub start_lag_max_ns: u64,
+    /// Longest time that the agent was held up, ns.
+    pub stall_max_ns: u64,
+    /// Attempts for which the machine had no socket.
+    pub sockets_refused: u64,
+    /// Why it is not to be trusted: bits of [`probefleet_proto::health`].
+    pub flags: u32,
+}
+
+/// Why what was measured in a window is not to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Start of the window, Unix s.
+    pub window_start_s: u64,
+    /// Bits of [`probefleet_proto::health`].
+    pub flags: u32,
+    /// For how long the agent was held up, ns.
+    pub stall_ns: u64,
 }
 
 #[derive(Debug)]
@@ -171,8 +198,8 @@ pub struct Sealed {
     pub cells: Vec<Cell>,
     /// Attempts of this window are still in flight.
     pub stragglers_follow: bool,
-    /// Latest start of an attempt after its instant, ns.
-    pub start_lag_max_ns: u64,
+    /// How the agent itself did.
+    pub own: Own,
 }
 
 impl Windows {
@@ -196,7 +223,7 @@ impl Windows {
             width_s,
             plan_hash: plan_hash.clone(),
             cells: HashMap::new(),
-            start_lag_max_ns: 0,
+            own: Own::default(),
             sealed: false,
             next_seal_ns: seal_ns(start_s, width_s),
             arrived: false,
@@ -239,6 +266,10 @@ impl Windows {
         if let Some(cell) = self.cell(window_start_s, series) {
             add_missed(&mut cell.cell, reason, count);
         }
+        if let Some(window) = self.open.get_mut(&window_start_s) {
+            let suspended = reason == MissedReason::Suspended;
+            window.own.flags |= if suspended { health::SUSPENDED } else { 0 };
+        }
         self.arrived(window_start_s);
     }
 
@@ -251,12 +282,36 @@ impl Windows {
         sample: &impl Measured,
     ) {
         if let Some(window) = self.open.get_mut(&window_start_s) {
-            window.start_lag_max_ns = window.start_lag_max_ns.max(lag_ns);
+            window.own.note(lag_ns, sample);
         }
         self.arrived(window_start_s);
         let Some(cell) = self.cell(window_start_s, series) else { return };
         cell.in_flight = cell.in_flight.saturating_sub(1);
         count(&mut cell.cell, series, lag_ns, sample);
+    }
+
+    /// What the windows that were open at an instant (Unix ns) or later hold is not to be trusted, nor what of earlier
+    /// ones was in flight. Returns those of which that was not known.
+    pub fn suspect(&mut self, since_ns: u64, flags: u32, stall_ns: u64) -> Vec<Suspect> {
+        let in_flight = |window: &Window| window.cells.values().any(|cell| cell.in_flight > 0);
+        let spoiled = self.open.iter().filter(|(start_s, window)| {
+            let end_s = **start_s + u64::from(window.width_s);
+            let known = window.own.flags & flags == flags && window.own.stall_max_ns >= stall_ns;
+            !known && (end_s.saturating_mul(NS_PER_S) > since_ns || in_flight(window))
+        });
+        let spoiled: Vec<Suspect> = spoiled
+            .map(|(start_s, _)| Suspect { window_start_s: *start_s, flags, stall_ns })
+            .collect();
+        spoiled.iter().for_each(|suspect| self.mark(suspect));
+        spoiled
+    }
+
+    /// Notes why a window that is open is not to be trusted.
+    pub fn mark(&mut self, suspect: &Suspect) {
+        if let Some(window) = self.open.get_mut(&suspect.window_start_s) {
+            window.own.flags |= suspect.flags;
+            window.own.stall_max_ns = window.own.stall_max_ns.max(suspect.stall_ns);
+        }
     }
 
     /// A cell of the window may be closed now.
@@ -315,7 +370,7 @@ impl Windows {
             plan_hash: window.plan_hash.clone(),
             cells: closed.into_iter().map(|(_, cell)| cell.cell).collect(),
             stragglers_follow: !window.cells.is_empty(),
-            start_lag_max_ns: window.start_lag_max_ns,
+            own: window.own,
         };
         if window.cells.is_empty() {
             self.open.remove(&start_s);
@@ -335,6 +390,15 @@ impl Window {
             self.arrived = self.cells.values().any(|cell| cell.in_flight == 0);
         }
         !self.sealed || self.arrived
+    }
+}
+
+impl Own {
+    fn note(&mut self, lag_ns: u64, sample: &impl Measured) {
+        self.start_lag_max_ns = self.start_lag_max_ns.max(lag_ns);
+        self.flags |= if lag_ns > START_LAG_MAX_NS { health::LAG } else { 0 };
+        let local = sample.outcome() == Outcome::Invalid(InvalidReason::LocalNetwork);
+        self.sockets_refused += u64::from(local && NO_SOCKET.contains(&sample.code()));
     }
 }
 

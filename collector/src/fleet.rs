@@ -49,6 +49,10 @@ pub struct AgentNow {
     pub last_report_end_s: Option<u64>,
     /// Its clock minus ours, ns, and the bound on the error (0 = never compared).
     pub clock: Option<(i64, u64)>,
+    /// How it was itself, by its newest report.
+    pub health: Option<v1::Health>,
+    /// Reports that it did not trust itself, since the collector started.
+    pub suspect_reports: u64,
     /// Payload bytes that it has not delivered yet.
     pub backlog_bytes: Option<u64>,
     /// Names of the probes that it should run.
@@ -133,14 +137,21 @@ impl Fleet {
         AgentPlan::hand_out(plan, *window_s, &labels, thresholds)
     }
 
-    /// Records of an agent were committed; `newest` is of the newest report among them.
-    pub fn reported(&self, agent: Uuid, newest: Option<&report::Head>, now_s: u64) {
+    /// Records of an agent were committed; `newest` is of the newest report among them, and so many it does not trust.
+    pub fn reported(
+        &self,
+        agent: Uuid,
+        (newest, suspects): (Option<&report::Head>, u64),
+        now_s: u64,
+    ) {
         self.update(agent, |now| {
             now.last_seen_s = Some(now_s);
+            now.suspect_reports = now.suspect_reports.saturating_add(suspects);
             let Some(head) = newest else { return };
             let end_s = head.window_start_s.saturating_add(u64::from(head.window_s));
             now.last_report_end_s = now.last_report_end_s.max(Some(end_s));
             now.clock = Some((head.health.clock_offset_ns, head.health.clock_error_ns));
+            now.health = Some(head.health);
         });
     }
 
@@ -215,6 +226,8 @@ impl AgentNow {
             last_seen_s: None,
             last_report_end_s: None,
             clock: None,
+            health: None,
+            suspect_reports: 0,
             backlog_bytes: None,
             probes: Vec::new(),
             latest: Vec::new(),

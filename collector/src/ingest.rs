@@ -32,6 +32,8 @@ pub struct Accepted {
     pub duplicates: usize,
     /// What all records of the newest committed report share.
     pub newest: Option<report::Head>,
+    /// Reports among them that their agent does not trust.
+    pub suspects: u64,
     /// Something is committed that the agent should know of.
     pub acknowledge: bool,
     /// The rest of the frame was not taken.
@@ -133,10 +135,11 @@ async fn commit<S: Store>(
     sorted: Sorted,
     now_ns: u64,
 ) -> Result<Accepted, Retry> {
-    let Sorted { fresh, newest, duplicates, refused, .. } = sorted;
+    let Sorted { fresh, newest, suspects, duplicates, refused, .. } = sorted;
     // A refused frame of which nothing was taken is answered by the refusal alone.
     let acknowledge = refused.is_none() || duplicates > 0 || !fresh.is_empty();
-    let mut accepted = Accepted { duplicates, newest, acknowledge, refused, ..Accepted::default() };
+    let mut accepted =
+        Accepted { duplicates, newest, suspects, acknowledge, refused, ..Accepted::default() };
     let Some(last) = fresh.last() else { return Ok(accepted) };
     let last: (u64, Hash) = (last.record.seq_to, last.hash);
     accepted.records = fresh.len();

@@ -53,6 +53,19 @@ impl Clock {
         instant.unwrap_or(self.anchor)
     }
 
+    /// Unix ns at which it was anchored.
+    #[must_use]
+    pub const fn anchored_ns(&self) -> u64 {
+        self.anchor_ns
+    }
+
+    /// By how much the machine's wall clock was set since: positive when it has run ahead, ns.
+    #[must_use]
+    pub fn step_ns(&self) -> i64 {
+        let mut other = *self;
+        other.reanchor()
+    }
+
     /// Follows the machine's wall clock again. Returns the step in ns: positive when the wall clock had run ahead.
     pub fn reanchor(&mut self) -> i64 {
         let fresh = Self::start();
@@ -94,7 +107,9 @@ mod tests {
     #[test]
     fn reanchoring_reports_the_step() {
         let mut clock = Clock::anchored(Instant::now(), unix_now_ns() - 5_000_000_000);
+        let seen = clock.step_ns();
         let step = clock.reanchor();
+        assert!((4_900_000_000..5_100_000_000).contains(&seen), "{seen}");
         assert!((4_900_000_000..5_100_000_000).contains(&step), "{step}");
         assert!(clock.reanchor().abs() < 100_000_000);
     }

@@ -1,7 +1,7 @@
 //! What agent and collector must agree on, and nothing else.
 //!
 //! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
-//! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
+//! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`health`], [`record`], [`v1`]).
 
 pub mod hex;
 pub mod label;
@@ -15,6 +15,7 @@ pub mod clock;
 pub mod window;
 
 pub mod extras;
+pub mod health;
 pub mod histogram;
 pub mod record;
 pub mod report;

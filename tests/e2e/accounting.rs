@@ -163,7 +163,8 @@ type LandedAttempts = BTreeMap<(String, String, u64), Became>;
 /// Reads what an agent that was just killed had landed: a result is on record when its request was answered and the
 /// agent had seen the answer.
 fn note_landed(fleet: &Fleet, agent: &str, landed: &mut LandedAttempts) {
-    for (probe, at_ns, became) in journal::attempts(&fleet.dir().join(agent).join("state/journal")) {
+    for (probe, at_ns, became) in journal::attempts(&fleet.dir().join(agent).join("state/journal"))
+    {
         let before = landed.insert((agent.to_owned(), probe, at_ns), became);
         assert!(before.is_none_or(|before| before == became), "{agent} at {at_ns} changed");
     }

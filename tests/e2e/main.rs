@@ -26,3 +26,5 @@ mod quickstart;
 mod sip;
 /// The SQL probe against real PostgreSQL: what it measures, what it calls a failure, and that it writes nothing.
 mod sql;
+/// An agent that was stopped for a while: what it measured meanwhile blames nobody, and says so everywhere.
+mod suspect;

@@ -38,7 +38,8 @@ fn of_file(bytes: &[u8]) -> Vec<Attempt> {
             1 => series.push(String::from_utf8(body[17..].to_vec()).expect("a name")),
             kind @ 3..=6 => {
                 let mut numbers = body[1..].iter();
-                let [probe, _window_s, scheduled_ns] = std::array::from_fn(|_| varint(&mut numbers));
+                let [probe, _window_s, scheduled_ns] =
+                    std::array::from_fn(|_| varint(&mut numbers));
                 let became = match kind {
                     3 => Became::Ok,
                     4 => Became::Failed,

@@ -1,7 +1,7 @@
 //! The bytes of a journal: a header, then entries. Pure; every integer is little-endian or a LEB128 varint.
 
 use crate::probe::{Outcome, Phase, Sample};
-use crate::window::{Measured, SeriesSpec};
+use crate::window::{Measured, SeriesSpec, Suspect};
 use probefleet_proto::name::{FailureClass, InvalidReason, MissedReason, NAME_MAX_BYTES};
 use probefleet_proto::plan::SpecHash;
 use probefleet_proto::report::{LABEL_MAX_BYTES, Label};
@@ -26,6 +26,27 @@ const OK: u8 = 3;
 const FAILED: u8 = 4;
 const INVALID: u8 = 5;
 const MISSED: u8 = 6;
+const SUSPECT: u8 = 7;
+
+/// An entry, as it is read back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A due attempt.
+    Attempt(Logged),
+    /// A window that is not to be trusted.
+    Suspect(Suspect),
+}
+
+impl Entry {
+    /// The window that it is of, Unix s.
+    #[must_use]
+    pub const fn window_start_s(&self) -> u64 {
+        match self {
+            Self::Attempt(logged) => logged.window_start_s,
+            Self::Suspect(suspect) => suspect.window_start_s,
+        }
+    }
+}
 
 /// What became of a due attempt, as it is read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +180,17 @@ impl Writer {
         self.end(out, body);
     }
 
+    /// Appends why a window is not to be trusted.
+    pub(super) fn suspect(&mut self, out: &mut Vec<u8>, suspect: &Suspect) {
+        let mut body = std::mem::take(&mut self.body);
+        body.clear();
+        body.push(SUSPECT);
+        for figure in [suspect.window_start_s, suspect.flags.into(), suspect.stall_ns] {
+            number(&mut body, figure);
+        }
+        self.end(out, body);
+    }
+
     fn begin(&mut self, out: &mut Vec<u8>, kind: u8, place: Place<'_>) -> Vec<u8> {
         let series = self.series(out, place.series);
         let mut body = std::mem::take(&mut self.body);
@@ -258,19 +290,23 @@ impl<'a> Reader<'a> {
         self.bytes.len()
     }
 
-    fn entry(&mut self) -> Option<Logged> {
+    fn entry(&mut self) -> Option<Entry> {
         loop {
             let (body, rest) = unframed(self.bytes)?;
             let (kind, mut fields) = body.split_first()?;
-            let logged = match *kind {
+            let entry = match *kind {
                 SERIES => self.read_series(fields).map(|()| None),
                 NAME => self.read_name(fields).map(|()| None),
-                OK | FAILED | INVALID | MISSED => self.read_attempt(*kind, &mut fields).map(Some),
+                SUSPECT => read_suspect(fields).map(|suspect| Some(Entry::Suspect(suspect))),
+                OK..=MISSED => {
+                    let logged = self.read_attempt(*kind, &mut fields);
+                    logged.map(|logged| Some(Entry::Attempt(logged)))
+                }
                 _ => None,
             }?;
             self.bytes = rest;
-            if logged.is_some() {
-                return logged;
+            if entry.is_some() {
+                return entry;
             }
         }
     }
@@ -338,9 +374,9 @@ impl<'a> Reader<'a> {
 }
 
 impl Iterator for Reader<'_> {
-    type Item = Logged;
+    type Item = Entry;
 
-    fn next(&mut self) -> Option<Logged> {
+    fn next(&mut self) -> Option<Entry> {
         self.entry()
     }
 }
@@ -354,6 +390,12 @@ fn unframed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, rest) = rest.split_at_checked(len)?;
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), body);
     (checksum == number(4)?).then_some((body, rest))
+}
+
+fn read_suspect(mut fields: &[u8]) -> Option<Suspect> {
+    let (window_start_s, flags) = (read_number(&mut fields)?, read_number(&mut fields)?);
+    let (flags, stall_ns) = (u32::try_from(flags).ok()?, read_number(&mut fields)?);
+    fields.is_empty().then_some(Suspect { window_start_s, flags, stall_ns })
 }
 
 fn read_number(fields: &mut &[u8]) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! The files of the journal: one that is written to, those of before, and what is read of them at a start.
 
-use super::entry::{FORMAT_VERSION, HEADER_BYTES, Logged, Reader, header, version};
+use super::entry::{Entry, FORMAT_VERSION, HEADER_BYTES, Reader, header, version};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -89,7 +89,7 @@ impl Past {
 
 /// Reads all files of a folder in order. Returns those that can be read, and the number of the next; what cannot be read
 /// is left where it is, for people.
-pub(super) fn read_all(dir: &Path, mut take: impl FnMut(&Logged) -> bool) -> (Vec<Past>, u64) {
+pub(super) fn read_all(dir: &Path, mut take: impl FnMut(&Entry) -> bool) -> (Vec<Past>, u64) {
     let listed = list(dir).unwrap_or_else(|error| {
         error!(folder = %dir.display(), %error, "the journal cannot be read: what it holds is missed");
         Vec::new()
@@ -99,10 +99,10 @@ pub(super) fn read_all(dir: &Path, mut take: impl FnMut(&Logged) -> bool) -> (Ve
     (read.collect(), next_number)
 }
 
-fn read(path: PathBuf, take: &mut impl FnMut(&Logged) -> bool) -> Option<Past> {
+fn read(path: PathBuf, take: &mut impl FnMut(&Entry) -> bool) -> Option<Past> {
     let mut content = Vec::new();
-    let all = fs::File::open(&path)
-        .and_then(|file| file.take(READ_MAX_BYTES).read_to_end(&mut content));
+    let all =
+        fs::File::open(&path).and_then(|file| file.take(READ_MAX_BYTES).read_to_end(&mut content));
     if let Err(error) = all {
         error!(file = %path.display(), %error, "cannot be read: what it holds is missed");
         return None;
@@ -118,9 +118,9 @@ fn read(path: PathBuf, take: &mut impl FnMut(&Logged) -> bool) -> Option<Past> {
         None => return Some(Past { path, bytes: content.len() as u64, windows }),
     }
     let mut reader = Reader::new(&content);
-    for logged in reader.by_ref() {
-        if take(&logged) {
-            windows.insert(logged.window_start_s);
+    for entry in reader.by_ref() {
+        if take(&entry) {
+            windows.insert(entry.window_start_s());
         }
     }
     let torn_bytes = reader.left_bytes();

@@ -1,9 +1,9 @@
 //! A file as it was written once: an agent that was upgraded must read what the one before left.
 
 use super::entry::{Place, Reader, Writer, header};
-use super::{Fate, Logged};
+use super::{Entry, Fate, Logged};
 use crate::probe::{Outcome, Sample};
-use crate::window::{Measured as _, SeriesSpec};
+use crate::window::{Measured as _, SeriesSpec, Suspect};
 use probefleet_proto::name::{FailureClass, InvalidReason, MissedReason};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ fn written() -> Vec<u8> {
     writer.ended(&mut file, place(&call, 2), 90_000, &spoken);
     writer.missed(&mut file, place(&call, 3), MissedReason::Overrun);
     writer.ended(&mut file, place(&login, 4), 0, &invalid);
+    let stalled = Suspect { window_start_s: 1_800_000_000, flags: 5, stall_ns: 5_000_000_000 };
+    writer.suspect(&mut file, &stalled);
     file
 }
 
@@ -57,8 +59,7 @@ fn what_was_written_once_is_written_and_read_for_ever() {
     let kept = std::fs::read(&path).expect("is kept; KEEP=1 writes one that is not there");
     assert_eq!(kept.escape_ascii().to_string(), written.escape_ascii().to_string());
 
-    let logged: Vec<Logged> = Reader::new(&kept).collect();
-    let told: Vec<String> = logged.iter().map(told).collect();
+    let told: Vec<String> = Reader::new(&kept).map(|entry| told(&entry)).collect();
     assert_eq!(
         told,
         [
@@ -67,12 +68,18 @@ fn what_was_written_once_is_written_and_read_for_ever() {
             "voice-call cd 1800000000 +2469135782 lag 90000 Ok `sip:200` connect=300000 total=30000001 call_attempts=1 retransmissions=300 mos_centi=438 loss_ppm=1000",
             "voice-call cd 1800000000 +3703703673 Overrun",
             "login ab 1800000000 +4938271564 lag 0 Invalid(LocalNetwork) `enetunreach` connect=300000 total=30000001",
+            "1800000000 suspect 5 stall 5000000000",
         ]
     );
 }
 
-fn told(logged: &Logged) -> String {
-    let Logged { series, window_start_s, scheduled_ns, fate } = logged;
+fn told(entry: &Entry) -> String {
+    let Logged { series, window_start_s, scheduled_ns, fate } = match entry {
+        Entry::Attempt(logged) => logged,
+        Entry::Suspect(Suspect { window_start_s, flags, stall_ns }) => {
+            return format!("{window_start_s} suspect {flags} stall {stall_ns}");
+        }
+    };
     let after_ns = scheduled_ns - window_start_s * 1_000_000_000;
     let place = format!("{} {:x} {window_start_s} +{after_ns}", series.0, series.1[0]);
     match fate {

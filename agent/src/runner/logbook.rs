@@ -5,7 +5,7 @@
 
 use crate::journal::{Journal, Notice};
 use crate::probe::Sample;
-use crate::window::{Sealed, SeriesSpec};
+use crate::window::{Sealed, SeriesSpec, Suspect};
 use probefleet_proto::name::MissedReason;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +52,11 @@ impl Logbook {
         reason: MissedReason,
     ) {
         self.journal.missed(series, place, reason);
+    }
+
+    /// A window is not to be trusted.
+    pub(super) fn suspect(&mut self, suspect: &Suspect) {
+        self.journal.suspect(suspect);
     }
 
     /// Writes what has landed.

@@ -11,15 +11,15 @@
 //! The spool outranks the journal: a cell that was sealed, or may have been in a spool that was left, is not counted
 //! again.
 
-use crate::journal::{Fate, Logged};
+use crate::journal::{Entry, Fate, Logged};
 use crate::task::Task;
-use crate::window::{Sealed, SeriesSpec, Windows};
+use crate::window::{Sealed, SeriesSpec, Suspect, Windows};
 use probefleet_proto::name::MissedReason;
 use probefleet_proto::plan::SpecHash;
 use probefleet_proto::report::Report;
 use probefleet_proto::units::NS_PER_S;
-use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, edge_at_or_after_s, start_s};
 use probefleet_proto::window::WIDTHS_S;
+use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, edge_at_or_after_s, start_s};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -131,9 +131,33 @@ impl Recovery {
         Self { eras, sealed, next_s, now_ns, unsealed_from_s, rebuilt, seen }
     }
 
-    /// Takes what the journal knows of an attempt. False when that is of no use: its cell is sealed, or nobody can say
-    /// any more that it was due.
-    pub fn note(&mut self, logged: &Logged) -> bool {
+    /// Takes an entry of the journal. False when it is of no use: what it is about is sealed, or nobody can say any more
+    /// that it was due.
+    pub fn note(&mut self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Attempt(logged) => self.note_attempt(logged),
+            Entry::Suspect(suspect) => self.note_suspect(suspect),
+        }
+    }
+
+    /// A window that was not to be trusted is not to be trusted now. It may have been sealed but for some stragglers.
+    fn note_suspect(&mut self, suspect: &Suspect) -> bool {
+        let window_start_s = suspect.window_start_s;
+        let open = self.sealed.cells.contains_key(&window_start_s)
+            || window_start_s >= self.unsealed_from_s;
+        let Some(known) = self.era(window_start_s).cloned().filter(|_| open) else { return false };
+        let (width_s, plan_hash) = (known.era.window_s, known.era.plan_hash.clone());
+        let begun = window_start_s.saturating_mul(NS_PER_S) < self.now_ns;
+        if start_s(window_start_s, width_s) != window_start_s || !begun {
+            return false;
+        }
+        self.rebuilt.set_plan(width_s, plan_hash);
+        self.rebuilt.open(window_start_s.saturating_mul(NS_PER_S));
+        self.rebuilt.mark(suspect);
+        true
+    }
+
+    fn note_attempt(&mut self, logged: &Logged) -> bool {
         let (start_s, scheduled_ns) = (logged.window_start_s, logged.scheduled_ns);
         let Some(task) = self.open_task(logged) else { return false };
         let seen = self.seen.entry(start_s).or_default();
@@ -189,7 +213,8 @@ impl Recovery {
     /// Since when nothing was sealed, Unix s; `None` when nothing was due since.
     #[must_use]
     pub fn down_since_s(&self) -> Option<u64> {
-        let first_due_s = self.eras.first().map(|known| known.era.from_s)?.max(self.unsealed_from_s);
+        let first_due_s =
+            self.eras.first().map(|known| known.era.from_s)?.max(self.unsealed_from_s);
         (first_due_s.saturating_mul(NS_PER_S) < self.now_ns).then_some(first_due_s)
     }
 
@@ -370,7 +395,10 @@ mod tests {
             Recovery::new(vec![era(500)], begun(1_003), 1_025 * NS_PER_S).collect();
         assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_010]);
         let mut lost = Recovery::new(vec![era(500)], SealedBefore::default(), 1_025 * NS_PER_S);
-        assert_eq!((lost.open_window().1.seal_oldest(), lost.resume_ns()), (None, 1_030 * NS_PER_S));
+        assert_eq!(
+            (lost.open_window().1.seal_oldest(), lost.resume_ns()),
+            (None, 1_030 * NS_PER_S)
+        );
         assert_eq!(lost.count(), 0);
     }
 

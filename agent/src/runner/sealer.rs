@@ -1,6 +1,7 @@
 //! The sealer: closed windows become durable records, off the runner's way.
 
 use super::Recovery;
+use super::health::Vitals;
 use crate::spool::{SpoolError, SpoolHandle};
 use crate::uplink::ClockOffset;
 use crate::window::Sealed;
@@ -40,20 +41,23 @@ pub struct Desk {
     pub kept: watch::Sender<u64>,
     /// How far the clock is from the collector's.
     pub offset: watch::Receiver<Option<ClockOffset>>,
+    /// How much the spool may hold.
+    pub spool_max_bytes: u64,
 }
 
 /// Puts the account of the downtime on record, then everything that comes, until the senders are gone. True when all of
 /// it is durable.
 pub async fn run(spool: SpoolHandle, recovery: Recovery, desk: Desk) -> bool {
-    let Desk { mut seals, kept, offset } = desk;
+    let Desk { mut seals, kept, offset, spool_max_bytes } = desk;
+    let mut office = Office { spool, offset, vitals: Vitals::new(spool_max_bytes) };
     for sealed in recovery {
-        if keep(&spool, Seal::Window(sealed), &offset).await.is_err() {
+        if office.keep(Seal::Window(sealed)).await.is_err() {
             return false;
         }
     }
     while let Some(seal) = seals.recv().await {
         let is_window = matches!(seal, Seal::Window(_));
-        if keep(&spool, seal, &offset).await.is_err() {
+        if office.keep(seal).await.is_err() {
             return false;
         }
         kept.send_modify(|kept| *kept += u64::from(is_window));
@@ -64,40 +68,36 @@ pub async fn run(spool: SpoolHandle, recovery: Recovery, desk: Desk) -> bool {
 /// The spool has ended: there is nowhere to keep anything.
 struct Closed;
 
-async fn keep(
-    spool: &SpoolHandle,
-    seal: Seal,
-    offset: &watch::Receiver<Option<ClockOffset>>,
-) -> Result<(), Closed> {
-    match seal {
-        Seal::Window(sealed) => {
-            let health = health(&sealed, spool, *offset.borrow());
-            let head = Head {
-                window_start_s: sealed.window_start_s,
-                window_s: sealed.window_s,
-                plan_hash: sealed.plan_hash,
-                health,
-                stragglers_follow: sealed.stragglers_follow,
-            };
-            for payload in encode(&head, &sealed.cells) {
-                append(spool, Kind::Report, payload).await?;
-            }
-            Ok(())
-        }
-        Seal::Event { what, wall_time_ns, detail } => {
-            let event = v1::Event { what: what.to_owned(), wall_time_ns, detail };
-            append(spool, Kind::Event, event.encode_to_vec()).await
-        }
-    }
+/// What a record is made with.
+struct Office {
+    spool: SpoolHandle,
+    offset: watch::Receiver<Option<ClockOffset>>,
+    vitals: Vitals,
 }
 
-fn health(sealed: &Sealed, spool: &SpoolHandle, offset: Option<ClockOffset>) -> v1::Health {
-    v1::Health {
-        clock_offset_ns: offset.map_or(0, |offset| offset.offset_ns),
-        clock_error_ns: offset.map_or(0, |offset| offset.error_ns),
-        start_lag_max_ns: sealed.start_lag_max_ns,
-        spool_bytes: spool.state().borrow().bytes,
-        flags: 0,
+impl Office {
+    async fn keep(&mut self, seal: Seal) -> Result<(), Closed> {
+        match seal {
+            Seal::Window(sealed) => {
+                let offset = *self.offset.borrow();
+                let state = self.spool.state().borrow().clone();
+                let head = Head {
+                    window_start_s: sealed.window_start_s,
+                    window_s: sealed.window_s,
+                    plan_hash: sealed.plan_hash,
+                    health: self.vitals.health(sealed.own, &state, offset),
+                    stragglers_follow: sealed.stragglers_follow,
+                };
+                for payload in encode(&head, &sealed.cells) {
+                    append(&self.spool, Kind::Report, payload).await?;
+                }
+                Ok(())
+            }
+            Seal::Event { what, wall_time_ns, detail } => {
+                let event = v1::Event { what: what.to_owned(), wall_time_ns, detail };
+                append(&self.spool, Kind::Event, event.encode_to_vec()).await
+            }
+        }
     }
 }
 

@@ -116,7 +116,8 @@ fn phases_hold_what_they_may() {
         let cell = &sealed.cells[0];
         assert_eq!(phases(cell).iter().map(|(phase, _)| *phase).collect::<Vec<_>>(), expected);
         assert_eq!(cell.others.first().map(|other| (other.kind, other.name.as_str())), kind);
-        assert_eq!(sealed.start_lag_max_ns, lag_ns);
+        assert_eq!(sealed.own.start_lag_max_ns, lag_ns);
+        assert_eq!(sealed.own.flags, if lag_ns == late { health::LAG } else { 0 });
     }
 }
 
@@ -145,6 +146,40 @@ fn counters_are_of_every_attempt_that_was_not_spoiled_and_values_of_ok_ones() {
         .collect();
     assert_eq!(values, [("mos_centi", 2, 798), ("loss_ppm", 2, 2_000)]);
     assert_eq!(cell.values[0].at_most, [(399, 2)], "as the agreement needs it");
+}
+
+#[test]
+fn what_was_open_or_in_flight_while_the_agent_stood_still_is_not_trusted() {
+    let (mut windows, home, slow) =
+        (Windows::new(WIDTH_S, Vec::new()), series("home"), series("slow"));
+    let [first, second, third] = [10, 20, 30].map(|s| windows.started(&home, at(s)));
+    windows.started(&slow, at(19));
+    for window in [first, second, third] {
+        windows.ended(&home, window, 0, &sample(Outcome::Ok));
+    }
+    let spoiled = windows.suspect(at(30), health::LAG, 5);
+    let starts: Vec<u64> = spoiled.iter().map(|suspect| suspect.window_start_s).collect();
+    assert_eq!(starts, [10, 30], "nothing of the second was under way any more");
+    let flags = [10, 20, 30].map(|s| windows.seal_window(s).expect("open").own);
+    assert_eq!(flags.map(|own| (own.flags, own.stall_max_ns)), [(1, 5), (0, 0), (1, 5)]);
+    windows.ended(&slow, 10, 0, &sample(Outcome::Failed(FailureClass::Timeout)));
+    assert_eq!(windows.seal_window(10).expect("a straggler").own.flags, health::LAG);
+}
+
+#[test]
+fn windows_with_attempts_that_were_passed_over_or_had_no_socket_say_so() {
+    let (mut windows, home) = (Windows::new(WIDTH_S, Vec::new()), series("home"));
+    windows.missed(&home, at(10), MissedReason::Suspended);
+    windows.missed(&home, at(20), MissedReason::Overrun);
+    let window = windows.started(&home, at(21));
+    let refused = Sample {
+        code: Some("emfile".into()),
+        ..sample(Outcome::Invalid(InvalidReason::LocalNetwork))
+    };
+    windows.ended(&home, window, 0, &refused);
+    let own: Vec<Own> = std::iter::from_fn(|| windows.seal_oldest()).map(|s| s.own).collect();
+    assert_eq!((own[0].flags, own[0].sockets_refused), (health::SUSPENDED, 0));
+    assert_eq!((own[1].flags, own[1].sockets_refused), (0, 1), "the provider is not blamed anyway");
 }
 
 #[derive(Clone, Debug)]

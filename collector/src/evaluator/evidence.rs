@@ -4,6 +4,7 @@ use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Total, Windows,
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
 use probefleet_proto::extras::ValueUnit;
+use probefleet_proto::health;
 use probefleet_proto::histogram::Histogram;
 use probefleet_proto::label::Labels;
 use probefleet_proto::record::Kind;
@@ -72,7 +73,7 @@ fn add_cell(
         width_s: head.window_s,
         interval_s: cell.interval_s,
         counts: counts(cell),
-        flagged: false,
+        flagged: health::is_suspect(head.health.flags),
         content: content(head, labels, cell),
         phases: &Latencies(cell),
     };
@@ -119,7 +120,7 @@ fn content(head: &report::Head, labels: &Labels, cell: &Cell) -> [u8; 16] {
         ok: cell.ok,
         outcomes: [failed, invalid, missed],
         tallies: [&codes, &counters],
-        flags: &[],
+        flags: &health::words(head.health.flags),
         phases: samples(&cell.series),
         values: samples(&cell.values),
     };
@@ -243,7 +244,13 @@ mod tests {
             VOICE,
         ] {
             let agreement = Agreement::load(&[("a.yaml", text)]).expect("valid").agreement;
-            say_the_same(&agreement);
+            for (flags, words) in [
+                (0, &[][..]),
+                (health::LAG, &["agent_suspect"]),
+                (health::CLOCK | health::SUSPENDED, &["clock", "agent_suspect"]),
+            ] {
+                say_the_same(&agreement, flags, words);
+            }
         }
     }
 
@@ -265,7 +272,7 @@ objectives:
   loss: {service: s, probe: login, measure: {mean: loss_ppm}, target: "<= 1%", unknown: {coverage: 0%}, window: {width: 15m}}
 "#;
 
-    fn say_the_same(agreement: &Agreement) {
+    fn say_the_same(agreement: &Agreement, flags: u32, words: &[&str]) {
         let mut series = Series::new("total", &[2_000_000_000]);
         series.record(1_500_000_000);
         series.record(2_000_000_001);
@@ -304,8 +311,9 @@ objectives:
             "loss_ppm": {"histogram": encoded(&cell.values[1]), "sum": 51_000},
         });
         let start_s = 1_774_000_800;
-        let head =
+        let mut head =
             report::Head { window_start_s: start_s, window_s: 900, ..report::Head::default() };
+        head.health.flags = flags;
         let agent = KnownAgent {
             agent: uuid::Uuid::nil(),
             name: Name::new("berlin-1").expect("a name"),
@@ -318,7 +326,7 @@ objectives:
             "probe": "login", "spec": "ab".repeat(16),
             "start": "2026-03-20T10:00:00Z", "width_s": 900, "interval_s": 180, "scheduled": 5,
             "ok": 2, "failed": {"status": 2}, "missed": {"overrun": 1},
-            "codes": {"500": 1, "503": 1}, "values": values,
+            "codes": {"500": 1, "503": 1}, "values": values, "flags": words,
             "counters": {"retransmissions": 9, "established": 2, "call_attempts": 4},
             "phases": {"total": {"histogram": histogram, "sum_ns": 3_500_000_001_u64,
                 "at_most_ns": {"2000000000": 1}}},
@@ -333,6 +341,8 @@ objectives:
             judge(agreement, windows, &Exclusions::default(), &question).expect("judged")
         };
         assert_eq!(verdict(&stored), verdict(&read));
+        let not_trusted = verdict(&stored).objectives.iter().all(|judged| judged.flagged > 0);
+        assert_eq!(not_trusted, !words.is_empty());
         // The same cell from both is one cell.
         windows::read(&mut stored, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         assert_eq!(verdict(&stored), verdict(&read));

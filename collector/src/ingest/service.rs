@@ -322,7 +322,8 @@ impl Conversation {
         let accepted = accept(store, scope, session, data, now_ns).await;
         metrics.count(&accepted);
         if accepted.records > 0 {
-            fleet.reported(self.who.agent, accepted.newest.as_ref(), now_s);
+            let reports = (accepted.newest.as_ref(), accepted.suspects);
+            fleet.reported(self.who.agent, reports, now_s);
         }
         if let Some(refusal) = &accepted.refused {
             self.tell(refusal);

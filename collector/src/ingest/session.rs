@@ -5,6 +5,7 @@
 //! sends what comes of it: [`super::accept`].
 
 use crate::store::{Batch, Head, Held, NewRecord, Opened, StreamId};
+use probefleet_proto::health::is_suspect;
 use probefleet_proto::label::{LABELS_MAX, Labels, label_text};
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
@@ -169,6 +170,8 @@ pub struct Sorted {
     pub fresh: Vec<NewRecord>,
     /// What all records of the newest fresh report share.
     pub newest: Option<report::Head>,
+    /// Fresh reports that their agent does not trust.
+    pub suspects: u64,
     /// Records that are held already.
     pub duplicates: usize,
     /// Why the first record that is in none of these cannot be taken.
@@ -379,6 +382,8 @@ impl Tip<'_> {
         (self.head.last_seq, self.head.last_hash) = (record.seq_to, hash);
         let Payload { window_s, window_start_s, report } = payload;
         self.sorted.fresh.push(NewRecord { record, hash, window_s, window_start_s });
+        let suspect = report.as_ref().is_some_and(|head| is_suspect(head.health.flags));
+        self.sorted.suspects += u64::from(suspect);
         self.sorted.newest = report.or(self.sorted.newest.take());
     }
 }

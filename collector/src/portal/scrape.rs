@@ -4,6 +4,7 @@
 //! of which exactly one is 1, so that `probefleet_objective_status{status="breach_certain"} == 1` finds what it says. A
 //! figure that is not known is left out, never a zero, so too a burn rate of whose window too little is known; neither has a percentile that is a timeout a number of seconds. What became of closed periods: [`periods`].
 
+mod health;
 mod periods;
 
 use super::Portal;
@@ -79,6 +80,7 @@ pub(super) fn render(portal: &Portal) -> Result<String, std::fmt::Error> {
     registry.register("probefleet_collector_build", "The program that runs", build);
     portal.metrics.register(&mut registry);
     register_agents(portal, &mut registry);
+    health::register(&portal.fleet.board(), &mut registry);
     let snapshot = Arc::clone(&portal.snapshots.borrow());
     register_objectives(&snapshot, &mut registry);
     periods::register(&snapshot, &mut registry);

@@ -15,7 +15,7 @@ fn head() -> Head {
             clock_error_ns: 2_000_000,
             start_lag_max_ns: 90_000,
             spool_bytes: 4_096,
-            flags: 0,
+            ..v1::Health::default()
         },
         stragglers_follow: true,
     }
@@ -79,20 +79,37 @@ fn with_extras() -> Vec<Cell> {
 
 /// Compares with a file that is kept; `KEEP=1` writes one that is not there yet, and never another.
 fn assert_kept(name: &str, cells: &[Cell]) {
+    assert_kept_of(name, &head(), cells);
+}
+
+fn assert_kept_of(name: &str, head: &Head, cells: &[Cell]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/report/golden").join(name);
-    let payloads = encode(&head(), cells);
+    let payloads = encode(head, cells);
     if std::env::var_os("KEEP").is_some() && !path.exists() {
         std::fs::write(&path, &payloads[0]).expect("writes");
     }
     let kept = std::fs::read(&path).expect("is kept");
     let report = Report::decode(&kept).expect("is still read");
-    assert_eq!((report.head, report.cells.as_slice()), (head(), cells), "{name}");
+    assert_eq!((report.head, report.cells.as_slice()), (head.clone(), cells), "{name}");
     assert_eq!(payloads, [kept], "{name}: the same content has the same bytes");
 }
 
 #[test]
 fn a_report_of_the_first_version_is_read() {
     assert_kept("report-1.bin", &plain());
+}
+
+#[test]
+fn a_report_of_an_agent_that_does_not_trust_itself_is_read() {
+    let health = v1::Health {
+        flags: 7,
+        spool_max_bytes: 1 << 30,
+        datagrams_dropped: 12,
+        sockets_refused: 3,
+        stall_max_ns: 5_000_000_000,
+        ..head().health
+    };
+    assert_kept_of("report-1-health-1.bin", &Head { health, ..head() }, &plain());
 }
 
 #[test]

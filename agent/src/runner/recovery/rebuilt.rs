@@ -17,6 +17,8 @@ enum Became {
     Missed(MissedReason),
     /// It was in flight, or its result had not landed.
     Lost,
+    /// The same, and the agent knew that the window is not to be trusted.
+    Stalled,
 }
 
 fn became() -> impl Strategy<Value = Became> {
@@ -40,6 +42,7 @@ fn became() -> impl Strategy<Value = Became> {
         6 => sample,
         1 => proptest::sample::select(vec![MissedReason::Overrun, MissedReason::Suspended]).prop_map(Became::Missed),
         2 => Just(Became::Lost),
+        1 => Just(Became::Stalled),
     ]
 }
 
@@ -61,16 +64,27 @@ fn window_of(at_ns: u64) -> u64 {
     start_s(at_ns / NS_PER_S, 10)
 }
 
+fn stall(at_ns: u64) -> Suspect {
+    Suspect { window_start_s: window_of(at_ns), flags: 1, stall_ns: at_ns % 1_000 }
+}
+
 /// The windows of a process that was told what was lost, in the place of one that was killed.
-fn expected(era: &Era, all: &[((usize, u64), Became)], is_sealed: impl Fn(u64, &str) -> bool) -> Vec<Sealed> {
+fn expected(
+    era: &Era,
+    all: &[((usize, u64), Became)],
+    is_sealed: impl Fn(u64, &str) -> bool,
+) -> Vec<Sealed> {
     let mut windows = Windows::new(era.window_s, era.plan_hash.clone());
     let mut lost = Vec::new();
     for ((index, at_ns), became) in all {
         let series = &era.tasks[*index].series;
+        windows.open(*at_ns);
         if is_sealed(window_of(*at_ns), &series.probe) {
+            if matches!(became, Became::Stalled) {
+                windows.mark(&stall(*at_ns));
+            }
             continue;
         }
-        windows.open(*at_ns);
         match became {
             Became::Ended(lag_ns, sample) => {
                 let window_start_s = windows.started(series, *at_ns);
@@ -78,6 +92,10 @@ fn expected(era: &Era, all: &[((usize, u64), Became)], is_sealed: impl Fn(u64, &
             }
             Became::Missed(reason) => drop(windows.missed(series, *at_ns, *reason)),
             Became::Lost => lost.push((series, at_ns)),
+            Became::Stalled => {
+                lost.push((series, at_ns));
+                windows.mark(&stall(*at_ns));
+            }
         }
     }
     for (series, at_ns) in lost {
@@ -101,6 +119,7 @@ fn rebuilt(
                 Became::Ended(lag_ns, sample) => journal.ended(series, place, *lag_ns, sample),
                 Became::Missed(reason) => journal.missed(series, place, *reason),
                 Became::Lost => {}
+                Became::Stalled => journal.suspect(&stall(*at_ns)),
             }
         }
         journal.flush(Instant::now());
@@ -156,11 +175,11 @@ fn what_nobody_planned_or_is_still_to_come_is_passed_over() {
     let unknown = Arc::new(SeriesSpec { spec: [0; 16], ..SeriesSpec::clone(series) });
     let every_ns = era.tasks[index].grid.every_ns;
     for (series, window_s, at_ns) in [
-        (series, FROM_S, at_ns + 1),           // off the grid
-        (&unknown, FROM_S, at_ns),             // another spec
-        (series, FROM_S + 10, at_ns),          // of another window
-        (series, FROM_S + 3, at_ns),           // of none
-        (series, FROM_S, at_ns + 4 * every_ns), // still to come
+        (series, FROM_S, at_ns + 1),                  // off the grid
+        (&unknown, FROM_S, at_ns),                    // another spec
+        (series, FROM_S + 10, at_ns),                 // of another window
+        (series, FROM_S + 3, at_ns),                  // of none
+        (series, FROM_S, at_ns + 4 * every_ns),       // still to come
         (series, FROM_S - 10, at_ns - 10 * NS_PER_S), // before the plan
     ] {
         journal.missed(series, (window_s, at_ns), MissedReason::Overrun);

@@ -5,6 +5,7 @@ use crate::fleet::{AgentNow, PlanState};
 use crate::portal::words::{self, Marked};
 use crate::verdict::text::counted;
 use askama::Template;
+use probefleet_proto::health::is_suspect;
 use probefleet_proto::units::{NS_PER_S, seconds_text};
 use probefleet_proto::v1::ProbeNow;
 
@@ -86,6 +87,7 @@ struct AgentView {
     plan: Marked,
     backlog: String,
     clock: String,
+    trust: Marked,
     version: String,
     probes: Vec<ProbeView>,
     probes_total: usize,
@@ -127,6 +129,7 @@ impl AgentView {
             plan: plan(agent),
             backlog: agent.backlog_bytes.map_or_else(|| "–".to_owned(), words::size),
             clock: clock(agent.clock),
+            trust: trust(agent),
             version: if agent.version.is_empty() {
                 "–".to_owned()
             } else {
@@ -161,6 +164,24 @@ fn clock(clock: Option<(i64, u64)>) -> String {
             format!("{offset} {side}, ± {error}")
         }
     }
+}
+
+/// Whether it trusts what it measures, and how full its spool is.
+fn trust(agent: &AgentNow) -> Marked {
+    let Some(health) = &agent.health else { return Marked::new("–", "none") };
+    let before = match agent.suspect_reports {
+        0 => String::new(),
+        reports => format!("; {} that it did not trust", counted(reports, "report")),
+    };
+    let used = u128::from(health.spool_bytes) * 100;
+    let full = used.checked_div(u128::from(health.spool_max_bytes));
+    let full = full.map_or_else(String::new, |percent| format!("; spool {percent}% full"));
+    if is_suspect(health.flags) {
+        let held_up = words::milliseconds(health.stall_max_ns.max(health.start_lag_max_ns));
+        let text = format!("does not trust its latest report, held up for {held_up}{before}{full}");
+        return Marked::new(text, "warn");
+    }
+    Marked::new(format!("trusts its latest report{before}{full}"), "good")
 }
 
 /// The agent's probes: those of its plan, with the latest attempt where one is known.

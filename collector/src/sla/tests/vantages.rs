@@ -50,6 +50,24 @@ fn the_quorum_table() {
     assert_eq!(state("DUU", "{quorum: 100%}"), 'U');
 }
 
+/// A failure that its agent does not trust is nobody's: what the others say decides, as if it were not there.
+#[test]
+fn a_flagged_failure_never_makes_down_time_alone_and_never_hides_it() {
+    for (voices, at_least, expected, why) in [
+        ("F", 1, 'X', "alone"),
+        ("FF", 1, 'X', "in company of its like"),
+        ("FU", 1, 'U', "against one who says Up"),
+        ("FD", 1, 'D', "the other says so himself"),
+        ("FD", 2, 'X', "one voice is not two"),
+        ("FDD", 2, 'D', "two others agree"),
+        ("FDU", 1, 'U', "1 of 2 is less than 51%: with the flagged one it would be 2 of 3"),
+        ("FFFDD", 1, 'D', "2 of 2"),
+    ] {
+        let vantages = format!("{{quorum: 51%, at_least: {at_least}}}");
+        assert_eq!(state(voices, &vantages), expected, "{voices}, {at_least}: {why}");
+    }
+}
+
 fn each(vantages: &str) -> Bench {
     Bench::of(&[(
         "a",
