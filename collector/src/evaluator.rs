@@ -11,10 +11,12 @@ mod older;
 mod reading;
 mod records;
 mod rounds;
+mod stretch;
 
 pub use closing::key;
 pub use evidence::{Docket, add_record};
 pub use rounds::run;
+pub use stretch::read_stretch;
 
 use closing::{Closed, File};
 use older::{Older, Recall, Reopened};
@@ -25,6 +27,7 @@ use crate::config::Signed;
 use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodKind, PeriodLabel, Span};
+use crate::sla::evidence::Merged;
 use crate::sla::life::{Life, Stage};
 use crate::sla::{Added, EvidenceError, JudgeError, Observed, Question, Verdict, Windows};
 use crate::store::{AnyStore, KnownAgent, StoreError, StreamId, TenantScope};
@@ -256,6 +259,10 @@ impl Docket for Case {
             self.closed.iter_mut().for_each(|closed| closed.hear(observed.start_s, self.now_s));
         }
         Ok(added)
+    }
+
+    fn take_over(&mut self, merged: &Merged<'_>) {
+        self.windows.take_over(merged);
     }
 }
 

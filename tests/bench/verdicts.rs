@@ -1,6 +1,7 @@
-//! Verdicts: a month of an agreement judged from a file and from what a collector holds, a thousand agreements for now, and
-//! how long a collector takes to start.
+//! Verdicts: a month of an agreement judged from a file, from what a collector holds and from digests, a thousand agreements
+//! for now, and how long a collector takes to start.
 
+mod digests;
 mod start;
 
 use crate::machine::MEASURED;
@@ -145,8 +146,10 @@ pub fn measure(window: Duration) -> anyhow::Result<Vec<Table>> {
     Ok(vec![
         of_a_file(agents)?,
         of_what_is_held(agents, window)?,
+        digests::of_digests(agents, window)?,
         of_a_round(window)?,
         start::of_a_start(agents, window)?,
+        digests::of_triggers(window)?,
     ])
 }
 

@@ -4,22 +4,21 @@ mod revisions;
 
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
 use crate::config::{Config, Signed};
+use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
 use crate::contract::period::{PeriodLabel, Span};
-use crate::evaluator::{add_record, as_of_s, judge, key, looks_at};
+use crate::evaluator::{EvaluateError, as_of_s, judge, key, looks_at, read_stretch};
 use crate::revision::Revision;
 use crate::sla::life::Life;
 use crate::sla::{JudgeError, Verdict, Windows};
-use crate::store::{AnyStore, Cursor, KnownAgent, SqliteStore, Store as _, TenantScope};
+use crate::store::{AnyStore, SqliteStore, Store as _, TenantScope};
 use crate::verdict::text::{Paint, render};
 use crate::verdict::{csv, life};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// What `report` is asked.
 #[derive(Debug, clap::Args)]
@@ -127,7 +126,8 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     let exclusions = signed.exclusions.as_ref().map_or(&none, |file| &file.records);
     let input = |error: JudgeError| Failure::Input(error.to_string());
     let stretch = looks_at(agreement, exclusions, (label, as_of_s)).map_err(input)?;
-    let known = runtime.block_on(known(&store, signed, label, stretch));
+    let all = config.agreements.iter().map(|signed| &signed.agreement);
+    let known = runtime.block_on(known(&store, (agreement, all), label, stretch));
     let (windows, revisions) = known.map_err(|error| environment(&error))?;
     let question = (label, as_of_s, signed.countersigned);
     let verdict = judge(agreement, &windows, exclusions, question).map_err(input)?;
@@ -136,15 +136,16 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     Ok(print(args.format, signed, (&verdict, &life), now_s))
 }
 
-/// What the store has of a period: what it is judged from, and what was published of it.
-async fn known(
+/// What the store has of a period: what it is judged from, and what was published of it. `all` are the agreements that are
+/// judged there.
+async fn known<'a>(
     store: &AnyStore,
-    signed: &Signed,
+    (agreement, all): (&Agreement, impl Iterator<Item = &'a Agreement>),
     label: PeriodLabel,
     stretch: Span,
-) -> Result<(Windows, Arc<[Revision]>), Box<dyn std::error::Error>> {
-    let windows = read(store, signed, stretch).await?;
-    let (key, scope) = (key(&signed.agreement, label), TenantScope::default());
+) -> Result<(Windows, Arc<[Revision]>), EvaluateError> {
+    let (key, scope) = (key(agreement, label), TenantScope::default());
+    let windows = read_stretch((store, &scope), (agreement, all), stretch).await?;
     let revisions = store.revisions(&scope, &key.agreement, Some(&key.period)).await?;
     Ok((windows, revisions.into_iter().map(|(_, revision)| revision).collect()))
 }
@@ -159,31 +160,6 @@ fn choose<'a>(config: &'a Config, id: &str) -> Result<&'a Signed, Failure> {
             known => format!("--agreement `{id}`: there is {}", known.join(", ")),
         })
     })
-}
-
-/// Reads the windows of a stretch, page by page.
-async fn read(
-    store: &AnyStore,
-    signed: &Signed,
-    stretch: Span,
-) -> Result<Windows, Box<dyn std::error::Error>> {
-    let scope = TenantScope::default();
-    let known = store.agents(&scope).await?;
-    let agents: BTreeMap<Uuid, KnownAgent> =
-        known.into_iter().map(|known| (known.agent, known)).collect();
-    let seconds = |instant_s: i64| u64::try_from(instant_s).unwrap_or_default();
-    let mut windows = Windows::for_agreement(&signed.agreement);
-    let mut cursor = Cursor::before(seconds(stretch.from_s));
-    loop {
-        let page = store.records_between(&scope, cursor, seconds(stretch.until_s)).await?;
-        let Some(last) = page.last() else { return Ok(windows) };
-        cursor = Cursor::from(last);
-        for record in &page {
-            if let Some(agent) = agents.get(&record.agent) {
-                add_record(std::slice::from_mut(&mut windows), agent, record)?;
-            }
-        }
-    }
 }
 
 fn print(

@@ -1,15 +1,12 @@
 //! From a digest back to cells, which take the way of those of records.
 
-use super::{
-    BODY_MAX_BYTES, CHECK_BYTES, DigestCell, FAILED, FLAGGED, Keys, SAME_SHAPE, Shape, VERSION,
-    check,
-};
+use super::{BODY_MAX_BYTES, CHECK_BYTES, FAILED, FLAGGED, Figures, Keys, Shape, VERSION, check};
 use crate::evaluator::Docket;
-use crate::sla::evidence::WINDOW_MAX_S;
+use crate::sla::evidence::{Merged, WINDOW_MAX_S, pass_buckets};
 use crate::sla::{Counts, EvidenceError, Observed, Phases, Total, Within};
 use crate::store::KnownAgent;
 use probefleet_proto::histogram::varint::read_varint;
-use probefleet_proto::histogram::{Histogram, HistogramError};
+use probefleet_proto::histogram::{COUNT_MAX, Histogram, HistogramError};
 use probefleet_proto::report::{Cell, Other, OtherKind};
 use std::borrow::Cow;
 
@@ -60,15 +57,13 @@ pub fn read(
 
 fn series(
     reader: &mut Reader<'_>,
-    (agent, hour_s, from_s): (&KnownAgent, u64, u64),
+    place: (&KnownAgent, u64, u64),
     dockets: &mut [impl Docket],
 ) -> Result<(), DigestError> {
     let probe = reader.text()?.to_owned();
     let spec = reader.bytes()?;
     let keys = reader.keys()?;
-    let mut start_s = i64::try_from(hour_s).unwrap_or(i64::MAX);
-    let from_s = i64::try_from(from_s).unwrap_or(i64::MAX);
-    let mut known = DigestCell { start_s, ..DigestCell::default() };
+    let mut before_s = i64::try_from(place.1).unwrap_or(i64::MAX);
     let mut cell = Cell {
         probe,
         spec,
@@ -81,59 +76,157 @@ fn series(
         values: Vec::new(),
     };
     for _ in 0..reader.number()? {
-        reader.cell(&mut known, &keys)?;
-        start_s = known.start_s;
-        let labels = u64::try_from(start_s).ok().and_then(|start_s| agent.labels_at(start_s));
-        let Some(labels) = labels.filter(|_| start_s >= from_s) else { continue };
-        let Shape { width_s, interval_s, counts } = known.shape;
-        (cell.interval_s, cell.ok) = (interval_s, counts.ok);
-        std::mem::swap(&mut cell.others, &mut known.failed);
-        let observed = Observed {
-            agent: agent.name.as_str(),
-            labels,
-            probe: &cell.probe,
-            spec,
-            start_s,
-            width_s,
-            interval_s,
-            counts,
-            flagged: known.flagged,
-            content: known.content,
-            phases: &Figures { keys: &keys, cell: &known },
-        };
-        for docket in &mut *dockets {
-            docket.take(&observed, &cell)?;
-        }
+        before_s = stretch(reader, place, (&keys, &mut cell, before_s), dockets)?;
     }
     Ok(())
 }
 
-/// What a digest knows of a cell's samples: what was asked, and nothing else.
-struct Figures<'a> {
-    keys: &'a Keys,
-    cell: &'a DigestCell,
+/// Hands on the cells of a stretch behind a cell with that start, and what they come to; returns the start of the last one.
+fn stretch(
+    reader: &mut Reader<'_>,
+    (agent, _, from_s): (&KnownAgent, u64, u64),
+    (keys, cell, before_s): (&Keys, &mut Cell, i64),
+    dockets: &mut [impl Docket],
+) -> Result<i64, DigestError> {
+    let (number, flags, gap_s) = (reader.number()?, reader.number()?, reader.number()?);
+    let too_late = DigestError::Damaged("a start is too late");
+    let mut start_s = before_s.checked_add_unsigned(gap_s).ok_or(too_late)?;
+    let first_s = start_s;
+    let Shape { width_s, interval_s, counts } = reader.shape()?;
+    (cell.interval_s, cell.ok) = (interval_s, counts.ok);
+    let mut known = Known::new(keys);
+    let (mut said, mut own) = (Sums::none(keys), Sums::none(keys));
+    if number > 1 {
+        reader.figures(&mut known, &mut said, Of::Stretch)?;
+    }
+    let merged = known.clone();
+    for place in 0..number {
+        let next_s = start_s.checked_add(width_s.into()).ok_or(too_late)?;
+        start_s = if place == 0 { start_s } else { next_s };
+        let content = reader.bytes()?;
+        reader.figures(&mut known, &mut own, Of::Cell)?;
+        cell.others.clear();
+        if flags & FAILED != 0 {
+            reader.failed(&mut cell.others)?;
+        }
+        let labels = u64::try_from(start_s).ok().filter(|start_s| *start_s >= from_s);
+        let Some(labels) = labels.and_then(|start_s| agent.labels_at(start_s)) else { continue };
+        let observed = Observed {
+            agent: agent.name.as_str(),
+            labels,
+            probe: &cell.probe,
+            spec: cell.spec,
+            start_s,
+            width_s,
+            interval_s,
+            counts,
+            flagged: flags & FLAGGED != 0,
+            content,
+            phases: &known,
+        };
+        for docket in &mut *dockets {
+            docket.take(&observed, cell)?;
+        }
+    }
+    if number > 1 {
+        if said != own {
+            return Err(DigestError::Damaged("a sum is not that of its windows"));
+        }
+        let (probe, spec) = (cell.probe.as_str(), cell.spec);
+        let cells = usize::try_from(number).unwrap_or(usize::MAX);
+        let (agent, samples) = (agent.name.as_str(), &merged);
+        let merged = Merged { agent, probe, spec, start_s: first_s, cells, samples };
+        dockets.iter_mut().for_each(|docket| docket.take_over(&merged));
+    }
+    Ok(start_s)
 }
 
-impl Phases for Figures<'_> {
+/// What a digest knows of samples: what was asked, and nothing else.
+#[derive(Clone)]
+struct Known<'a> {
+    keys: &'a Keys,
+    figures: Figures<&'a [u8]>,
+}
+
+impl<'a> Known<'a> {
+    fn new(keys: &'a Keys) -> Self {
+        Self { keys, figures: Figures::default() }
+    }
+
+    fn buckets(&self, phase: &str) -> Option<&'a [u8]> {
+        let place = self.keys.buckets.iter().position(|known| known == phase)?;
+        *self.figures.buckets.get(place)?
+    }
+}
+
+impl Phases for Known<'_> {
     fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within> {
         let asked = |(known, at_most): &(String, u64)| known == phase && *at_most == threshold_ns;
-        self.cell.thresholds.get(self.keys.thresholds.iter().position(asked)?).copied()
+        let place = self.keys.thresholds.iter().position(asked)?;
+        let [certain, more] = *self.figures.thresholds.get(place)?;
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Some(Within { certain: number(certain), possible: number(certain.saturating_add(more)) })
     }
 
     fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>> {
-        let place = self.keys.buckets.iter().position(|known| known == phase)?;
-        self.cell.buckets.get(place)?.as_ref().map(Cow::Borrowed)
+        Histogram::decode(self.buckets(phase)?).ok().map(Cow::Owned)
     }
 
     fn total(&self, phase: &str) -> Option<Total> {
         let place = self.keys.totals.iter().position(|known| known == phase)?;
-        *self.cell.totals.get(place)?
+        *self.figures.totals.get(place)?
     }
 
     fn counter(&self, name: &str) -> u64 {
         let place = self.keys.counters.iter().position(|known| known == name);
-        place.and_then(|place| self.cell.counters.get(place)).copied().unwrap_or_default()
+        place.and_then(|place| self.figures.counters.get(place)).copied().unwrap_or_default()
     }
+
+    fn write_buckets(&self, phase: &str, into: &mut Vec<u8>) {
+        into.extend(self.buckets(phase).unwrap_or_default());
+    }
+}
+
+/// A histogram's fingerprint: that of a sum is the sum of the fingerprints, and what has another bucket or count has another
+/// one, but for one accident in 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Print {
+    samples: u64,
+    print: u64,
+}
+
+/// What windows come to, or are said to.
+type Sums = Figures<Print>;
+
+impl Print {
+    fn add(&mut self, index: u64, count: u64) {
+        // The finisher of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): each index has a factor that looks like chance.
+        let mut factor = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        factor = (factor ^ factor >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        factor = (factor ^ factor >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.samples = self.samples.wrapping_add(count);
+        self.print = self.print.wrapping_add((factor ^ factor >> 31).wrapping_mul(count));
+    }
+}
+
+impl Sums {
+    /// Of no window.
+    fn none(keys: &Keys) -> Self {
+        Self {
+            thresholds: vec![[0, 0]; keys.thresholds.len()],
+            buckets: vec![Some(Print::default()); keys.buckets.len()],
+            totals: vec![None; keys.totals.len()],
+            counters: vec![0; keys.counters.len()],
+        }
+    }
+}
+
+/// Whose figures they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Cell,
+    /// Several cells: more than one may have.
+    Stretch,
 }
 
 /// What is left of a digest. It never allocates more than what it has read takes.
@@ -144,6 +237,15 @@ struct Reader<'a>(&'a [u8]);
 impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<u64, DigestError> {
         Ok(read_varint(&mut self.0)?)
+    }
+
+    /// Whether something follows: 0 or 1.
+    fn is_there(&mut self) -> Result<bool, DigestError> {
+        match self.number()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DigestError::Damaged("a number is neither 0 nor 1")),
+        }
     }
 
     fn small(&mut self) -> Result<u32, DigestError> {
@@ -182,47 +284,64 @@ impl<'a> Reader<'a> {
         Ok(Keys { thresholds, buckets, totals, counters: self.names()? })
     }
 
-    /// Reads a cell in the place of the one before it.
-    fn cell(&mut self, cell: &mut DigestCell, keys: &Keys) -> Result<(), DigestError> {
-        let flags = self.number()?;
-        let gap_s = self.number()?;
-        cell.start_s = cell
-            .start_s
-            .checked_add_unsigned(gap_s)
-            .ok_or(DigestError::Damaged("a start is too late"))?;
-        cell.flagged = flags & FLAGGED != 0;
-        if flags & SAME_SHAPE == 0 {
-            cell.shape = self.shape()?;
-        }
-        cell.content = self.bytes()?;
-        cell.thresholds.clear();
+    /// Reads figures in the place of those before them, and adds them up.
+    fn figures<'k>(
+        &mut self,
+        known: &mut Known<'k>,
+        sums: &mut Sums,
+        of: Of,
+    ) -> Result<(), DigestError>
+    where
+        'a: 'k,
+    {
+        let Known { keys, figures } = known;
+        figures.thresholds.clear();
         for _ in &keys.thresholds {
-            let certain = self.small()?;
-            let possible = certain.saturating_add(self.small()?);
-            cell.thresholds.push(Within { certain, possible });
+            let counts = match of {
+                Of::Cell => [self.small()?.into(), self.small()?.into()],
+                Of::Stretch => [self.number()?, self.number()?],
+            };
+            figures.thresholds.push(counts);
         }
-        cell.buckets.clear();
-        for _ in &keys.buckets {
-            let has = self.number()? != 0;
-            let histogram = has.then(|| Histogram::decode_first(&mut self.0)).transpose()?;
-            cell.buckets.push(histogram);
+        figures.buckets.clear();
+        for print in &mut sums.buckets {
+            let has = self.is_there()?;
+            let histogram =
+                if has { Some(self.histogram(print.get_or_insert_default(), of)?) } else { None };
+            figures.buckets.push(histogram);
         }
-        cell.totals.clear();
+        figures.totals.clear();
         for _ in &keys.totals {
-            let total = if self.number()? == 0 { None } else { Some(self.total()?) };
-            cell.totals.push(total);
+            let total = if self.is_there()? { Some(self.total()?) } else { None };
+            figures.totals.push(total);
         }
-        cell.counters.clear();
+        figures.counters.clear();
         for _ in &keys.counters {
-            cell.counters.push(self.number()?);
+            figures.counters.push(self.number()?);
         }
-        cell.failed.clear();
-        if flags & FAILED != 0 {
-            for _ in 0..self.number()? {
-                let (name, code) = (self.text()?.to_owned(), self.text()?.to_owned());
-                let (kind, count) = (OtherKind::Failed, self.small()?);
-                cell.failed.push(Other { kind, name, code, count });
+        sums.add(figures);
+        Ok(())
+    }
+
+    fn histogram(&mut self, print: &mut Print, of: Of) -> Result<&'a [u8], DigestError> {
+        let mut samples = 0_u64;
+        let bytes = pass_buckets(&mut self.0, |index, count| {
+            print.add(index, count);
+            samples = samples.saturating_add(count);
+        })?;
+        match of {
+            Of::Cell if samples > COUNT_MAX => {
+                Err(DigestError::Damaged("no window has so many samples"))
             }
+            Of::Cell | Of::Stretch => Ok(bytes),
+        }
+    }
+
+    fn failed(&mut self, failed: &mut Vec<Other>) -> Result<(), DigestError> {
+        for _ in 0..self.number()? {
+            let (name, code) = (self.text()?.to_owned(), self.text()?.to_owned());
+            let (kind, count) = (OtherKind::Failed, self.small()?);
+            failed.push(Other { kind, name, code, count });
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! From the cells of an hour's reports to its digest.
 
 use super::{
-    BODY_MAX_BYTES, DigestCell, FAILED, FLAGGED, Keys, Needs, SAME_SHAPE, Shape, VERSION, check,
+    BODY_MAX_BYTES, DigestCell, FAILED, FLAGGED, Figures, Keys, Needs, Shape, VERSION, check,
 };
 use crate::evaluator::Docket;
-use crate::sla::{Added, EvidenceError, Observed, Phases, Within};
+use crate::sla::evidence::merged_buckets;
+use crate::sla::{Added, EvidenceError, Observed, Phases};
 use probefleet_proto::histogram::varint::write_varint;
 use probefleet_proto::report::{Cell, OtherKind};
 use std::collections::BTreeMap;
@@ -40,12 +41,11 @@ impl<'a> Draft<'a> {
             text(&mut bytes, probe);
             bytes.extend(spec);
             keys.encode(&mut bytes);
-            let cells: Vec<&DigestCell> = cells.values().flatten().collect();
-            number(&mut bytes, cells.len() as u64);
-            let (mut start_s, mut shape) = (self.hour_s, None);
-            for cell in cells {
-                cell.encode(&mut bytes, start_s, shape);
-                (start_s, shape) = (cell.start_s, Some(cell.shape));
+            let stretches = stretches(cells);
+            number(&mut bytes, stretches.len() as u64);
+            let mut before_s = self.hour_s;
+            for stretch in stretches {
+                before_s = encode_stretch(&mut bytes, before_s, &stretch);
             }
             if bytes.len() > BODY_MAX_BYTES {
                 return Vec::new();
@@ -55,6 +55,59 @@ impl<'a> Draft<'a> {
         bytes.extend(check);
         if bytes.len() <= BODY_MAX_BYTES { bytes } else { Vec::new() }
     }
+}
+
+/// Cells that follow each other and are alike, and those that stand alone.
+fn stretches(cells: &BTreeMap<i64, Vec<DigestCell>>) -> Vec<Vec<&DigestCell>> {
+    let mut stretches: Vec<Vec<&DigestCell>> = Vec::new();
+    let mut goes_on = false;
+    for known in cells.values() {
+        let believed = known.len() == 1;
+        for cell in known {
+            let believed = believed && !cell.flagged;
+            match stretches.last_mut() {
+                Some(stretch)
+                    if goes_on
+                        && believed
+                        && stretch.last().is_some_and(|last| last.continues_in(cell)) =>
+                {
+                    stretch.push(cell);
+                }
+                _ => stretches.push(vec![cell]),
+            }
+            goes_on = believed;
+        }
+    }
+    stretches
+}
+
+/// Writes a stretch behind a cell with that start; returns that of its last cell.
+fn encode_stretch(bytes: &mut Vec<u8>, before_s: i64, stretch: &[&DigestCell]) -> i64 {
+    let Some((first, last)) = stretch.first().zip(stretch.last()) else { return before_s };
+    number(bytes, stretch.len() as u64);
+    let flag = |flag: u64, set: bool| if set { flag } else { 0 };
+    let failed = stretch.iter().any(|cell| !cell.failed.is_empty());
+    number(bytes, flag(FLAGGED, first.flagged) | flag(FAILED, failed));
+    number(bytes, first.start_s.abs_diff(before_s));
+    let Shape { width_s, interval_s, counts } = first.shape;
+    let counts = [counts.ok, counts.failed, counts.invalid, counts.missed];
+    [width_s, interval_s].iter().chain(&counts).for_each(|n| number(bytes, (*n).into()));
+    if stretch.len() > 1 {
+        Figures::together(stretch).encode(bytes);
+    }
+    for cell in stretch {
+        bytes.extend(cell.content);
+        cell.figures.encode(bytes);
+        if failed {
+            number(bytes, cell.failed.len() as u64);
+            for other in &cell.failed {
+                text(bytes, &other.name);
+                text(bytes, &other.code);
+                number(bytes, other.count.into());
+            }
+        }
+    }
+    last.start_s
 }
 
 impl Docket for Draft<'_> {
@@ -95,11 +148,6 @@ impl Keys {
 
 impl DigestCell {
     fn new(observed: &Observed<'_>, cell: &Cell, keys: &Keys) -> Self {
-        let phases: &dyn Phases = observed.phases;
-        let at_most = |(phase, threshold): &(String, u64)| -> Within {
-            phases.at_most(phase, *threshold).unwrap_or_default()
-        };
-        let histogram = |phase: &String| phases.histogram(phase).map(std::borrow::Cow::into_owned);
         let failed = cell.others.iter().filter(|other| other.kind == OtherKind::Failed);
         Self {
             start_s: observed.start_s,
@@ -110,35 +158,61 @@ impl DigestCell {
             },
             flagged: observed.flagged,
             content: observed.content,
-            thresholds: keys.thresholds.iter().map(at_most).collect(),
-            buckets: keys.buckets.iter().map(histogram).collect(),
-            totals: keys.totals.iter().map(|phase| phases.total(phase)).collect(),
-            counters: keys.counters.iter().map(|name| phases.counter(name)).collect(),
+            figures: Figures::of(observed.phases, keys),
             failed: failed.cloned().collect(),
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>, before_s: i64, before: Option<Shape>) {
-        let same = before == Some(self.shape);
-        let flag = |flag: u64, set: bool| if set { flag } else { 0 };
-        let flags = flag(SAME_SHAPE, same)
-            | flag(FLAGGED, self.flagged)
-            | flag(FAILED, !self.failed.is_empty());
-        number(bytes, flags);
-        number(bytes, self.start_s.abs_diff(before_s));
-        if !same {
-            let Shape { width_s, interval_s, counts } = self.shape;
-            let counts = [counts.ok, counts.failed, counts.invalid, counts.missed];
-            [width_s, interval_s].iter().chain(&counts).for_each(|n| number(bytes, (*n).into()));
+    /// True when `next` begins where this one ends, and is of the same shape.
+    fn continues_in(&self, next: &Self) -> bool {
+        self.shape == next.shape
+            && self.start_s.saturating_add(self.shape.width_s.into()) == next.start_s
+    }
+}
+
+// === impl Figures ===
+
+impl Figures<Vec<u8>> {
+    fn of(phases: &dyn Phases, keys: &Keys) -> Self {
+        let at_most = |(phase, threshold): &(String, u64)| {
+            let within = phases.at_most(phase, *threshold).unwrap_or_default();
+            [within.certain.into(), within.possible.saturating_sub(within.certain).into()]
+        };
+        let histogram = |phase: &String| {
+            let mut bytes = Vec::new();
+            phases.write_buckets(phase, &mut bytes);
+            Some(bytes).filter(|bytes| !bytes.is_empty())
+        };
+        Self {
+            thresholds: keys.thresholds.iter().map(at_most).collect(),
+            buckets: keys.buckets.iter().map(histogram).collect(),
+            totals: keys.totals.iter().map(|phase| phases.total(phase)).collect(),
+            counters: keys.counters.iter().map(|name| phases.counter(name)).collect(),
         }
-        bytes.extend(self.content);
-        for within in &self.thresholds {
-            number(bytes, within.certain.into());
-            number(bytes, within.possible.saturating_sub(within.certain).into());
+    }
+
+    /// What cells come to together; there is one at least.
+    fn together(cells: &[&DigestCell]) -> Self {
+        let (mut together, mut others) = match cells {
+            [] => return Self::default(),
+            [first, others @ ..] => (first.figures.clone(), others.iter()),
+        };
+        others.by_ref().for_each(|cell| together.add(&cell.figures));
+        for (place, merged) in together.buckets.iter_mut().enumerate() {
+            let of_cells =
+                cells.iter().filter_map(|cell| cell.figures.buckets.get(place)?.as_deref());
+            *merged = Some(merged_buckets(of_cells)).filter(|bytes| !bytes.is_empty());
         }
+        together
+    }
+}
+
+impl<B: AsRef<[u8]>> Figures<B> {
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        self.thresholds.iter().flatten().for_each(|count| number(bytes, *count));
         for histogram in &self.buckets {
             number(bytes, u64::from(histogram.is_some()));
-            histogram.iter().for_each(|histogram| histogram.encode(bytes));
+            histogram.iter().for_each(|histogram| bytes.extend(histogram.as_ref()));
         }
         for total in &self.totals {
             number(bytes, u64::from(total.is_some()));
@@ -151,14 +225,6 @@ impl DigestCell {
             }
         }
         self.counters.iter().for_each(|count| number(bytes, *count));
-        if !self.failed.is_empty() {
-            number(bytes, self.failed.len() as u64);
-            for other in &self.failed {
-                text(bytes, &other.name);
-                text(bytes, &other.code);
-                number(bytes, other.count.into());
-            }
-        }
     }
 }
 

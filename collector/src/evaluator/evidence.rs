@@ -1,5 +1,6 @@
 //! From stored records to the evidence of an agreement.
 
+use crate::sla::evidence::Merged;
 use crate::sla::{Added, Counts, EvidenceError, Observed, Phases, Total, Windows, Within};
 use crate::store::{KnownAgent, StoredRecord};
 use crate::windows::{Content, Samples};
@@ -19,11 +20,18 @@ pub trait Docket {
     /// # Errors
     /// [`EvidenceError`] when there is no room.
     fn take(&mut self, observed: &Observed<'_>, cell: &Cell) -> Result<Added, EvidenceError>;
+
+    /// Takes over what cells come to together that it took just now; whoever has no use for that, does not.
+    fn take_over(&mut self, _merged: &Merged<'_>) {}
 }
 
 impl Docket for Windows {
     fn take(&mut self, observed: &Observed<'_>, _cell: &Cell) -> Result<Added, EvidenceError> {
         self.add(observed)
+    }
+
+    fn take_over(&mut self, merged: &Merged<'_>) {
+        Self::take_over(self, merged);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Reading: at the start the digests of all hours that have one and the records of the others, then what is new.
+//! Reading: at the start the digests of all hours that have one and the records of the others, then what is new. What hours
+//! come to together is taken over as it is read ([`Docket::take_over`]), so that the first round judges at once.
 //!
 //! An hour without digests gets them when it is complete and settled: it has been over for a while, and its latest record
 //! came a while ago. Records are read for what a digest does not say, too: the latest windows, which a page draws with

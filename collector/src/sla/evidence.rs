@@ -3,9 +3,10 @@
 //! Built cell by cell in any order, from a file or from the store, and judged as often as wanted without being consumed.
 //! Per distinct cell it keeps [`Cell`], eight bytes for each threshold of its probe, and, for each phase or value of which a
 //! percentile or a mean is promised, its occupied buckets (twelve bytes for a single sample) or its exact sum (some twenty
-//! bytes); for each ratio, ten bytes. Whoever judges leaves behind what stretches of cells come to: of samples a byte or
-//! two a cell, and never more than the cells have. A cell that comes again with equal content changes nothing; with
-//! different content it becomes a conflict, whichever came first.
+//! bytes); for each ratio, ten bytes. Beside that it keeps what stretches of cells come to, of samples a byte or two a cell
+//! and never more than the cells have: made when the next eight hours begin, so that the first verdict is as quick as the
+//! others, and of what digests say of hours ([`Merged`]), where they say it. A cell that comes again with equal content
+//! changes nothing; with different content it becomes a conflict, whichever came first.
 
 mod block;
 mod samples;
@@ -13,8 +14,8 @@ mod series;
 mod wanted;
 
 pub(super) use block::{Reach, Stretch};
-pub use samples::Total;
 pub(super) use samples::{Keep, Pool};
+pub use samples::{Total, merged_buckets, pass_buckets};
 pub(super) use series::Series;
 pub use series::{Added, Cell, Within};
 pub use wanted::Asked;
@@ -75,6 +76,13 @@ pub trait Phases {
 
     /// What a counter has counted: zero where the cell has no such counter.
     fn counter(&self, name: &str) -> u64;
+
+    /// Appends the phase's samples by bucket as [`Histogram::encode`] writes them; nothing where it has no such phase.
+    fn write_buckets(&self, phase: &str, into: &mut Vec<u8>) {
+        if let Some(histogram) = self.histogram(phase) {
+            histogram.encode(into);
+        }
+    }
 }
 
 /// A cell as it is read.
@@ -101,6 +109,24 @@ pub struct Observed<'a> {
     pub content: [u8; 16],
     /// Its samples.
     pub phases: &'a dyn Phases,
+}
+
+/// What cells of a series in a row come to together, said by somebody who has added them up before. It changes nothing that
+/// is judged: it stands for those cells, and is taken where all of them are there and believed.
+pub struct Merged<'a> {
+    /// The agent's name.
+    pub agent: &'a str,
+    /// The probe's name.
+    pub probe: &'a str,
+    /// The probe's specification.
+    pub spec: [u8; 16],
+    /// The start of the first one, in s since 1970; they do not reach over a full hour.
+    pub start_s: i64,
+    /// How many there are, each beginning where the one before it ends.
+    pub cells: usize,
+    /// What they come to. Counts at thresholds and counters are not asked: adding up those of the cells is as quick, and
+    /// bounds each by its cell's attempts.
+    pub samples: &'a dyn Phases,
 }
 
 /// There is no room for more evidence.
@@ -193,13 +219,31 @@ impl Windows {
         };
         let (within, samples) = (wanted.within(observed), wanted.samples(observed));
         let Some(series) = self.series.get_mut(series) else { return Err(EvidenceError::Full) };
-        let kept = Kept { within: &within, samples: &samples };
+        let kept = Kept { within: &within, samples: &samples, columns: &wanted.columns };
         let added = series.add(Cell::new(observed, labels), kept);
         if added == Added::New {
             self.cells += 1;
             self.sample_bytes += samples.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         }
         Ok(added)
+    }
+
+    /// Takes over what cells come to together, right after they were added.
+    pub fn take_over(&mut self, merged: &Merged<'_>) {
+        let place = |probe: u32| {
+            let agent = self.agent_number(merged.agent)?;
+            self.series_index.get(&(agent, probe, merged.spec)).copied()
+        };
+        let Some(&probe) = self.probe_index.get(merged.probe) else { return };
+        let wanted = usize::try_from(probe).ok().and_then(|index| self.probes.get(index));
+        let Some((series, wanted)) = place(probe).zip(wanted) else { return };
+        if wanted.columns.is_empty() {
+            return;
+        }
+        let samples = wanted.merged(merged.samples);
+        if let Some(series) = self.series.get_mut(series) {
+            series.take_over(merged, samples);
+        }
     }
 
     /// Lets go of the cells whose windows begin before an instant, for a service that keeps evidence for long.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod digests;
+#[cfg(test)]
 mod durations;
 #[cfg(test)]
 mod events;

@@ -14,12 +14,12 @@ fn program() -> Command {
     command
 }
 
-fn start(site: &Site) -> Child {
+pub(crate) fn start(site: &Site) -> Child {
     program().args(["run", "--config"]).arg(site.path("collector.yaml")).spawn().expect("starts")
 }
 
 /// Waits for the file that says where the process is reached.
-async fn client(site: &Site, child: &Child) -> FleetClient<Channel> {
+pub(crate) async fn client(site: &Site, child: &Child) -> FleetClient<Channel> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let text = std::fs::read_to_string(site.path("state/addresses.json")).unwrap_or_default();
@@ -34,7 +34,7 @@ async fn client(site: &Site, child: &Child) -> FleetClient<Channel> {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("is there");
 }
 

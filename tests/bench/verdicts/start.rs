@@ -1,4 +1,5 @@
-//! A start of the collector: from the records of some days, and from the digests that the first start has left behind.
+//! A start of the collector, and a report: from the records of some days, and from the digests that the first start has left
+//! behind.
 
 use super::{AGENTS_MAX, FAILED_EVERY, MIB, text, took_ns};
 use crate::table::{Table, figure};
@@ -38,7 +39,7 @@ pub fn of_a_start(agents: u64, window: Duration) -> anyhow::Result<Table> {
     fill(&fleet.store(), agents, days * WINDOWS_A_DAY)?;
     let windows = (agents * days * WINDOWS_A_DAY) as f64;
     let mut table = Table::new(
-        "A start of the collector: windows of a minute with six phases, an objective of a percentile",
+        "A start of the collector, and a report: windows of a minute with six phases, an objective of a percentile",
         &["windows", "s", "us/window", "RSS MiB", "MiB of them"],
     );
     for (name, bytes) in [
@@ -63,6 +64,16 @@ pub fn of_a_start(agents: u64, window: Duration) -> anyhow::Result<Table> {
         if name == "from digests" && enough && a_window_us > WINDOW_MAX_US {
             table.miss(&format!("a start {name}: {a_window_us:.2} us a window"));
         }
+    }
+    for (name, forget) in [
+        ("a report from digests", ""),
+        ("a report from records", "UPDATE digest SET basis = NULL, body = NULL"),
+    ] {
+        rusqlite::Connection::open(fleet.store())?.execute_batch(forget)?;
+        let took_s = report(&fleet)?;
+        let (a_window_us, mib) = (took_s * 1e6 / windows, None);
+        table
+            .row(name, &[figure(windows, 0), figure(took_s, 2), figure(a_window_us, 2), None, mib]);
     }
     table.note(&format!(
         "{days} days of {agents} agents; until the first page with figures; RSS is the most that it ever had"
@@ -96,6 +107,18 @@ fn start(fleet: &mut Fleet) -> anyhow::Result<(f64, u64)> {
     Ok((took_s, rss))
 }
 
+/// How long a report of the open year takes, from its start to its end, in s.
+fn report(fleet: &Fleet) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let mut command = std::process::Command::new(harness::program("probefleet-collector"));
+    command.args(["report", "--agreement", "bench", "--format", "json", "--config"]);
+    let ran = command.arg(fleet.collector_config()).output()?;
+    let took_s = began.elapsed().as_secs_f64();
+    let text = String::from_utf8_lossy(&ran.stdout);
+    ensure!(ran.status.success() && text.contains("\"attempts\""), "no report: {text}");
+    Ok(took_s)
+}
+
 fn stored(store: &Path, sum: &str) -> anyhow::Result<f64> {
     let file = rusqlite::Connection::open(store)?;
     let bytes: Option<i64> = file.query_row(sum, [], |row| row.get(0))?;
@@ -114,7 +137,7 @@ fn fill(store: &Path, agents: u64, windows: u64) -> anyhow::Result<()> {
 }
 
 /// A window with one attempt.
-fn cell(agent: u64, back: u64) -> Cell {
+pub fn cell(agent: u64, back: u64) -> Cell {
     let mut cell = Cell {
         probe: "front".to_owned(),
         spec: [1; 16],

@@ -1,9 +1,9 @@
 //! The cells of a stretch of time, and what is derived from them: where stretches of equal cells begin, what each of those
 //! comes to, and the digest of all of them.
 
-use super::WINDOW_MAX_S;
 use super::samples::{Column, Keep, Pool};
 use super::series::{Added, Cell, Kept, Within};
+use super::{Merged, WINDOW_MAX_S};
 use sha2::{Digest as _, Sha256};
 use std::sync::OnceLock;
 
@@ -238,11 +238,40 @@ impl Block {
         Added::Conflict
     }
 
+    /// Takes over what cells in a row come to together: so many from that start on, each beginning where the one before it
+    /// ends. Where they are not all there, or one is not believed, nothing is taken.
+    pub(super) fn take_over(&mut self, merged: &Merged<'_>, samples: Vec<Option<Vec<u8>>>) {
+        let found = self.cells.binary_search_by_key(&merged.start_s, |known| known.start_s);
+        let Ok(first) = found else { return };
+        let len = merged.cells;
+        let Some(cells) = self.cells.get(first..first.saturating_add(len)) else { return };
+        let in_a_row = cells.windows(2).all(|pair| match pair {
+            [cell, next] => next.start_s == cell.end_s(),
+            _ => true,
+        });
+        if in_a_row && cells.iter().all(|cell| !cell.flagged && !cell.conflicting) {
+            for (column, bytes) in self.columns.iter_mut().zip(samples) {
+                bytes.into_iter().for_each(|bytes| column.take_over((first, len), bytes));
+            }
+        }
+    }
+
+    /// Makes what verdicts derive from the cells, so that the first one is as quick as the others.
+    pub(super) fn settle(&mut self, keeps: &[(String, Keep)]) {
+        self.shrink();
+        self.reach();
+        self.digest(None);
+        let stretches: Vec<_> = self.extents().map(|(_, first, len)| (first, len)).collect();
+        for (column, (_, keep)) in self.columns.iter_mut().zip(keeps) {
+            column.settle(*keep, stretches.iter().copied());
+        }
+    }
+
     /// Makes anew what is derived from the cells after one of them came or changed.
     fn changed(&mut self, index: usize) {
         self.digest = OnceLock::new();
         self.reach = OnceLock::new();
-        self.columns.iter_mut().for_each(Column::forget_merged);
+        self.columns.iter_mut().for_each(|column| column.forget_merged(index));
         if index + 1 < self.cells.len() {
             self.stretches.clear();
         }
@@ -293,7 +322,7 @@ impl Block {
         self.changed(0);
     }
 
-    pub(super) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         self.cells.shrink_to_fit();
         self.within.shrink_to_fit();
         self.stretches.shrink_to_fit();

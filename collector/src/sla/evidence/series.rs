@@ -2,13 +2,13 @@
 //!
 //! Nearly all windows look alike. A block keeps where a stretch of equal cells begins, so that whoever judges takes it at
 //! once with what its samples come to, and the digest of what it holds, so that only what is new is hashed again. All of
-//! that is derived from the cells when somebody asks, and made anew when one is added.
+//! that is derived from the cells when the next block begins or somebody asks, and made anew when one is added.
 
 #[cfg(test)]
 use super::block::Held;
 use super::block::{Block, Stretch};
-use super::samples::Column;
-use super::{Counts, Observed};
+use super::samples::{Column, Keep};
+use super::{Counts, Merged, Observed};
 use crate::contract::period::Span;
 use std::collections::BTreeMap;
 
@@ -81,6 +81,8 @@ pub(in crate::sla) struct Series {
 pub(super) struct Kept<'a> {
     pub(super) within: &'a [Within],
     pub(super) samples: &'a [Vec<u8>],
+    /// What the columns are.
+    pub(super) columns: &'a [(String, Keep)],
 }
 
 // === impl Cell ===
@@ -197,10 +199,17 @@ impl Series {
         }
         // Evidence mostly comes in order: nothing more is expected in the block before.
         if let Some((_, before)) = self.blocks.range_mut(..from_s).next_back() {
-            before.shrink();
+            before.settle(kept.columns);
         }
         let block = Block::with_columns(kept.samples.len());
         self.blocks.entry(from_s).or_insert(block).add(cell, kept)
+    }
+
+    /// Takes over what cells in a row come to together: they are in one block, as an hour is.
+    pub(super) fn take_over(&mut self, merged: &Merged<'_>, samples: Vec<Option<Vec<u8>>>) {
+        if let Some(block) = self.blocks.get_mut(&block_of(merged.start_s)) {
+            block.take_over(merged, samples);
+        }
     }
 }
 
@@ -228,7 +237,7 @@ mod tests {
                 flagged: false,
                 conflicting: false,
             };
-            let kept = Kept { within: &[], samples: &[] };
+            let kept = Kept { within: &[], samples: &[], columns: &[] };
             assert_eq!(series.add(cell, kept), Added::New);
         }
         assert!(series.blocks.len() > 2);

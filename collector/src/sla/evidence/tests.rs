@@ -63,7 +63,7 @@ proptest! {
             let samples = [vec![content; usize::from(content)], vec![]];
             let added = series.add(
                 cell(start, 1, content),
-                Kept { within: &within, samples: &samples },
+                Kept { within: &within, samples: &samples, columns: &[] },
             );
             let expected = match model.get_mut(&start) {
                 None => {

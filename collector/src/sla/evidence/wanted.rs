@@ -1,7 +1,7 @@
 //! What an agreement wants of the cells of a probe: counts at its thresholds, and the samples that its values are made of.
 
 use super::series::Within;
-use super::{Keep, Observed};
+use super::{Keep, Observed, Phases};
 use crate::contract::model::{Good, Measure, Objective, Scale};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -102,6 +102,21 @@ impl Wanted {
             }
         }
         asked
+    }
+
+    /// What of [`Self::samples`] is known of several cells together.
+    pub(super) fn merged(&self, samples: &dyn Phases) -> Vec<Option<Vec<u8>>> {
+        let of_column = |(phase, keep): &(String, Keep)| {
+            let mut bytes = Vec::new();
+            match keep {
+                Keep::Buckets => samples.write_buckets(phase, &mut bytes),
+                Keep::Total => samples.total(phase).into_iter().for_each(|it| it.write(&mut bytes)),
+                // Bounded cell by cell.
+                Keep::Ratio(_) => return None,
+            }
+            Some(bytes)
+        };
+        self.columns.iter().map(of_column).collect()
     }
 
     pub(super) fn samples(&self, observed: &Observed<'_>) -> Vec<Vec<u8>> {
