@@ -227,6 +227,13 @@ impl AgentNow {
     pub fn report_age_s(&self, now_ns: u64) -> Option<u64> {
         Some((now_ns / NS_PER_S).saturating_sub(self.last_report_end_s?))
     }
+
+    /// Age of the latest attempt that it told of, whether its report has come or not, seconds.
+    #[must_use]
+    pub fn attempt_age_s(&self, now_ns: u64) -> Option<u64> {
+        let latest_ns = self.latest.iter().map(|probe| probe.scheduled_ns).max()?;
+        Some(now_ns.saturating_sub(latest_ns) / NS_PER_S)
+    }
 }
 
 /// Adds what an agreement needs counted exactly. Beyond [`THRESHOLDS_MAX`] of a phase there is no room in a plan:
