@@ -5,7 +5,7 @@
 
 pub use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState};
 pub use crate::uplink::UplinkConfig;
-pub use crate::uplink::simulation::{Agent, Wish};
+pub use crate::uplink::simulation::{Agent, Comings, Wish};
 
 /// Limits of a spool of a few kilobytes, whose files are read and written in no time. Its session is honest about what it
 /// may have sent only if the collector's credit stays below four segments.

@@ -185,6 +185,12 @@ impl Fleet {
         board
     }
 
+    /// How many agents are known, whether they are there or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Another number whenever an agent has said something since.
     #[must_use]
     pub fn revision(&self) -> u64 {
