@@ -7,6 +7,7 @@
 mod agreement;
 mod disk;
 mod exhaustive;
+mod outer;
 mod seeds;
 mod simulation;
 mod stage;

@@ -231,7 +231,10 @@ async fn greet(
 ) {
     match timeout(HANDSHAKE_DEADLINE, door.open(stream)).await {
         Ok(Ok((stream, peer))) => {
-            let connection = Connection { stream, info: ConnectionInfo { peer, address, budget: Budget::default() } };
+            let connection = Connection {
+                stream,
+                info: ConnectionInfo { peer, address, budget: Budget::default() },
+            };
             // The receiver is gone only when the collector stops.
             drop(ready.send(Ok(connection)).await);
         }

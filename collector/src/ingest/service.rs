@@ -8,7 +8,7 @@ use super::session::{BUSY_RETRY_MS, Greeting, Refusal, Session};
 use super::{accept, open};
 use crate::fleet::Fleet;
 use crate::metrics::IngestMetrics;
-use crate::store::{AnyStore, Opened, TenantScope};
+use crate::store::{AnyStore, Opened, Store, TenantScope};
 use crate::tls::Identity;
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
@@ -18,12 +18,17 @@ use probefleet_proto::v1::fleet_server::FleetServer;
 use probefleet_proto::v1::from_agent::Message as Said;
 use probefleet_proto::v1::nack::Code;
 use probefleet_proto::v1::to_agent::Message as Answer;
+use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -63,11 +68,16 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
 
+/// A store that sessions share.
+pub trait Shared: Store + Clone + fmt::Debug + Send + Sync + 'static {}
+
+impl<S: Store + Clone + fmt::Debug + Send + Sync + 'static> Shared for S {}
+
 /// What sessions share.
 #[derive(Clone, Debug)]
-pub struct Ingest {
+pub struct Ingest<S = AnyStore> {
     /// Where records go.
-    pub store: AnyStore,
+    pub store: S,
     /// Whose agents these are.
     pub scope: TenantScope,
     /// Who they are.
@@ -89,8 +99,22 @@ pub async fn serve(
     door: Door,
     ingest: Ingest,
 ) -> Result<(), tonic::transport::Error> {
-    let stop = ingest.stop.clone();
     let connections = incoming(listener, door, Arc::clone(&ingest.metrics));
+    serve_on(connections, ingest).await
+}
+
+/// Likewise on connections that somebody else accepts.
+///
+/// # Errors
+/// What tonic says when it cannot serve.
+pub async fn serve_on<S: Shared, C>(
+    connections: impl Stream<Item = io::Result<C>>,
+    ingest: Ingest<S>,
+) -> Result<(), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = ConnectionInfo> + Unpin + Send + 'static,
+{
+    let stop = ingest.stop.clone();
     let service = FleetServer::new(ingest)
         .max_decoding_message_size(MESSAGE_MAX_BYTES)
         .max_encoding_message_size(PLAN_MESSAGE_MAX_BYTES);
@@ -123,7 +147,7 @@ pub async fn stopped(mut stop: watch::Receiver<bool>) {
 // === impl Ingest ===
 
 #[tonic::async_trait]
-impl v1::fleet_server::Fleet for Ingest {
+impl<S: Shared> v1::fleet_server::Fleet for Ingest<S> {
     type SessionStream = ReceiverStream<Result<v1::ToAgent, Status>>;
 
     async fn session(
@@ -150,7 +174,7 @@ struct Who {
     expires_s: i64,
 }
 
-impl Ingest {
+impl<S: Shared> Ingest<S> {
     /// The agent behind a request: from its certificate, or on the loopback from what it says.
     fn who<T>(&self, request: &Request<T>) -> Result<Who, Status> {
         let info = request.extensions().get::<ConnectionInfo>();
@@ -196,8 +220,8 @@ impl Ingest {
 }
 
 /// One session from Hello to its end.
-struct Conversation {
-    ingest: Ingest,
+struct Conversation<S> {
+    ingest: Ingest<S>,
     who: Who,
     /// Of the connection.
     budget: Budget,
@@ -208,18 +232,18 @@ struct Conversation {
 struct Over;
 
 /// A commit under way, until this is dropped.
-struct Commit<'a> {
-    ingest: &'a Ingest,
+struct Commit<'a, S: Shared> {
+    ingest: &'a Ingest<S>,
     ticket: Ticket,
 }
 
-impl<'a> Commit<'a> {
-    fn begin(ingest: &'a Ingest) -> Self {
+impl<'a, S: Shared> Commit<'a, S> {
+    fn begin(ingest: &'a Ingest<S>) -> Self {
         Self { ingest, ticket: ingest.pace().begin(Instant::now()) }
     }
 }
 
-impl Drop for Commit<'_> {
+impl<S: Shared> Drop for Commit<'_, S> {
     fn drop(&mut self) {
         let credit_bytes = {
             let mut pace = self.ingest.pace();
@@ -239,7 +263,7 @@ struct Presence {
 }
 
 impl Presence {
-    fn of(ingest: &Ingest, agent: Uuid, session: u64) -> Self {
+    fn of<S: Shared>(ingest: &Ingest<S>, agent: Uuid, session: u64) -> Self {
         ingest.metrics.sessions.inc();
         let (fleet, metrics) = (Arc::clone(&ingest.fleet), Arc::clone(&ingest.metrics));
         Self { fleet, metrics, agent, session }
@@ -253,7 +277,7 @@ impl Drop for Presence {
     }
 }
 
-impl Conversation {
+impl<S: Shared> Conversation<S> {
     async fn run(self, mut messages: Streaming<v1::FromAgent>) {
         let Some((mut session, presence)) = self.open(&mut messages).await else { return };
         let number = session.head().session;
