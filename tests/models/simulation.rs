@@ -1,7 +1,7 @@
 //! A fleet and its collector by seed: virtual clock, own network, disks in memory, one thread.
 //!
 //! Real are the spool with its files and recovery, the uplink session, the back-off and what follows the end of a session, and
-//! the ingest session with all it does to a store. Not real: sockets and gRPC (`tests/e2e` has those), the spool's thread, the
+//! the ingest session with all it does to a store. Not real: sockets and gRPC ([`crate::outer`] and `tests/e2e` have those), the spool's thread, the
 //! probes (a window is sealed each minute), SQLite (`super::store`, which `super::tests` compares with it).
 //!
 //! A seed draws the size of the fleet, which faults there are and how often, and then each of them. After the faults come
