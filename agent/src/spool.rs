@@ -314,6 +314,18 @@ impl Spool {
     }
 }
 
+/// A spool without a thread, for simulation: it lives as long as what is returned beside its handle is polled.
+pub(crate) fn open_here<D: Disk>(
+    disk: D,
+    dir: &Path,
+    limits: Limits,
+) -> Result<(SpoolHandle, impl Future<Output = ()> + use<D>), SpoolError> {
+    let (store, _) = open_store(disk, dir, limits)?;
+    let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+    let (publisher, state) = watch::channel(store.state());
+    Ok((SpoolHandle { commands, state }, worker::run_here(store, inbox, publisher)))
+}
+
 /// Opens the spool in a folder that nobody else has open, or makes one.
 pub(crate) fn open_store<D: Disk>(
     disk: D,

@@ -4,6 +4,7 @@
 //! decides what follows its end, and this file keeps all that going. [`simulation`] is the same without socket and thread.
 
 mod connect;
+mod dial;
 mod drive;
 mod offset;
 mod reconnect;
@@ -11,6 +12,8 @@ mod session;
 pub(crate) mod simulation;
 
 use self::connect::Target;
+use self::dial::Tcp;
+pub use self::dial::{Dial, DialError};
 use self::drive::{Outcome, Shared};
 use self::offset::Estimate;
 use self::reconnect::{Next, Reconnect};
@@ -131,9 +134,9 @@ pub fn check_url(url: &str, tls: bool) -> Result<(), &'static str> {
 
 /// The connection to the collector, kept up for ever.
 #[derive(Debug)]
-pub struct Uplink {
+pub struct Uplink<D = Tcp> {
     config: UplinkConfig,
-    target: Target,
+    target: Target<D>,
     reconnect: Reconnect,
     estimate: Estimate,
     link: watch::Sender<LinkState>,
@@ -146,7 +149,21 @@ impl Uplink {
     /// # Errors
     /// [`UplinkError`] naming what is wrong.
     pub fn new(config: UplinkConfig) -> Result<(Self, Views), UplinkError> {
-        let target = Target::of(&config)?;
+        let is_secure = config.tls.is_some();
+        Self::dialling(config, |host, port| Tcp::to(host, port, is_secure))
+    }
+}
+
+impl<D: Dial> Uplink<D> {
+    /// Likewise, over what somebody else dials.
+    ///
+    /// # Errors
+    /// [`UplinkError`] naming what is wrong.
+    pub fn dialling(
+        config: UplinkConfig,
+        dial: impl FnOnce(String, u16) -> D,
+    ) -> Result<(Self, Views), UplinkError> {
+        let target = Target::of(&config, dial)?;
         let (offset, offset_view) = watch::channel(None);
         let (link, link_view) = watch::channel(LinkState::Down("not yet connected".to_owned()));
         let reconnect = Reconnect::new(seed(&config));

@@ -196,6 +196,12 @@ impl Fleet {
         board
     }
 
+    /// How many agents are known, whether they are there or not.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Another number whenever an agent has said something since.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -239,6 +245,13 @@ impl AgentNow {
     #[must_use]
     pub fn report_age_s(&self, now_ns: u64) -> Option<u64> {
         Some((now_ns / NS_PER_S).saturating_sub(self.last_report_end_s?))
+    }
+
+    /// Age of the latest attempt that it told of, whether its report has come or not, seconds.
+    #[must_use]
+    pub fn attempt_age_s(&self, now_ns: u64) -> Option<u64> {
+        let latest_ns = self.latest.iter().map(|probe| probe.scheduled_ns).max()?;
+        Some(now_ns.saturating_sub(latest_ns) / NS_PER_S)
     }
 }
 

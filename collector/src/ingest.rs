@@ -1,9 +1,13 @@
 //! Takes records from agents: acknowledged only after commit; a duplicate is acknowledged again and changes nothing.
 //!
-//! [`session`] has the rules, [`listener`] the doors, [`service`] the gRPC streams. [`open`] is what becomes of a Hello, and
+//! [`session`] has the rules, [`admission`] says who may come to the doors of [`listener`] and when, [`budget`] what a connection
+//! may send without saying anything, [`pace`] how much may be under way, [`service`] has the gRPC streams. [`open`] is what becomes of a Hello, and
 //! [`accept`] what becomes of a frame: sort, compare with the store, commit, answer.
 
+pub mod admission;
+pub mod budget;
 pub mod listener;
+pub mod pace;
 pub mod service;
 pub mod session;
 

@@ -15,6 +15,13 @@ pub struct IngestMetrics {
     pub sessions: Gauge,
     /// Sessions that were refused before Hello.
     pub sessions_refused: Counter,
+    /// Connections that wait for their handshake.
+    pub connections_waiting: Gauge,
+    /// Handshakes under way.
+    pub handshakes: Gauge,
+    /// Payload bytes that an agent may have unacknowledged.
+    pub credit_bytes: Gauge,
+    connections_refused: Family<ReasonLabels, Counter>,
     records: Counter,
     payload_bytes: Counter,
     duplicates: Counter,
@@ -26,7 +33,17 @@ struct RefusalLabels {
     code: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
 impl IngestMetrics {
+    /// Counts a connection that was closed before it was a session's.
+    pub fn refuse_connection(&self, reason: &'static str) {
+        self.connections_refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
     /// Counts a frame.
     pub fn count(&self, accepted: &Accepted) {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -52,6 +69,26 @@ impl IngestMetrics {
             "probefleet_sessions_refused",
             "Sessions refused because of who asked",
             self.sessions_refused.clone(),
+        );
+        registry.register(
+            "probefleet_connections_waiting",
+            "Connections that wait for their handshake to begin",
+            self.connections_waiting.clone(),
+        );
+        registry.register(
+            "probefleet_handshakes",
+            "TLS handshakes under way",
+            self.handshakes.clone(),
+        );
+        registry.register(
+            "probefleet_connections_refused",
+            "Connections closed before their handshake ended, by why",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "probefleet_ingest_credit_bytes",
+            "Payload bytes that an agent may have unacknowledged; less while commits are slow, 0 before the first",
+            self.credit_bytes.clone(),
         );
         registry.register("probefleet_ingest_records", "Records committed", self.records.clone());
         registry.register(

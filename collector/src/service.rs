@@ -126,6 +126,7 @@ impl Collector {
             scope: scope.clone(),
             fleet: Arc::clone(&fleet),
             metrics: Arc::clone(&metrics),
+            pace: Arc::default(),
             stop: stopped.clone(),
         };
         let door = Door { tls: self.tls, deployment: self.config.deployment.as_str().into() };

@@ -16,6 +16,8 @@ mod kamailio;
 mod load;
 /// What is said to the responder, by callers nobody here wrote too, and that nobody else hears of it.
 mod media;
+/// A week without a collector, and what comes after it.
+mod outage;
 /// The outcome table, row by row, as the real program meets it: hostile targets and a broken network of its own.
 mod outcomes;
 /// The pages in a real browser: a break is seen without a reload, and the figures are those of the report.

@@ -4,10 +4,12 @@
 //! cargo run --release -p probefleet-tests --bin simulate -- --seeds 100000
 //! cargo run --release -p probefleet-tests --bin simulate -- --seed 17
 //! cargo run --release -p probefleet-tests --bin simulate -- --exhaustive
+//! cargo run --release -p probefleet-tests --bin simulate -- --transport --seeds 1000
 //! ```
 
 mod disk;
 mod exhaustive;
+mod outer;
 mod simulation;
 mod stage;
 mod store;
@@ -45,6 +47,9 @@ struct Args {
     /// Searches all states of small worlds instead: those of the test, larger ones, and those that must break.
     #[arg(long)]
     exhaustive: bool,
+    /// Has the real transport between real drivers, over a simulated network.
+    #[arg(long, conflicts_with_all = ["seed", "exhaustive"])]
+    transport: bool,
 }
 
 /// Searches everything; whether all came to what it should.
@@ -60,8 +65,32 @@ fn exhaustive() -> bool {
     good & check(&format!("without {minus:?}"), bounds, Some(minus), true)
 }
 
+/// Runs seeds with the real transport; whether all hold.
+fn transport(seeds: std::ops::Range<u64>) -> bool {
+    let (began, mut failed, mut windows) = (Instant::now(), 0, 0);
+    let count = seeds.clone().count();
+    for seed in seeds {
+        match outer::run(seed) {
+            Ok(run) => windows += run.windows,
+            Err(why) => {
+                failed += 1;
+                println!("seed {seed}: {why}");
+            }
+        }
+    }
+    let took_s = began.elapsed().as_secs_f64();
+    println!(
+        "{count} seeds with the real transport, {failed} failed, {windows} windows in {took_s:.1} s"
+    );
+    failed == 0
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.transport {
+        let good = transport(args.from..args.from + args.seeds);
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     if args.exhaustive {
         return if exhaustive() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }

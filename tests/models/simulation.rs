@@ -1,7 +1,7 @@
 //! A fleet and its collector by seed: virtual clock, own network, disks in memory, one thread.
 //!
 //! Real are the spool with its files and recovery, the uplink session, the back-off and what follows the end of a session, and
-//! the ingest session with all it does to a store. Not real: sockets and gRPC (`tests/e2e` has those), the spool's thread, the
+//! the ingest session with all it does to a store. Not real: sockets and gRPC ([`crate::outer`] and `tests/e2e` have those), the spool's thread, the
 //! probes (a window is sealed each minute), SQLite (`super::store`, which `super::tests` compares with it).
 //!
 //! A seed draws the size of the fleet, which faults there are and how often, and then each of them. After the faults come
@@ -14,6 +14,7 @@
 //! * A gap of a full spool counts other attempts than those of the windows that it stands for.
 //! * A fork is reported where nothing was copied.
 //! * After the quiet an agent holds something that is not acknowledged, or takes no new window: nobody may be stuck.
+//! * The evaluator says another thing of the store than of the windows that were measured, less those that are said to be lost.
 //! * A spool is larger than its budget and one segment.
 //! * A panic, or more events than a fleet of that size can cause: somebody runs in circles.
 //! * The same seed has two traces.
@@ -40,11 +41,14 @@
 //! * Threads, the machine's clock, its disk and network, memory addresses: none is used.
 //!
 //! # Not covered
-//! The evaluator on top of the store, signatures and certificates, `Status` and plans, several collectors at once.
+//! Signatures and certificates, `Status` and plans: none of them decides what is delivered. Several collectors at once: a
+//! conversation shares nothing with others but the store, so that an agent whose broken connection the collector has not
+//! noticed (`Reset`) has two at once, as it would with two collectors; what a store does with that, its conformance suite shows.
 
 mod faults;
 mod network;
 mod oracle;
+mod verdict;
 mod world;
 
 pub use faults::{Fault, Fired};

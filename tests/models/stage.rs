@@ -23,7 +23,7 @@ pub const ATTEMPTS: u32 = 10;
 /// Width of a window, s.
 pub const WINDOW_S: u64 = 60;
 /// The probe that every agent has.
-const PROBE: &str = "web";
+pub const PROBE: &str = "web";
 
 /// The outcome of what waits for nothing.
 pub fn at_once<T>(future: impl Future<Output = T>) -> T {

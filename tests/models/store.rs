@@ -67,15 +67,21 @@ struct State {
     lack: Option<Lack>,
 }
 
-/// The store. `Clone` copies all of it.
+/// The store. `Clone` copies all of it, unless it is [`MemoryStore::shared`].
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    is_shared: bool,
 }
 
 impl Clone for MemoryStore {
     fn clone(&self) -> Self {
-        Self { state: Mutex::new(self.state().clone()) }
+        let state = if self.is_shared {
+            Arc::clone(&self.state)
+        } else {
+            Arc::new(Mutex::new(self.state().clone()))
+        };
+        Self { state, is_shared: self.is_shared }
     }
 }
 
@@ -84,6 +90,11 @@ impl MemoryStore {
         let store = Self::default();
         store.state().lack = lack;
         store
+    }
+
+    /// The same store, whose clones are itself: sessions of the real service share it.
+    pub fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

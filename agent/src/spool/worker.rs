@@ -57,6 +57,34 @@ pub(super) fn run<D: Disk>(
     }
 }
 
+/// Likewise on the task of whoever waits for it, where the disk answers at once; nothing locks the folder.
+pub(super) async fn run_here<D: Disk>(
+    mut store: Store<D>,
+    mut commands: mpsc::Receiver<Command>,
+    state: watch::Sender<SpoolState>,
+) {
+    let mut next = None;
+    loop {
+        let command = match next.take() {
+            Some(command) => command,
+            None => match commands.recv().await {
+                Some(command) => command,
+                None => return,
+            },
+        };
+        match command {
+            Command::Append { kind, payload, reply } => {
+                let mut group = Group::default();
+                group.add(kind, payload, reply);
+                next = group.collect(&mut commands);
+                group.commit(&mut store, &state);
+            }
+            Command::Close { reply } => return answer(reply, Ok(())),
+            other => serve(&mut store, other, &state),
+        }
+    }
+}
+
 fn serve(store: &mut Store<impl Disk>, command: Command, state: &watch::Sender<SpoolState>) {
     match command {
         Command::Read { seq, max_bytes, reply } => answer(reply, store.read_from(seq, max_bytes)),

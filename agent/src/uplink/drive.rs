@@ -2,6 +2,7 @@
 
 use super::connect::chain;
 use super::offset::{Estimate, Exchange};
+use super::reconnect::Welcomed;
 use super::session::{End, Input, Output, Session};
 use super::{AGENT_ID_METADATA, ClockOffset, LinkState, Links, UplinkConfig, hello};
 use crate::spool::{SpoolError, SpoolHandle, SpoolState};
@@ -48,8 +49,8 @@ pub(super) struct Shared<'a> {
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) end: End,
-    /// When the collector's Welcome came.
-    pub(super) welcomed: Option<Instant>,
+    /// The collector's Welcome.
+    pub(super) welcomed: Option<Welcomed>,
 }
 
 /// One session in progress.
@@ -62,7 +63,9 @@ struct Drive<'a> {
     /// The newest plan that the runner has not taken yet.
     plan: Option<v1::Plan>,
     clock: Clock,
-    welcomed: Option<Instant>,
+    /// What Welcome said.
+    reconnect_within: Duration,
+    welcomed: Option<Welcomed>,
     end: Option<End>,
 }
 
@@ -98,6 +101,7 @@ pub(super) async fn run(channel: Channel, lifetime: Duration, shared: Shared<'_>
         outbox,
         plan: None,
         clock,
+        reconnect_within: Duration::ZERO,
         welcomed: None,
         end: None,
     };
@@ -235,7 +239,11 @@ impl Drive<'_> {
 
     async fn received(&mut self, message: v1::ToAgent) -> Result<(), End> {
         match message.message {
-            Some(Down::Welcome(welcome)) => self.give(Input::Welcome(welcome)).await,
+            Some(Down::Welcome(welcome)) => {
+                self.reconnect_within =
+                    Duration::from_millis(u64::from(welcome.reconnect_within_ms));
+                self.give(Input::Welcome(welcome)).await
+            }
             Some(Down::Ack(ack)) => self.give(Input::Ack(ack)).await,
             Some(Down::Nack(nack)) => self.give(Input::Nack(nack)).await,
             Some(Down::GoAway(go_away)) => self.give(Input::GoAway(go_away)).await,
@@ -285,7 +293,8 @@ impl Drive<'_> {
             Output::Release(seq) => self.shared.spool.released(seq).await?,
             Output::Clock { since, collector_ns } => self.compare_clocks(since, collector_ns),
             Output::Welcomed => {
-                self.welcomed = Some(Instant::now());
+                let (at, reconnect_within) = (Instant::now(), self.reconnect_within);
+                self.welcomed = Some(Welcomed { at, reconnect_within });
                 self.shared.link.send_replace(LinkState::Up);
                 tracing::info!("connected to the collector");
             }

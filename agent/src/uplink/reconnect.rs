@@ -1,5 +1,5 @@
 //! What follows the end of a session, without I/O: when to connect again, with full jitter, so that a fleet does not come
-//! back at once, and whether the spool is left for another because the collector knows another history of it.
+//! back at once nor, once it is back, in step ([`crate::backoff`] has the waits), and whether the spool is left for another because the collector knows another history of it.
 
 use super::session::End;
 use crate::backoff::{Backoff, CAP, HEALTHY_AFTER};
@@ -11,6 +11,10 @@ use tokio::time::Instant;
 /// A session ends by itself after this ± [`LIFETIME_SHARE`]: behind a load balancer a fleet would stay on one collector.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 const LIFETIME_SHARE: f64 = 0.2;
+/// One that follows a loss ends after this ± [`SCATTERED_SHARE`], anywhere between 3 and 18 minutes: the whole fleet may have
+/// begun together, and would end together for hours.
+const SCATTERED_LIFETIME: Duration = Duration::from_secs(630);
+const SCATTERED_SHARE: f64 = 5.0 / 7.0;
 /// Longest wait that a collector can ask for.
 const AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 /// A spool is not left for another more often than this: a collector that calls everything a fork would fill the disk.
@@ -43,10 +47,21 @@ impl Next {
     }
 }
 
+/// A session that was welcomed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Welcomed {
+    /// When.
+    pub(super) at: Instant,
+    /// Within what time to come back when it is lost; zero = not said.
+    pub(super) reconnect_within: Duration,
+}
+
 /// What is remembered from one session to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Reconnect {
     backoff: Backoff,
+    /// The next session does not follow one that had lived its time.
+    scattered: bool,
     /// When a spool was last left for another.
     retired: Option<Instant>,
 }
@@ -54,18 +69,22 @@ pub(super) struct Reconnect {
 impl Reconnect {
     /// Whose jitter depends on `seed` alone.
     pub(super) fn new(seed: u64) -> Self {
-        Self { backoff: Backoff::new(seed), retired: None }
+        Self { backoff: Backoff::new(seed), scattered: true, retired: None }
     }
 
     /// Likewise, but in a hurry.
     #[cfg(test)]
     pub(super) fn hurried(seed: u64) -> Self {
-        Self { backoff: Backoff::hurried(seed), retired: None }
+        Self { backoff: Backoff::hurried(seed), scattered: true, retired: None }
     }
 
     /// How long the next session may last.
     pub(super) fn lifetime(&mut self) -> Duration {
-        self.backoff.spread(LIFETIME, LIFETIME_SHARE)
+        if self.scattered {
+            self.backoff.spread(SCATTERED_LIFETIME, SCATTERED_SHARE)
+        } else {
+            self.backoff.spread(LIFETIME, LIFETIME_SHARE)
+        }
     }
 
     /// When a spool was last left for another.
@@ -78,19 +97,21 @@ impl Reconnect {
         self.retired = None;
     }
 
-    /// Decides what comes after a session that was welcomed at some instant, or never, and ended now.
+    /// Decides what comes after a session that was welcomed once, or never, and ended now.
     pub(super) fn after(
         &mut self,
         end: End,
-        welcomed: Option<Instant>,
+        welcomed: Option<Welcomed>,
         spool: &SpoolState,
         now: Instant,
     ) -> Next {
-        let healthy =
-            welcomed.is_some_and(|since| now.saturating_duration_since(since) >= HEALTHY_AFTER);
-        if let Some(since) = welcomed {
-            self.backoff.connected(since);
+        let stood = |one: Welcomed| now.saturating_duration_since(one.at) >= HEALTHY_AFTER;
+        let healthy = welcomed.is_some_and(stood);
+        if let Some(Welcomed { at, reconnect_within }) = welcomed {
+            self.backoff.connected(at, reconnect_within);
         }
+        let cycled = matches!(end, End::Retry { after: Some(Duration::ZERO), .. });
+        self.scattered = !(healthy && cycled);
         let wait = self.backoff.lost(now);
         match end {
             End::Retry { why, after } => {

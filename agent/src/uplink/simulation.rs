@@ -1,7 +1,7 @@
 //! An agent's side of delivery for models and simulation: the real spool, on a disk that is given, the real session and
 //! the real back-off. What [`super::drive`] and the spool's thread do with sockets and timers, the caller does.
 
-use super::reconnect::{Next, Reconnect};
+use super::reconnect::{Next, Reconnect, Welcomed};
 use super::session::{End, Input, Output, Session};
 use super::{UplinkConfig, hello, retirement, seed};
 use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState, Store, open_store};
@@ -37,7 +37,9 @@ pub struct Agent<D: Disk> {
     config: UplinkConfig,
     spool: Store<D>,
     session: Option<Session>,
-    welcomed: Option<Instant>,
+    /// What Welcome said.
+    reconnect_within: Duration,
+    welcomed: Option<Welcomed>,
     reconnect: Reconnect,
     wishes: Vec<Wish>,
 }
@@ -56,7 +58,9 @@ impl<D: Disk> Agent<D> {
         let (spool, recovered) = open_store(disk, dir, limits)?;
         let reconnect = Reconnect::new(seed(&config));
         let (session, welcomed, wishes) = (None, None, Vec::new());
-        Ok((Self { config, spool, session, welcomed, reconnect, wishes }, recovered))
+        let reconnect_within = Duration::ZERO;
+        let agent = Self { config, spool, session, reconnect_within, welcomed, reconnect, wishes };
+        Ok((agent, recovered))
     }
 
     /// The same agent at the same point, on a copy of its disk.
@@ -69,6 +73,7 @@ impl<D: Disk> Agent<D> {
             config: self.config.clone(),
             spool: self.spool.copy_onto(disk),
             session: self.session.clone(),
+            reconnect_within: self.reconnect_within,
             welcomed: self.welcomed,
             reconnect: self.reconnect.clone(),
             wishes: self.wishes.clone(),
@@ -147,7 +152,11 @@ impl<D: Disk> Agent<D> {
     /// Takes a message of the session that is open.
     pub fn receive(&mut self, message: v1::ToAgent, now: Instant) {
         match message.message {
-            Some(Down::Welcome(welcome)) => self.give(Input::Welcome(welcome), now),
+            Some(Down::Welcome(welcome)) => {
+                self.reconnect_within =
+                    Duration::from_millis(u64::from(welcome.reconnect_within_ms));
+                self.give(Input::Welcome(welcome), now);
+            }
             Some(Down::Ack(ack)) => self.give(Input::Ack(ack), now),
             Some(Down::Nack(nack)) => self.give(Input::Nack(nack), now),
             Some(Down::GoAway(go_away)) => self.give(Input::GoAway(go_away), now),
@@ -212,7 +221,10 @@ impl<D: Disk> Agent<D> {
             Output::Send(data) => self.wishes.push(Wish::Send(data)),
             Output::Release(seq) => self.spool.release(seq)?,
             Output::Clock { .. } => {}
-            Output::Welcomed => self.welcomed = Some(now),
+            Output::Welcomed => {
+                let reconnect_within = self.reconnect_within;
+                self.welcomed = Some(Welcomed { at: now, reconnect_within });
+            }
             Output::End(end) => self.ended(end, now),
         }
         Ok(None)
@@ -236,5 +248,48 @@ impl<D: Disk> Agent<D> {
             Next::Wait { why, .. } | Next::Refused { why, .. } | Next::Never { why } => why,
         };
         self.wishes.push(Wish::Ended { why, wait, retired });
+    }
+}
+
+/// When an agent connects, and nothing else of it: ten thousand fit into a herd.
+#[derive(Debug)]
+pub struct Comings(Reconnect);
+
+impl Comings {
+    /// Whose jitter depends on `seed` alone.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Reconnect::new(seed))
+    }
+
+    /// How long the next session may last.
+    pub fn lifetime(&mut self) -> Duration {
+        self.0.lifetime()
+    }
+
+    /// A session has lived its time: when to connect again. It was welcomed then, with that time to come back within.
+    pub fn cycled(&mut self, welcomed: (Instant, Duration), now: Instant) -> Duration {
+        let end = End::Retry { why: String::new(), after: Some(Duration::ZERO) };
+        self.after(end, Some(welcomed), now)
+    }
+
+    /// The connection broke, or never came about: when to connect again.
+    pub fn lost(&mut self, welcomed: Option<(Instant, Duration)>, now: Instant) -> Duration {
+        self.after(End::Retry { why: String::new(), after: None }, welcomed, now)
+    }
+
+    fn after(&mut self, end: End, welcomed: Option<(Instant, Duration)>, now: Instant) -> Duration {
+        let welcomed = welcomed.map(|(at, reconnect_within)| Welcomed { at, reconnect_within });
+        let spool = SpoolState {
+            spool_id: [0; 16],
+            oldest_seq: 0,
+            next_seq: 1,
+            head_hash: [0; 32],
+            bytes: 0,
+            unacked_bytes: 0,
+            oldest_unsent_s: None,
+        };
+        // Only an agent that is stopped never connects again.
+        self.0.after(end, welcomed, &spool, now).wait().unwrap_or(Duration::MAX)
     }
 }

@@ -1,19 +1,27 @@
 //! The doors: accepted connections, with or without TLS, each with who is behind it.
 //!
-//! A connection costs nothing but its handshake until it has shown a certificate: handshakes are bounded in number and
-//! time, so a flood of half-open ones does not reach the sessions that stand.
+//! A connection costs nothing but a socket until it is admitted ([`super::admission`]), and nothing but its handshake until
+//! it has shown a certificate: handshakes are begun at a bounded rate and are bounded in number and time, so a flood of
+//! half-open ones does not reach the sessions that stand, nor keep an agent out. Each connection that is closed on the way
+//! is counted by why ([`IngestMetrics::refuse_connection`]).
 
+use super::admission::{Admission, Begin, HANDSHAKES_MAX, rate_per_s};
+use super::budget::Budget;
+use crate::metrics::IngestMetrics;
 use crate::tls::{Identity, IdentityError};
 use rustls::ServerConfig;
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,12 +29,12 @@ use tonic::transport::server::Connected;
 
 /// How long a handshake may take: ten times a slow one, and short for somebody who only holds the door.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// Most handshakes at once: two seconds of work for one core, some 30 MiB of buffers.
-const HANDSHAKES_MAX: usize = 512;
 /// Connections that wait for their session to be set up.
 const READY_MAX: usize = 64;
 /// How long to wait when the system has no more file descriptors, instead of spinning.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+/// Refusals are logged at most so often; all are counted.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is behind a connection.
 #[derive(Clone, Debug)]
@@ -44,6 +52,8 @@ pub struct ConnectionInfo {
     pub peer: Peer,
     /// From where.
     pub address: SocketAddr,
+    /// What it may send without saying anything.
+    pub budget: Budget,
 }
 
 /// An accepted connection.
@@ -69,54 +79,173 @@ pub struct Door {
 }
 
 /// Accepts connections until the stream is dropped.
-pub fn incoming(listener: TcpListener, door: Door) -> ReceiverStream<io::Result<Connection>> {
+pub fn incoming(
+    listener: TcpListener,
+    door: Door,
+    metrics: Arc<IngestMetrics>,
+) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(READY_MAX);
-    tokio::spawn(accept_loop(listener, door, ready));
+    // Each handshake under way says once that it has ended.
+    let (ended, ends) = mpsc::channel(HANDSHAKES_MAX);
+    let admission = Admission::new(rate_per_s());
+    let reception =
+        Reception { door, metrics, admission, under_way: BTreeMap::new(), ready, ended };
+    tokio::spawn(reception.run(listener, ends));
     ReceiverStream::new(connections)
 }
 
-async fn accept_loop(
-    listener: TcpListener,
+/// An address as admission tells them apart: of IPv6 the network, which is what one site has.
+type Site = IpAddr;
+
+/// A handshake has ended.
+type End = (Site, u64);
+
+/// Lets connections in, one after the other.
+struct Reception {
     door: Door,
+    metrics: Arc<IngestMetrics>,
+    admission: Admission<Site, (TcpStream, SocketAddr)>,
+    /// Handshakes, to break them off.
+    under_way: BTreeMap<u64, AbortHandle>,
     ready: mpsc::Sender<io::Result<Connection>>,
-) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = ready.closed() => return,
-        };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
+    ended: mpsc::Sender<End>,
+}
+
+impl Reception {
+    async fn run(mut self, listener: TcpListener, mut ends: mpsc::Receiver<End>) {
+        let mut log = Log::default();
+        loop {
+            let wake_at = self.admission.wake_at();
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => self.arrived(stream, address, &mut log),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_RETRY).await;
+                    }
+                },
+                Some((site, ticket)) = ends.recv() => {
+                    self.under_way.remove(&ticket);
+                    self.admission.ended(site, ticket);
+                }
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+                () = self.ready.closed() => return,
             }
-        };
-        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            tracing::debug!(%address, "too many handshakes at once");
-            continue;
-        };
-        tokio::spawn(greet(stream, address, door.clone(), ready.clone(), permit));
+            self.go_on(&mut log);
+        }
     }
+
+    fn arrived(&mut self, stream: TcpStream, address: SocketAddr, log: &mut Log) {
+        let now = Instant::now();
+        if let Some(((_, address), why)) =
+            self.admission.arrive(site(address.ip()), (stream, address), now)
+        {
+            self.metrics.refuse_connection(why.word());
+            log.refused(address, why.word(), now);
+        }
+    }
+
+    /// Begins what may begin, and closes who waited too long.
+    fn go_on(&mut self, log: &mut Log) {
+        let now = Instant::now();
+        for (_, address) in self.admission.sweep(now) {
+            self.metrics.refuse_connection("waited");
+            log.refused(address, "waited", now);
+        }
+        while let Some(begin) = self.admission.next(now) {
+            self.begin(begin);
+        }
+        self.metrics.connections_waiting.set(gauge(self.admission.waiting()));
+        self.metrics.handshakes.set(gauge(self.admission.handshakes()));
+    }
+
+    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>) {
+        let Begin { ticket, address: site, connection: (stream, address), instead_of } = begin;
+        if let Some(broken_off) = instead_of.and_then(|ticket| self.under_way.remove(&ticket)) {
+            self.metrics.refuse_connection("displaced");
+            broken_off.abort();
+        }
+        let leave = Leave { end: (site, ticket), ended: self.ended.clone() };
+        let (door, metrics, ready) =
+            (self.door.clone(), Arc::clone(&self.metrics), self.ready.clone());
+        let handshake = tokio::spawn(async move {
+            greet(stream, address, door, &metrics, &ready).await;
+            drop(leave);
+        });
+        self.under_way.insert(ticket, handshake.abort_handle());
+    }
+}
+
+/// Says that a handshake has ended, broken off or not.
+struct Leave {
+    end: End,
+    ended: mpsc::Sender<End>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        // There is room for each that is under way; without a receiver the collector stops.
+        drop(self.ended.try_send(self.end));
+    }
+}
+
+/// Refusals come by the thousand when they come: one line a second says what the counters say in full.
+#[derive(Default)]
+struct Log {
+    last: Option<Instant>,
+    silent: u64,
+}
+
+impl Log {
+    fn refused(&mut self, address: SocketAddr, why: &str, now: Instant) {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_EVERY) {
+            self.silent += 1;
+            return;
+        }
+        let others = std::mem::take(&mut self.silent);
+        self.last = Some(now);
+        tracing::warn!(%address, why, others, "connection closed before its handshake");
+    }
+}
+
+fn site(address: IpAddr) -> Site {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 async fn greet(
     stream: TcpStream,
     address: SocketAddr,
     door: Door,
-    ready: mpsc::Sender<io::Result<Connection>>,
-    _permit: OwnedSemaphorePermit,
+    metrics: &IngestMetrics,
+    ready: &mpsc::Sender<io::Result<Connection>>,
 ) {
-    match tokio::time::timeout(HANDSHAKE_DEADLINE, door.open(stream)).await {
+    match timeout(HANDSHAKE_DEADLINE, door.open(stream)).await {
         Ok(Ok((stream, peer))) => {
-            let connection = Connection { stream, info: ConnectionInfo { peer, address } };
+            let connection = Connection {
+                stream,
+                info: ConnectionInfo { peer, address, budget: Budget::default() },
+            };
             // The receiver is gone only when the collector stops.
             drop(ready.send(Ok(connection)).await);
         }
-        Ok(Err(error)) => tracing::info!(%address, %error, "connection refused"),
-        Err(_) => tracing::info!(%address, "handshake took too long"),
+        Ok(Err(error)) => {
+            metrics.refuse_connection("handshake");
+            tracing::info!(%address, %error, "connection refused");
+        }
+        Err(_) => {
+            metrics.refuse_connection("slow");
+            tracing::info!(%address, "handshake took too long");
+        }
     }
 }
 
@@ -148,10 +277,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buffer.filled().len();
+        let read = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        };
+        if !self.info.budget.spend(buffer.filled().len().saturating_sub(before)) {
+            return Poll::Ready(Err(io::Error::other("it sends much and says nothing")));
         }
+        read
     }
 }
 

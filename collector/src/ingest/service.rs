@@ -1,11 +1,14 @@
 //! The gRPC side of a session: reads an agent's messages, drives the rules, answers.
 
+use super::admission::{rate_per_s, reconnect_within};
+use super::budget::Budget;
 use super::listener::{ConnectionInfo, Door, Peer, incoming};
-use super::session::{Greeting, Refusal, Session};
+use super::pace::{Pace, Ticket};
+use super::session::{BUSY_RETRY_MS, Greeting, Refusal, Session};
 use super::{accept, open};
 use crate::fleet::Fleet;
 use crate::metrics::IngestMetrics;
-use crate::store::{AnyStore, Opened, TenantScope};
+use crate::store::{AnyStore, Opened, Store, TenantScope};
 use crate::tls::Identity;
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
@@ -15,12 +18,17 @@ use probefleet_proto::v1::fleet_server::FleetServer;
 use probefleet_proto::v1::from_agent::Message as Said;
 use probefleet_proto::v1::nack::Code;
 use probefleet_proto::v1::to_agent::Message as Answer;
-use std::sync::Arc;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -29,8 +37,11 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a session stands at most, so that certificates are looked at again and load can move; up to a fifth is
 /// taken off, by the agent's id, so that agents that came together do not leave together.
 const SESSION_MAX: Duration = Duration::from_secs(25 * 60);
-/// Agents come back within so many milliseconds after a restart of the collector, spread by their id.
-const RESUME_SPREAD_MS: u64 = 5_000;
+/// Agents that are sent away at a restart come back within so long at least, spread by their id: about what it takes. A large
+/// fleet is given the time in which it is admitted.
+const RESUME_WITHIN_MIN: Duration = Duration::from_secs(5);
+/// A status is looked at so often; agents send one in five seconds.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Answers that may wait for a slow agent before its frames wait too.
 const ANSWERS_MAX: usize = 8;
 /// Metadata that names the agent where there is no TLS.
@@ -57,17 +68,24 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(30);
 
+/// A store that sessions share.
+pub trait Shared: Store + Clone + fmt::Debug + Send + Sync + 'static {}
+
+impl<S: Store + Clone + fmt::Debug + Send + Sync + 'static> Shared for S {}
+
 /// What sessions share.
 #[derive(Clone, Debug)]
-pub struct Ingest {
+pub struct Ingest<S = AnyStore> {
     /// Where records go.
-    pub store: AnyStore,
+    pub store: S,
     /// Whose agents these are.
     pub scope: TenantScope,
     /// Who they are.
     pub fleet: Arc<Fleet>,
     /// What is counted.
     pub metrics: Arc<IngestMetrics>,
+    /// How much may be under way.
+    pub pace: Arc<Mutex<Pace>>,
     /// Turns true when the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -81,6 +99,21 @@ pub async fn serve(
     door: Door,
     ingest: Ingest,
 ) -> Result<(), tonic::transport::Error> {
+    let connections = incoming(listener, door, Arc::clone(&ingest.metrics));
+    serve_on(connections, ingest).await
+}
+
+/// Likewise on connections that somebody else accepts.
+///
+/// # Errors
+/// What tonic says when it cannot serve.
+pub async fn serve_on<S: Shared, C>(
+    connections: impl Stream<Item = io::Result<C>>,
+    ingest: Ingest<S>,
+) -> Result<(), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = ConnectionInfo> + Unpin + Send + 'static,
+{
     let stop = ingest.stop.clone();
     let service = FleetServer::new(ingest)
         .max_decoding_message_size(MESSAGE_MAX_BYTES)
@@ -101,7 +134,7 @@ pub async fn serve(
         .max_connection_age(CONNECTION_AGE_MAX)
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
         .add_service(service)
-        .serve_with_incoming_shutdown(incoming(listener, door), stopped(stop))
+        .serve_with_incoming_shutdown(connections, stopped(stop))
         .await
 }
 
@@ -114,7 +147,7 @@ pub async fn stopped(mut stop: watch::Receiver<bool>) {
 // === impl Ingest ===
 
 #[tonic::async_trait]
-impl v1::fleet_server::Fleet for Ingest {
+impl<S: Shared> v1::fleet_server::Fleet for Ingest<S> {
     type SessionStream = ReceiverStream<Result<v1::ToAgent, Status>>;
 
     async fn session(
@@ -125,8 +158,10 @@ impl v1::fleet_server::Fleet for Ingest {
             self.metrics.sessions_refused.inc();
             tracing::warn!(why = status.message(), "session refused");
         })?;
+        let info = request.extensions().get::<ConnectionInfo>();
+        let budget = info.map(|info| info.budget.clone()).unwrap_or_default();
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let conversation = Conversation { ingest: self.clone(), who, answers };
+        let conversation = Conversation { ingest: self.clone(), who, budget, answers };
         tokio::spawn(conversation.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -139,7 +174,7 @@ struct Who {
     expires_s: i64,
 }
 
-impl Ingest {
+impl<S: Shared> Ingest<S> {
     /// The agent behind a request: from its certificate, or on the loopback from what it says.
     fn who<T>(&self, request: &Request<T>) -> Result<Who, Status> {
         let info = request.extensions().get::<ConnectionInfo>();
@@ -162,6 +197,16 @@ impl Ingest {
         }
     }
 
+    /// Another session's panic leaves at worst a count that is off by one.
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Within what time the fleet is to come back.
+    fn reconnect_within(&self) -> Duration {
+        reconnect_within(self.fleet.size(), rate_per_s())
+    }
+
     fn of_certificate(&self, identity: &Identity) -> Result<Who, Status> {
         if identity.tenant != self.scope.as_str() {
             return Err(Status::permission_denied(format!(
@@ -175,14 +220,39 @@ impl Ingest {
 }
 
 /// One session from Hello to its end.
-struct Conversation {
-    ingest: Ingest,
+struct Conversation<S> {
+    ingest: Ingest<S>,
     who: Who,
+    /// Of the connection.
+    budget: Budget,
     answers: mpsc::Sender<Result<v1::ToAgent, Status>>,
 }
 
 /// The session is over.
 struct Over;
+
+/// A commit under way, until this is dropped.
+struct Commit<'a, S: Shared> {
+    ingest: &'a Ingest<S>,
+    ticket: Ticket,
+}
+
+impl<'a, S: Shared> Commit<'a, S> {
+    fn begin(ingest: &'a Ingest<S>) -> Self {
+        Self { ingest, ticket: ingest.pace().begin(Instant::now()) }
+    }
+}
+
+impl<S: Shared> Drop for Commit<'_, S> {
+    fn drop(&mut self) {
+        let credit_bytes = {
+            let mut pace = self.ingest.pace();
+            pace.end(self.ticket, Instant::now());
+            pace.credit_bytes()
+        };
+        self.ingest.metrics.credit_bytes.set(i64::from(credit_bytes));
+    }
+}
 
 /// An agent is there as long as this lives, however its session ends.
 struct Presence {
@@ -193,7 +263,7 @@ struct Presence {
 }
 
 impl Presence {
-    fn of(ingest: &Ingest, agent: Uuid, session: u64) -> Self {
+    fn of<S: Shared>(ingest: &Ingest<S>, agent: Uuid, session: u64) -> Self {
         ingest.metrics.sessions.inc();
         let (fleet, metrics) = (Arc::clone(&ingest.fleet), Arc::clone(&ingest.metrics));
         Self { fleet, metrics, agent, session }
@@ -207,7 +277,7 @@ impl Drop for Presence {
     }
 }
 
-impl Conversation {
+impl<S: Shared> Conversation<S> {
     async fn run(self, mut messages: Streaming<v1::FromAgent>) {
         let Some((mut session, presence)) = self.open(&mut messages).await else { return };
         let number = session.head().session;
@@ -237,7 +307,11 @@ impl Conversation {
         let plan =
             self.ingest.fleet.introduce(self.who.agent, &opened, &greeting, now_ns / NS_PER_S);
         let presence = Presence::of(&self.ingest, self.who.agent, opened.head.session);
-        self.answer(Answer::Welcome(session.welcome(self.who.agent, now_ns))).await.ok()?;
+        let within = self.ingest.reconnect_within();
+        let reconnect_within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        let welcome = session.welcome(self.who.agent, now_ns);
+        let welcome = v1::Welcome { reconnect_within_ms, ..welcome };
+        self.answer(Answer::Welcome(welcome)).await.ok()?;
         if let Some(plan) = plan {
             tracing::info!(agent = %self.who.agent, bytes = plan.canonical_json.len(), "plan handed out");
             self.answer(Answer::Plan(plan)).await.ok()?;
@@ -248,6 +322,8 @@ impl Conversation {
     async fn introduce(&self, hello: v1::Hello) -> Result<(Greeting, Opened), Refusal> {
         let agent = self.who.agent;
         let Ingest { store, scope, .. } = &self.ingest;
+        self.check_store()?;
+        let _commit = Commit::begin(&self.ingest);
         let (greeting, opened) = open(store, scope, hello, agent, unix_now_ns()).await?;
         if opened.first_sight {
             tracing::info!(%agent, name = %opened.name, labels = ?opened.labels, "a new agent");
@@ -264,9 +340,14 @@ impl Conversation {
         let end = Instant::now() + age_max;
         let stop = stopped(self.ingest.stop.clone());
         tokio::pin!(stop);
+        let (mut not_before, mut status_from) = (None, Instant::now());
         loop {
             let message = tokio::select! {
-                message = messages.message() => message,
+                message = messages.message(), if not_before.is_none() => message,
+                () = tokio::time::sleep_until(not_before.unwrap_or(end)), if not_before.is_some() => {
+                    not_before = None;
+                    continue;
+                }
                 () = &mut stop => return self.go_away(spread).await,
                 () = tokio::time::sleep_until(end) => return self.go_away(0.0).await,
                 () = self.answers.closed() => return,
@@ -280,19 +361,30 @@ impl Conversation {
                     return;
                 }
             };
-            if self.react(session, said).await.is_err() {
-                return;
+            // A status beyond one a second says nothing new.
+            if !matches!(said, Said::Status(_)) {
+                self.budget.earn(said.encoded_len());
+            } else if Instant::now() >= status_from {
+                self.budget.earn(said.encoded_len());
+                status_from = Instant::now() + STATUS_EVERY;
+            } else {
+                continue;
+            }
+            match self.react(session, said).await {
+                Ok(resume) => not_before = resume,
+                Err(Over) => return,
             }
         }
     }
 
-    async fn react(&self, session: &mut Session, said: Said) -> Result<(), Over> {
+    /// Acts on what the agent said. Gives when to listen again, if others are to have their turn first.
+    async fn react(&self, session: &mut Session, said: Said) -> Result<Option<Instant>, Over> {
         let (agent, now_s) = (self.who.agent, unix_now_ns() / NS_PER_S);
         match said {
             Said::Data(data) => self.take(session, &data).await,
             Said::Status(status) => {
                 self.ingest.fleet.status(agent, status, now_s);
-                Ok(())
+                Ok(None)
             }
             Said::PlanApplied(applied) => {
                 if applied.error.is_empty() {
@@ -301,7 +393,7 @@ impl Conversation {
                     tracing::warn!(%agent, error = %applied.error, "plan refused by the agent");
                 }
                 self.ingest.fleet.plan_applied(agent, applied, now_s);
-                Ok(())
+                Ok(None)
             }
             Said::Hello(_) => {
                 let status = Status::invalid_argument("Hello stands at the beginning only");
@@ -311,15 +403,35 @@ impl Conversation {
         }
     }
 
-    async fn take(&self, session: &mut Session, data: &v1::Data) -> Result<(), Over> {
+    /// The store is not stuck; if it is, when to come again, at another instant for each agent.
+    fn check_store(&self) -> Result<(), Refusal> {
+        if !self.ingest.pace().is_stuck(Instant::now()) {
+            return Ok(());
+        }
+        let mut refusal =
+            Refusal::busy("the store does not answer; the records are safe in the spool");
+        let retry = Duration::from_millis(u64::from(BUSY_RETRY_MS));
+        let retry = retry.mul_f64(1.0 + spread(self.who.agent));
+        refusal.retry_after_ms = u32::try_from(retry.as_millis()).unwrap_or(BUSY_RETRY_MS);
+        Err(refusal)
+    }
+
+    async fn take(&self, session: &mut Session, data: &v1::Data) -> Result<Option<Instant>, Over> {
         let now_ns = unix_now_ns();
         let now_s = now_ns / NS_PER_S;
         if i64::try_from(now_s).is_ok_and(|now_s| now_s > self.who.expires_s) {
             let refusal = Refusal::new(Code::Revoked, "the client certificate has expired");
             return self.refuse(refusal, session.head().last_seq).await;
         }
+        if let Err(refusal) = self.check_store() {
+            return self.refuse(refusal, session.head().last_seq).await;
+        }
         let Ingest { store, scope, fleet, metrics, .. } = &self.ingest;
+        let commit = Commit::begin(&self.ingest);
         let accepted = accept(store, scope, session, data, now_ns).await;
+        drop(commit);
+        let resume = (accepted.bytes > 0)
+            .then(|| self.ingest.pace().committed(self.who.agent, accepted.bytes, Instant::now()));
         metrics.count(&accepted);
         if accepted.records > 0 {
             let reports = (accepted.newest.as_ref(), accepted.suspects);
@@ -332,15 +444,15 @@ impl Conversation {
         for answer in answers {
             self.answer(answer).await?;
         }
-        if over { Err(Over) } else { Ok(()) }
+        if over { Err(Over) } else { Ok(resume.flatten()) }
     }
 
     /// Says why not; the session goes on if the agent can do something about it within it.
-    async fn refuse(&self, refusal: Refusal, last_seq: u64) -> Result<(), Over> {
+    async fn refuse(&self, refusal: Refusal, last_seq: u64) -> Result<Option<Instant>, Over> {
         self.tell(&refusal);
         let over = refusal.ends_session();
         self.answer(Answer::Nack(refusal.into_nack(last_seq.saturating_add(1)))).await?;
-        if over { Err(Over) } else { Ok(()) }
+        if over { Err(Over) } else { Ok(None) }
     }
 
     /// Counts and logs a refusal.
@@ -350,12 +462,19 @@ impl Conversation {
     }
 
     async fn go_away(&self, spread: f64) {
-        let resume_in = Duration::from_millis(RESUME_SPREAD_MS).mul_f64(spread);
+        let within = self.ingest.reconnect_within().max(RESUME_WITHIN_MIN);
+        let resume_in = within.mul_f64(spread);
         let resume_in_ms = u32::try_from(resume_in.as_millis()).unwrap_or(u32::MAX);
         drop(self.answer(Answer::GoAway(v1::GoAway { resume_in_ms })).await);
     }
 
-    async fn answer(&self, answer: Answer) -> Result<(), Over> {
+    async fn answer(&self, mut answer: Answer) -> Result<(), Over> {
+        let credit_bytes = self.ingest.pace().credit_bytes();
+        match &mut answer {
+            Answer::Welcome(welcome) => welcome.credit_bytes = credit_bytes,
+            Answer::Ack(ack) => ack.credit_bytes = credit_bytes,
+            Answer::Nack(_) | Answer::Plan(_) | Answer::GoAway(_) => {}
+        }
         let message = v1::ToAgent { message: Some(answer) };
         self.answers.send(Ok(message)).await.map_err(|_| Over)
     }

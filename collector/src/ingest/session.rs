@@ -212,7 +212,7 @@ impl Session {
         self.stream
     }
 
-    /// The answer to Hello.
+    /// The answer to Hello; within what time to come back is said by who knows the fleet.
     #[must_use]
     pub fn welcome(&self, agent: Uuid, now_ns: u64) -> v1::Welcome {
         v1::Welcome {
@@ -222,6 +222,7 @@ impl Session {
             session: self.head.session,
             credit_bytes: CREDIT_BYTES,
             wall_time_ns: now_ns,
+            reconnect_within_ms: 0,
         }
     }
 

@@ -118,6 +118,7 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
     let ages: Family<OfAgent, Gauge> = Family::default();
     let connected: Family<OfAgent, Gauge> = Family::default();
     let backlogs: Family<OfAgent, Gauge> = Family::default();
+    let attempts: Family<OfAgent, Gauge> = Family::default();
     for agent in portal.fleet.board() {
         let labels = OfAgent { agent: agent.name.to_string() };
         connected.get_or_create(&labels).set(i64::from(agent.session.is_some()));
@@ -126,6 +127,9 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
         }
         if let Some(backlog_bytes) = agent.backlog_bytes {
             backlogs.get_or_create(&labels).set(number_of(backlog_bytes));
+        }
+        if let Some(age_s) = agent.attempt_age_s(now_ns) {
+            attempts.get_or_create(&labels).set(number_of(age_s));
         }
     }
     registry.register(
@@ -138,6 +142,11 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
         "probefleet_agent_backlog_bytes",
         "What an agent has measured but not delivered",
         backlogs,
+    );
+    registry.register(
+        "probefleet_agent_latest_attempt_age_seconds",
+        "Time since the latest attempt that an agent told of, delivered or not",
+        attempts,
     );
 }
 

@@ -37,7 +37,8 @@ impl World {
             ));
         }
         self.check_liveness(&accounts)?;
-        self.check_conservation(&accounts)?;
+        let lost = self.check_conservation(&accounts)?;
+        self.check_verdicts(&lost)?;
         if was_cloned { Ok(()) } else { self.check_gaps(&accounts) }
     }
 
@@ -63,7 +64,8 @@ impl World {
         Ok(())
     }
 
-    fn check_conservation(&self, accounts: &Accounts) -> Result<(), String> {
+    /// The windows that are lost, all of them said to be.
+    fn check_conservation(&self, accounts: &Accounts) -> Result<BTreeSet<u64>, String> {
         // The event is the first record of its spool; the collector may have lost it in a restore, and the spool let it go.
         let reported = accounts.events.iter().any(|what| is_fork(what))
             || accounts.gaps.iter().any(|(_, (from, _), _)| *from == 1);
@@ -76,20 +78,22 @@ impl World {
                 gaps.iter().any(|(from, to)| (*from..=*to).contains(&promise.seq))
             })
         };
+        let mut all = BTreeSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let current = node.agent.as_ref().map(|agent| agent.state().spool_id);
-            let lost = node.promises.iter().find(|promise| {
-                let behind_fork = reported && current != Some(promise.spool_id);
-                !accounts.counted.contains_key(&promise.window) && !in_gap(promise) && !behind_fork
-            });
-            if let Some(lost) = lost {
-                return Err(format!(
-                    "window {} of agent {index}, record {}, is lost without a word",
-                    lost.window, lost.seq
-                ));
+            let missing = |promise: &&Promise| !accounts.counted.contains_key(&promise.window);
+            for lost in node.promises.iter().filter(missing) {
+                let behind_fork = reported && current != Some(lost.spool_id);
+                if !in_gap(lost) && !behind_fork {
+                    return Err(format!(
+                        "window {} of agent {index}, record {}, is lost without a word",
+                        lost.window, lost.seq
+                    ));
+                }
+                all.insert(lost.window);
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// A gap that knows counts has those of exactly the windows that it stands for.

@@ -33,6 +33,8 @@ const LAST_MS: u64 = 150_000;
 const GROUP_MAX: usize = 2;
 /// More events than this, for each agent and second: somebody runs in circles.
 const EVENTS_MAX: u64 = 25;
+/// More windows than an agent ever has.
+const WINDOWS_EACH: u64 = 100_000;
 const EPOCH_NS: u64 = 1_800_000_000_000_000_000;
 
 /// What a seed draws first.
@@ -89,6 +91,8 @@ pub struct Node {
     pending: VecDeque<u64>,
     pub promises: Vec<Promise>,
     pub sealed: u64,
+    /// Its windows come after this one.
+    first: u64,
     /// Windows that the spool once said it could not write: a copy of the disk may hold them nevertheless.
     pub unsure: BTreeSet<u64>,
     skew_ns: u64,
@@ -96,6 +100,13 @@ pub struct Node {
     died: u64,
     /// What waits is tried again then.
     again_ms: Option<u64>,
+}
+
+impl Node {
+    /// Whether that window is one of those of this machine.
+    pub const fn measured(&self, window: u64) -> bool {
+        window > self.first && window <= self.first + self.sealed
+    }
 }
 
 /// A simulation under way.
@@ -190,6 +201,7 @@ impl World {
             pending: VecDeque::new(),
             promises: Vec::new(),
             sealed: 0,
+            first: node as u64 * WINDOWS_EACH,
             unsure: BTreeSet::new(),
             skew_ns: 0,
             slow_until_ms: 0,
@@ -341,7 +353,7 @@ impl World {
         if self.now_ms + LAST_MS < self.plan.active_ms + QUIET_MS {
             let state = &mut self.nodes[node];
             state.sealed += 1;
-            state.pending.push_back(node as u64 * 100_000 + state.sealed);
+            state.pending.push_back(state.first + state.sealed);
             let every_ms = if self.is_quiet { SEAL_QUIET_MS } else { SEAL_MS };
             self.push(self.now_ms + every_ms, Event::Seal { node, life });
         }

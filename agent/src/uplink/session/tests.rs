@@ -76,6 +76,7 @@ fn welcome(last_seq: u64, last_hash: Option<Hash>) -> Input {
         session: 7,
         credit_bytes: CREDIT,
         wall_time_ns: 5,
+        reconnect_within_ms: 0,
     })
 }
 

@@ -71,6 +71,7 @@ impl State {
             session: self.sessions,
             credit_bytes: 256 << 10,
             wall_time_ns: probefleet_proto::clock::unix_now_ns(),
+            reconnect_within_ms: 0,
         };
         self.hellos.push(hello);
         let plan = self.plan.clone().map(Down::Plan);

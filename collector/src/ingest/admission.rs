@@ -1,0 +1,330 @@
+//! Who may begin a handshake, and when: decided before a byte of TLS is read. Pure: time is passed in.
+//!
+//! A full handshake is the dearest thing that a stranger can ask for, so they are begun at a rate that leaves most of the
+//! machine to the sessions that stand. Who comes faster than that waits: closing at once would send an agent into a
+//! back-off of seconds where a tenth of one would have done, and a place in the queue costs a socket and no processor time.
+//! The queue is bounded in length and time, because an agent that waited longer than its own patience is gone, and its
+//! handshake would be wasted.
+//!
+//! Nobody takes another's turn. Addresses take turns, whatever each of them asks for; one has a bounded share of the
+//! handshakes under way; and where all places are taken, one of the address that holds most gives way to a newcomer. So
+//! somebody who opens connections and says nothing, from one address or from a hundred, delays those addresses.
+//!
+//! The same rate says within what time a fleet that lost its sessions should come back: [`reconnect_within`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Handshakes begun a second, for each core: at some 0.24 ms of processor time, an eighth of it; what follows (HTTP/2,
+/// Hello, its transaction) takes about as much again, and the rest is for sessions that stand.
+const PER_CORE_S: u32 = 500;
+/// Handshakes that may begin at once after a quiet time: a small fleet waits for nothing.
+const BURST: u32 = 64;
+/// Most handshakes under way: two seconds of work for one core, some 30 MiB of buffers.
+pub const HANDSHAKES_MAX: usize = 512;
+/// Most of them from one address: what a site behind one address can use, and a sixteenth of all.
+pub const ADDRESS_HANDSHAKES_MAX: usize = 32;
+/// Most connections that wait: two seconds' worth for one core, and few beside the files that a collector may open.
+pub const WAITING_MAX: usize = 1_024;
+/// Most of them from one address: a site whose agents all start at once, and a quarter of all.
+const ADDRESS_WAITING_MAX: usize = 256;
+/// Longest wait: with the handshake's own deadline still within the ten seconds that agents wait for both.
+pub const WAIT_MAX: Duration = Duration::from_secs(4);
+/// Turns that one call looks through for an address that has fewer handshakes than another, when all are under way.
+const TURNS_SEEN_MAX: usize = 32;
+/// How often those are looked for who waited too long.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// Of the admission rate, what a fleet that comes back is paced at: the rest drains the queues that chance makes.
+const PACED_SHARE: f64 = 0.8;
+/// The least time within which a fleet comes back: with less, three agents would come in the same instant.
+const WITHIN_MIN: Duration = Duration::from_secs(1);
+/// The most: a fleet of 240,000 for two cores; whoever has more has more cores, or comes back late.
+const WITHIN_MAX: Duration = Duration::from_secs(300);
+
+/// Handshakes that this machine begins a second.
+pub fn rate_per_s() -> u32 {
+    static RATE: OnceLock<u32> = OnceLock::new();
+    *RATE.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        rate_of(u32::try_from(cores).unwrap_or(u32::MAX))
+    })
+}
+
+/// Handshakes that so many cores begin a second.
+#[must_use]
+pub const fn rate_of(cores: u32) -> u32 {
+    PER_CORE_S.saturating_mul(cores)
+}
+
+/// Within what time a fleet of that size comes back after it lost its sessions, each agent at an instant of its own.
+#[must_use]
+pub fn reconnect_within(agents: usize, rate_per_s: u32) -> Duration {
+    let agents = u32::try_from(agents).unwrap_or(u32::MAX);
+    let paced_per_s = f64::from(rate_per_s.max(1)) * PACED_SHARE;
+    Duration::from_secs_f64(f64::from(agents) / paced_per_s).clamp(WITHIN_MIN, WITHIN_MAX)
+}
+
+/// Why a connection is closed before its handshake has begun, or while it is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// There is no place to wait, and nobody has many more than this address.
+    Crowded,
+    /// It waited for as long as anybody may.
+    Waited,
+    /// It waited, and a place was given to an address that had fewer.
+    Displaced,
+}
+
+impl Refused {
+    /// The word for it in metrics and logs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Crowded => "crowded",
+            Self::Waited => "waited",
+            Self::Displaced => "displaced",
+        }
+    }
+}
+
+/// A handshake that begins now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Begin<A, T> {
+    /// Its number, for [`Admission::ended`].
+    pub ticket: u64,
+    /// From where.
+    pub address: A,
+    /// The connection.
+    pub connection: T,
+    /// The handshake that gives way to it: it is broken off.
+    pub instead_of: Option<u64>,
+}
+
+/// The queue before the handshakes. `A` is an address, `T` a connection.
+#[derive(Debug)]
+pub struct Admission<A, T> {
+    bucket: Bucket,
+    places: BTreeMap<A, Place<T>>,
+    /// Addresses of which somebody waits and a handshake may begin, each once, in turn.
+    turns: VecDeque<A>,
+    waiting: usize,
+    handshakes: usize,
+    tickets: u64,
+    sweep_at: Option<Instant>,
+    /// All handshakes are under way and none gives way: only an end or a newcomer changes that.
+    is_blocked: bool,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    waiting: VecDeque<(Instant, T)>,
+    /// Tickets of the handshakes under way, the oldest first.
+    handshakes: VecDeque<u64>,
+    is_in_turn: bool,
+}
+
+/// A token bucket, told by when the next token is there.
+#[derive(Debug)]
+struct Bucket {
+    every: Duration,
+    slack: Duration,
+    next: Option<Instant>,
+}
+
+impl Bucket {
+    fn new(rate_per_s: u32) -> Self {
+        let every = Duration::from_secs(1) / rate_per_s.max(1);
+        Self { every, slack: every * (BURST - 1), next: None }
+    }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| next <= now)
+    }
+
+    fn take(&mut self, now: Instant) {
+        let earliest = now.checked_sub(self.slack).unwrap_or(now);
+        self.next = Some(self.next.map_or(earliest, |next| next.max(earliest)) + self.every);
+    }
+}
+
+impl<T> Default for Place<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), handshakes: VecDeque::new(), is_in_turn: false }
+    }
+}
+
+impl<T> Place<T> {
+    fn may_begin(&self) -> bool {
+        !self.waiting.is_empty() && self.handshakes.len() < ADDRESS_HANDSHAKES_MAX
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.handshakes.is_empty() && !self.is_in_turn
+    }
+}
+
+impl<A: Copy + Ord, T> Admission<A, T> {
+    /// Nobody there; handshakes begin at that rate.
+    #[must_use]
+    pub fn new(rate_per_s: u32) -> Self {
+        Self {
+            bucket: Bucket::new(rate_per_s),
+            places: BTreeMap::new(),
+            turns: VecDeque::new(),
+            waiting: 0,
+            handshakes: 0,
+            tickets: 0,
+            sweep_at: None,
+            is_blocked: false,
+        }
+    }
+
+    /// Connections that wait.
+    #[must_use]
+    pub const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Handshakes under way.
+    #[must_use]
+    pub const fn handshakes(&self) -> usize {
+        self.handshakes
+    }
+
+    /// A connection has come. Gives back one that is to be closed for it, if there must be one.
+    pub fn arrive(&mut self, address: A, connection: T, now: Instant) -> Option<(T, Refused)> {
+        let own = self.places.get(&address).map_or(0, |place| place.waiting.len());
+        if own >= ADDRESS_WAITING_MAX {
+            return Some((connection, Refused::Crowded));
+        }
+        let mut closed = None;
+        if self.waiting >= WAITING_MAX {
+            let longest = self.places.iter_mut().max_by_key(|(_, place)| place.waiting.len());
+            let Some((_, place)) = longest.filter(|(_, place)| place.waiting.len() > own + 1)
+            else {
+                return Some((connection, Refused::Crowded));
+            };
+            closed = place.waiting.pop_back().map(|(_, newest)| (newest, Refused::Displaced));
+            self.waiting -= 1;
+        }
+        self.waiting += 1;
+        self.sweep_at.get_or_insert(now + SWEEP_EVERY);
+        self.places.entry(address).or_default().waiting.push_back((now, connection));
+        self.queue_up(address);
+        closed
+    }
+
+    /// The next handshake that may begin now. To be asked until there is none, after every other call and at
+    /// [`Admission::wake_at`].
+    pub fn next(&mut self, now: Instant) -> Option<Begin<A, T>> {
+        self.is_blocked = false;
+        if !self.bucket.is_ready(now) {
+            return None;
+        }
+        let (address, connection) = self.take_turn()?;
+        let instead_of = self.make_room();
+        self.bucket.take(now);
+        self.tickets += 1;
+        self.handshakes += 1;
+        let ticket = self.tickets;
+        self.places.entry(address).or_default().handshakes.push_back(ticket);
+        self.queue_up(address);
+        Some(Begin { ticket, address, connection, instead_of })
+    }
+
+    /// A handshake has ended, however.
+    pub fn ended(&mut self, address: A, ticket: u64) {
+        let Some(place) = self.places.get_mut(&address) else { return };
+        let Some(index) = place.handshakes.iter().position(|known| *known == ticket) else {
+            return; // it gave way
+        };
+        place.handshakes.remove(index);
+        self.handshakes -= 1;
+        self.queue_up(address);
+    }
+
+    /// Those who waited for too long, to be closed.
+    pub fn sweep(&mut self, now: Instant) -> Vec<T> {
+        if self.sweep_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let mut closed = Vec::new();
+        for place in self.places.values_mut() {
+            while place.waiting.front().is_some_and(|(since, _)| *since + WAIT_MAX <= now) {
+                closed.extend(place.waiting.pop_front().map(|(_, connection)| connection));
+            }
+        }
+        self.waiting -= closed.len();
+        self.sweep_at = (self.waiting > 0).then_some(now + SWEEP_EVERY);
+        self.places.retain(|_, place| !place.is_empty());
+        closed
+    }
+
+    /// When there may be something to do, if nothing else happens before.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Instant> {
+        let token = self.bucket.next.filter(|_| !self.turns.is_empty() && !self.is_blocked);
+        [token, self.sweep_at].into_iter().flatten().min()
+    }
+
+    /// An address takes its turn when somebody waits and its share is not used up.
+    fn queue_up(&mut self, address: A) {
+        let Some(place) = self.places.get_mut(&address) else { return };
+        if place.may_begin() && !place.is_in_turn {
+            place.is_in_turn = true;
+            self.turns.push_back(address);
+        } else if place.is_empty() {
+            self.places.remove(&address);
+        }
+    }
+
+    /// Whose turn it is; with all handshakes under way, only where another address has more than this one.
+    fn take_turn(&mut self) -> Option<(A, T)> {
+        let most = if self.handshakes < HANDSHAKES_MAX { usize::MAX } else { self.most() };
+        let mut seen = 0;
+        while seen < TURNS_SEEN_MAX.min(self.turns.len()) {
+            let address = self.turns.pop_front()?;
+            let Some(place) = self.places.get_mut(&address) else { continue };
+            if !place.may_begin() {
+                // Swept away or displaced meanwhile.
+                place.is_in_turn = false;
+                self.queue_up(address);
+                continue;
+            }
+            if place.handshakes.len() + 1 >= most {
+                self.turns.push_back(address);
+                seen += 1;
+                continue;
+            }
+            place.is_in_turn = false;
+            self.waiting -= 1;
+            return place.waiting.pop_front().map(|(_, connection)| (address, connection));
+        }
+        self.is_blocked = true;
+        None
+    }
+
+    /// Handshakes of the address that has most.
+    fn most(&self) -> usize {
+        self.places.values().map(|place| place.handshakes.len()).max().unwrap_or(0)
+    }
+
+    /// With all places taken, the oldest handshake of the address that has most gives way: it had most time.
+    fn make_room(&mut self) -> Option<u64> {
+        if self.handshakes < HANDSHAKES_MAX {
+            return None;
+        }
+        let most = self.places.iter_mut().max_by_key(|(_, place)| place.handshakes.len());
+        let (address, ticket) =
+            most.and_then(|(address, place)| Some((*address, place.handshakes.pop_front()?)))?;
+        self.handshakes -= 1;
+        self.queue_up(address);
+        Some(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests;
