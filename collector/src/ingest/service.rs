@@ -1,8 +1,8 @@
 //! The gRPC side of a session: reads an agent's messages, drives the rules, answers.
 
-use super::admission::{rate_per_s, reconnect_within};
+use super::admission::reconnect_within;
 use super::budget::Budget;
-use super::listener::{ConnectionInfo, Door, Peer, incoming};
+use super::listener::{ConnectionInfo, Door, Peer, incoming, rate_per_s};
 use super::pace::{Pace, Ticket};
 use super::session::{BUSY_RETRY_MS, Greeting, Refusal, Session};
 use super::{accept, open};
