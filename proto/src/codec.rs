@@ -174,8 +174,12 @@ mod tests {
         };
         assert_eq!(check(status(PROBES_MAX)), Ok(()));
         assert_eq!(check(status(PROBES_MAX + 1)), Err("too many probes"));
-        let names = |names| v1::Report { names: vec![String::new(); names], ..v1::Report::default() };
-        let gap = |probes| v1::Gap { probes: vec![v1::GapProbe::default(); probes], ..v1::Gap::default() };
+        let names =
+            |names| v1::Report { names: vec![String::new(); names], ..v1::Report::default() };
+        let gap = |probes| v1::Gap {
+            probes: vec![v1::GapProbe::default(); probes],
+            ..v1::Gap::default()
+        };
         assert_eq!(check(data(1, &names(ENTRIES_MAX).encode_to_vec())), Ok(()));
         assert_eq!(check(data(1, &names(ENTRIES_MAX + 1).encode_to_vec())), Err(TOO_MANY_ENTRIES));
         assert_eq!(check(data(1, &gap(ENTRIES_MAX).encode_to_vec())), Ok(()));
