@@ -14,8 +14,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// A PING is sent after 20 s of silence, and waited for for 10 s; and a second of the machine's own.
-const NOTICED_MAX: Duration = Duration::from_secs(31);
+/// A PING is sent every 15 s and waited for for 10 s; the rest is the machine's own.
+const NOTICED_MAX: Duration = Duration::from_secs(30);
 /// An agent whose session had stood for a few seconds only is patient: it may be part of the trouble.
 const BACK_MAX: Duration = Duration::from_secs(40);
 

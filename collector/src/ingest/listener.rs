@@ -5,7 +5,7 @@
 //! half-open ones does not reach the sessions that stand, nor keep an agent out. Each connection that is closed on the way
 //! is counted by why ([`IngestMetrics::refuse_connection`]).
 
-use super::admission::{Admission, Begin, HANDSHAKES_MAX, rate_of};
+use super::admission::{Admission, Begin, HANDSHAKES_MAX, Refused, rate_of};
 use super::budget::Budget;
 use crate::metrics::IngestMetrics;
 use crate::tls::{Identity, IdentityError};
@@ -99,8 +99,8 @@ pub fn incoming(
     metrics: Arc<IngestMetrics>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(READY_MAX);
-    // Each handshake under way says once that it has ended.
-    let (ended, ends) = mpsc::channel(HANDSHAKES_MAX);
+    // Each handshake under way says once that it has ended, and each that gave way to another.
+    let (ended, ends) = mpsc::channel(2 * HANDSHAKES_MAX);
     let admission = Admission::new(rate_per_s());
     let counts = Arc::default();
     let under_way = BTreeMap::new();
@@ -156,32 +156,40 @@ impl Reception {
         if let Some(((_, address), why)) =
             self.admission.arrive(site(address.ip()), (stream, address), now)
         {
-            self.metrics.refuse_connection(why.word());
-            log.refused(address, why.word(), now);
+            self.refused(address, why, now, log);
         }
+    }
+
+    fn refused(&self, address: SocketAddr, why: Refused, now: Instant, log: &mut Log) {
+        self.metrics.refuse_connection(why.word());
+        log.refused(address, why.word(), now);
     }
 
     /// Begins what may begin, and closes who waited too long.
     fn go_on(&mut self, log: &mut Log) {
         let now = Instant::now();
         for (_, address) in self.admission.sweep(now) {
-            self.metrics.refuse_connection("waited");
-            log.refused(address, "waited", now);
+            self.refused(address, Refused::Waited, now, log);
         }
         while let Some(begin) = self.admission.next(now) {
-            self.begin(begin);
+            self.begin(begin, log);
         }
         self.metrics.connections_waiting.set(gauge(self.admission.waiting()));
         self.metrics.handshakes.set(gauge(self.admission.handshakes()));
     }
 
-    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>) {
+    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>, log: &mut Log) {
         let Begin { ticket, address: site, connection: (stream, address), instead_of } = begin;
         if let Some(broken_off) = instead_of.and_then(|ticket| self.under_way.remove(&ticket)) {
-            self.metrics.refuse_connection("displaced");
+            self.metrics.refuse_connection(Refused::Displaced.word());
             broken_off.abort();
         }
-        let leave = Leave { end: (site, ticket), ended: self.ended.clone() };
+        // One that gave way says so, too, a moment later: until then its place in this queue is taken.
+        let Ok(ended) = self.ended.clone().try_reserve_owned() else {
+            self.admission.ended(site, ticket);
+            return self.refused(address, Refused::Crowded, Instant::now(), log);
+        };
+        let leave = Leave { end: (site, ticket), ended: Some(ended) };
         let greeter = Greeter {
             door: self.door.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -236,13 +244,15 @@ impl Drop for Held {
 /// Says that a handshake has ended, broken off or not.
 struct Leave {
     end: End,
-    ended: mpsc::Sender<End>,
+    /// A place in the queue that was kept for it: no end is lost.
+    ended: Option<mpsc::OwnedPermit<End>>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        // There is room for each that is under way; without a receiver the collector stops.
-        let _heard = self.ended.try_send(self.end);
+        if let Some(ended) = self.ended.take() {
+            ended.send(self.end);
+        }
     }
 }
 

@@ -56,8 +56,8 @@ const HEADER_LIST_MAX_BYTES: u32 = 8 << 10;
 const PENDING_RESETS_MAX: usize = 20;
 /// Streams that we reset ourselves because of what came in.
 const LOCAL_RESETS_MAX: usize = 128;
-/// A peer that is gone without a word is noticed after interval + timeout.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// A peer that is gone without a word is noticed after interval + timeout: within half a minute, whatever else the machine does.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection outlives the longest session by little.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
