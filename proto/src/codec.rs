@@ -4,6 +4,7 @@
 //! [`Bounded`] is the codec of the generated service. It walks over a message once, allocates nothing, and lets pass only what
 //! takes memory in proportion; what is inside a record's payload is counted as well, because it is decoded right after.
 
+use crate::record::PAYLOAD_MAX_BYTES;
 use crate::v1;
 use prost::Message;
 use prost::bytes::Buf as _;
@@ -17,8 +18,9 @@ use tonic_prost::ProstCodec;
 pub const RECORDS_MAX: usize = 1_024;
 /// Most probes of a status: the collector shows a thousand.
 pub const PROBES_MAX: usize = 4_096;
-/// Most names of a report, and most probes of a gap: in 128 KiB there is room for no more that say anything.
-pub const ENTRIES_MAX: usize = 8_192;
+/// Most names of a report, and most probes of a gap: one that says anything takes eight of the 128 KiB at least, with the
+/// column that refers to it.
+pub const ENTRIES_MAX: usize = PAYLOAD_MAX_BYTES / 8;
 
 /// Fields of `FromAgent` and of what they hold (`fleet.proto`); the last is that of `Report.names` and of `Gap.probes`.
 const DATA: u32 = 2;

@@ -1,7 +1,7 @@
 //! Ingest: agents over gRPC, one core for the collector, beside what the disk alone would take.
 
 mod agent;
-mod reports;
+pub mod reports;
 
 use crate::machine::{MEASURED, Spent, watch};
 use crate::table::{Table, figure};

@@ -3,6 +3,7 @@
 //! A bench prints and never fails on speed. It fails when what it measured did not really happen: attempts are counted
 //! by the target as well, and records by the store. Limits that are not kept it names; with `--strict` it fails on them.
 
+mod herd;
 mod histogram;
 mod http;
 mod ingest;
@@ -25,6 +26,7 @@ Subjects:
   sip        1,000 calls a second, 10,000 up at once, beside SIPp's own calling side
   sip-truth  delays of calls as they are reported, beside what tcpdump saw pass, at 500 calls a second
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
+  herd       sessions over mutual TLS that come at once and come back after kill -9, and an agent that floods beside others
   verdicts   a month of an agreement judged from a file and from what is held, and a thousand agreements for now
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
@@ -35,7 +37,7 @@ How to read it:
   program used: below 95 % something around it was the limit, and `us/attempt` says more than the rate.
   Columns `of …` are ratios: 2.00 of wrk means twice as much per second of processor time as wrk.
   A peer that is not installed shows as `skipped: needs …`; tests/run installs them all. tcpdump needs root, too.
-  `sip`, `sip-truth` and `verdicts` have limits, which they print; with --strict the bench fails where one is not kept.
+  `sip`, `sip-truth`, `herd` and `verdicts` have limits, which they print; with --strict the bench fails where one is not kept.
   Other load on the machine shows in the figures: run it on an idle one.
 
 Examples:
@@ -53,6 +55,9 @@ struct Args {
     /// How long each row is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// How many agents a herd has
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    agents: u32,
     /// Fail when a limit is not kept; without it that is only said
     #[arg(long)]
     strict: bool,
@@ -67,17 +72,19 @@ enum Subject {
     Sip,
     SipTruth,
     Ingest,
+    Herd,
     Verdicts,
     Page,
     Histogram,
 }
 
 impl Subject {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Http,
         Self::Sip,
         Self::SipTruth,
         Self::Ingest,
+        Self::Herd,
         Self::Verdicts,
         Self::Page,
         Self::Histogram,
@@ -109,7 +116,7 @@ fn main() -> anyhow::Result<()> {
         if args.subject.is_some_and(|only| only != subject) {
             continue;
         }
-        let measured = measure(subject, Duration::from_secs(args.seconds), pinned)
+        let measured = measure(subject, &args, pinned)
             .with_context(|| format!("{subject:?} was not measured"))?;
         if args.format == Format::Text {
             measured.iter().for_each(|table| println!("\n{}", text(table)));
@@ -128,7 +135,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<Vec<Table>> {
+fn measure(subject: Subject, args: &Args, pinned: bool) -> anyhow::Result<Vec<Table>> {
+    let window = Duration::from_secs(args.seconds);
     match subject {
         Subject::Histogram => histogram::measure(window),
         Subject::Page => page::measure(window),
@@ -136,8 +144,14 @@ fn measure(subject: Subject, window: Duration, pinned: bool) -> anyhow::Result<V
         Subject::Sip if pinned => sip::measure(window),
         Subject::SipTruth if pinned => sip_truth::measure(window),
         Subject::Ingest if pinned => ingest::measure(window),
+        Subject::Herd if pinned => herd::measure(window, args.agents),
         Subject::Verdicts if pinned => verdicts::measure(window),
-        Subject::Http | Subject::Sip | Subject::SipTruth | Subject::Ingest | Subject::Verdicts => {
+        Subject::Http
+        | Subject::Sip
+        | Subject::SipTruth
+        | Subject::Ingest
+        | Subject::Herd
+        | Subject::Verdicts => {
             let mut table = Table::new(&format!("{subject:?}").to_lowercase(), &[]);
             table.skip("everything", "two cores and taskset");
             Ok(vec![table])

@@ -8,8 +8,12 @@ mod agreements;
 mod bad_input;
 /// What the bench prints, and that programs can read it.
 mod bench;
+/// A way to the collector that swallows everything: noticed at both ends.
+mod broken_uplink;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Agents that mean harm and strangers, before a real collector: refused, bounded, and nobody else notices.
+mod hostile_ingest;
 /// Calls through Kamailio: digest, recorded routes, forks, redirections, TCP and TLS.
 mod kamailio;
 /// A thousand probes every second from one core.

@@ -1,13 +1,18 @@
 //! Delivery, exhaustively within small bounds and at random beyond them, on the real spool, uplink session and ingest session.
 //!
 //! [`exhaustive`] tries everything in worlds of a few windows; taking one mechanism away must break it. [`simulation`] draws
-//! fleets and faults by seed; its page says what counts as failure. [`outer`] has the real transport between real drivers. [`disk`] and [`store`] stand in for the machine below the
-//! cores. `--bin simulate` runs all three for longer.
+//! fleets and faults by seed; its page says what counts as failure. [`outer`] has the real transport between real drivers,
+//! [`herd`] brings ten thousand agents back at once. [`disk`] and [`store`] stand in for the machine below the cores.
+//! `--bin simulate` runs the first three for longer.
 
 mod agreement;
 mod disk;
 mod exhaustive;
+<<<<<<< HEAD
 mod outer;
+=======
+mod herd;
+>>>>>>> herd
 mod seeds;
 mod simulation;
 mod stage;

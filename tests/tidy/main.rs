@@ -63,6 +63,9 @@ const PURE: &[&str] = &[
     "agent/src/uplink/session.rs",
     "collector/src/contract",
     "collector/src/sla",
+    "collector/src/ingest/admission.rs",
+    "collector/src/ingest/budget.rs",
+    "collector/src/ingest/pace.rs",
     "collector/src/ingest/session.rs",
     "collector/src/timeline",
 ];

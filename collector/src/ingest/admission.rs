@@ -13,7 +13,6 @@
 //! The same rate says within what time a fleet that lost its sessions should come back: [`reconnect_within`].
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,15 +42,6 @@ const PACED_SHARE: f64 = 0.8;
 const WITHIN_MIN: Duration = Duration::from_secs(1);
 /// The most: a fleet of 240,000 for two cores; whoever has more has more cores, or comes back late.
 const WITHIN_MAX: Duration = Duration::from_secs(300);
-
-/// Handshakes that this machine begins a second.
-pub fn rate_per_s() -> u32 {
-    static RATE: OnceLock<u32> = OnceLock::new();
-    *RATE.get_or_init(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        rate_of(u32::try_from(cores).unwrap_or(u32::MAX))
-    })
-}
 
 /// Handshakes that so many cores begin a second.
 #[must_use]

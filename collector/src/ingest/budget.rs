@@ -46,8 +46,7 @@ impl Budget {
         let bytes = i64::try_from(bytes).unwrap_or(BUDGET_BYTES).min(BUDGET_BYTES);
         let earned = MESSAGE_BYTES + bytes * MESSAGE_FACTOR;
         let refilled = |left: i64| Some(left.saturating_add(earned).min(BUDGET_BYTES));
-        // It always succeeds: `refilled` always has a value.
-        drop(self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refilled));
+        let _always_refilled = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, refilled);
     }
 }
 

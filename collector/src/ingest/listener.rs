@@ -5,7 +5,7 @@
 //! half-open ones does not reach the sessions that stand, nor keep an agent out. Each connection that is closed on the way
 //! is counted by why ([`IngestMetrics::refuse_connection`]).
 
-use super::admission::{Admission, Begin, HANDSHAKES_MAX, rate_per_s};
+use super::admission::{Admission, Begin, HANDSHAKES_MAX, Refused, rate_of};
 use super::budget::Budget;
 use crate::metrics::IngestMetrics;
 use crate::tls::{Identity, IdentityError};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
+use uuid::Uuid;
 
 /// How long a handshake may take: ten times a slow one, and short for somebody who only holds the door.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 const READY_MAX: usize = 64;
 /// How long to wait when the system has no more file descriptors, instead of spinning.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+/// Most connections of one agent: it needs one, and may have lost several without our knowing yet, which takes 30 s.
+const AGENT_CONNECTIONS_MAX: u32 = 16;
 /// Refusals are logged at most so often; all are counted.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ pub struct ConnectionInfo {
 pub struct Connection {
     stream: Stream,
     info: ConnectionInfo,
+    /// Counted as long as it stands.
+    _held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,15 @@ pub struct Door {
     pub deployment: Arc<str>,
 }
 
+/// Handshakes that this machine begins a second.
+pub fn rate_per_s() -> u32 {
+    static RATE: OnceLock<u32> = OnceLock::new();
+    *RATE.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        rate_of(u32::try_from(cores).unwrap_or(u32::MAX))
+    })
+}
+
 /// Accepts connections until the stream is dropped.
 pub fn incoming(
     listener: TcpListener,
@@ -85,11 +99,12 @@ pub fn incoming(
     metrics: Arc<IngestMetrics>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(READY_MAX);
-    // Each handshake under way says once that it has ended.
-    let (ended, ends) = mpsc::channel(HANDSHAKES_MAX);
+    // Each handshake under way says once that it has ended, and each that gave way to another.
+    let (ended, ends) = mpsc::channel(2 * HANDSHAKES_MAX);
     let admission = Admission::new(rate_per_s());
-    let reception =
-        Reception { door, metrics, admission, under_way: BTreeMap::new(), ready, ended };
+    let counts = Arc::default();
+    let under_way = BTreeMap::new();
+    let reception = Reception { door, metrics, counts, admission, under_way, ready, ended };
     tokio::spawn(reception.run(listener, ends));
     ReceiverStream::new(connections)
 }
@@ -104,6 +119,7 @@ type End = (Site, u64);
 struct Reception {
     door: Door,
     metrics: Arc<IngestMetrics>,
+    counts: Counts,
     admission: Admission<Site, (TcpStream, SocketAddr)>,
     /// Handshakes, to break them off.
     under_way: BTreeMap<u64, AbortHandle>,
@@ -140,52 +156,103 @@ impl Reception {
         if let Some(((_, address), why)) =
             self.admission.arrive(site(address.ip()), (stream, address), now)
         {
-            self.metrics.refuse_connection(why.word());
-            log.refused(address, why.word(), now);
+            self.refused(address, why, now, log);
         }
+    }
+
+    fn refused(&self, address: SocketAddr, why: Refused, now: Instant, log: &mut Log) {
+        self.metrics.refuse_connection(why.word());
+        log.refused(address, why.word(), now);
     }
 
     /// Begins what may begin, and closes who waited too long.
     fn go_on(&mut self, log: &mut Log) {
         let now = Instant::now();
         for (_, address) in self.admission.sweep(now) {
-            self.metrics.refuse_connection("waited");
-            log.refused(address, "waited", now);
+            self.refused(address, Refused::Waited, now, log);
         }
         while let Some(begin) = self.admission.next(now) {
-            self.begin(begin);
+            self.begin(begin, log);
         }
         self.metrics.connections_waiting.set(gauge(self.admission.waiting()));
         self.metrics.handshakes.set(gauge(self.admission.handshakes()));
     }
 
-    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>) {
+    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>, log: &mut Log) {
         let Begin { ticket, address: site, connection: (stream, address), instead_of } = begin;
         if let Some(broken_off) = instead_of.and_then(|ticket| self.under_way.remove(&ticket)) {
-            self.metrics.refuse_connection("displaced");
+            self.metrics.refuse_connection(Refused::Displaced.word());
             broken_off.abort();
         }
-        let leave = Leave { end: (site, ticket), ended: self.ended.clone() };
-        let (door, metrics, ready) =
-            (self.door.clone(), Arc::clone(&self.metrics), self.ready.clone());
+        // One that gave way says so, too, a moment later: until then its place in this queue is taken.
+        let Ok(ended) = self.ended.clone().try_reserve_owned() else {
+            self.admission.ended(site, ticket);
+            return self.refused(address, Refused::Crowded, Instant::now(), log);
+        };
+        let leave = Leave { end: (site, ticket), ended: Some(ended) };
+        let greeter = Greeter {
+            door: self.door.clone(),
+            metrics: Arc::clone(&self.metrics),
+            counts: Arc::clone(&self.counts),
+            ready: self.ready.clone(),
+        };
         let handshake = tokio::spawn(async move {
-            greet(stream, address, door, &metrics, &ready).await;
+            greeter.greet(stream, address).await;
             drop(leave);
         });
         self.under_way.insert(ticket, handshake.abort_handle());
     }
 }
 
+/// Connections that stand, by agent.
+type Counts = Arc<Mutex<BTreeMap<Uuid, u32>>>;
+
+/// One of an agent's connections.
+#[derive(Debug)]
+struct Held {
+    agent: Uuid,
+    counts: Counts,
+}
+
+impl Held {
+    /// Counts one more connection; none if the agent has as many as it may.
+    fn take(counts: &Counts, agent: Uuid) -> Option<Self> {
+        {
+            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(agent).or_default();
+            if *count >= AGENT_CONNECTIONS_MAX {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Self { agent, counts: Arc::clone(counts) })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.agent) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.agent);
+            }
+        }
+    }
+}
+
 /// Says that a handshake has ended, broken off or not.
 struct Leave {
     end: End,
-    ended: mpsc::Sender<End>,
+    /// A place in the queue that was kept for it: no end is lost.
+    ended: Option<mpsc::OwnedPermit<End>>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        // There is room for each that is under way; without a receiver the collector stops.
-        drop(self.ended.try_send(self.end));
+        if let Some(ended) = self.ended.take() {
+            ended.send(self.end);
+        }
     }
 }
 
@@ -222,30 +289,43 @@ fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-async fn greet(
-    stream: TcpStream,
-    address: SocketAddr,
+/// What a handshake needs of the reception.
+struct Greeter {
     door: Door,
-    metrics: &IngestMetrics,
-    ready: &mpsc::Sender<io::Result<Connection>>,
-) {
-    match timeout(HANDSHAKE_DEADLINE, door.open(stream)).await {
-        Ok(Ok((stream, peer))) => {
-            let connection = Connection {
-                stream,
-                info: ConnectionInfo { peer, address, budget: Budget::default() },
-            };
-            // The receiver is gone only when the collector stops.
-            drop(ready.send(Ok(connection)).await);
-        }
-        Ok(Err(error)) => {
-            metrics.refuse_connection("handshake");
-            tracing::info!(%address, %error, "connection refused");
-        }
-        Err(_) => {
-            metrics.refuse_connection("slow");
-            tracing::info!(%address, "handshake took too long");
-        }
+    metrics: Arc<IngestMetrics>,
+    counts: Counts,
+    ready: mpsc::Sender<io::Result<Connection>>,
+}
+
+impl Greeter {
+    async fn greet(self, stream: TcpStream, address: SocketAddr) {
+        let (stream, peer) = match timeout(HANDSHAKE_DEADLINE, self.door.open(stream)).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                self.metrics.refuse_connection("handshake");
+                tracing::info!(%address, %error, "connection refused");
+                return;
+            }
+            Err(_) => {
+                self.metrics.refuse_connection("slow");
+                tracing::info!(%address, "handshake took too long");
+                return;
+            }
+        };
+        let held = match &peer {
+            Peer::Certificate(Ok(identity)) => {
+                let Some(held) = Held::take(&self.counts, identity.agent) else {
+                    self.metrics.refuse_connection("many");
+                    tracing::warn!(%address, agent = %identity.agent, "the agent has too many connections");
+                    return;
+                };
+                Some(held)
+            }
+            Peer::Certificate(Err(_)) | Peer::Local => None,
+        };
+        let info = ConnectionInfo { peer, address, budget: Budget::default() };
+        // The receiver is gone only when the collector stops.
+        drop(self.ready.send(Ok(Connection { stream, info, _held: held })).await);
     }
 }
 
@@ -313,5 +393,33 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_has_so_many_connections_and_no_more() {
+        let counts = Counts::default();
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut held: Vec<_> =
+            (0..AGENT_CONNECTIONS_MAX).filter_map(|_| Held::take(&counts, one)).collect();
+        assert_eq!(held.len(), 16);
+        assert!(Held::take(&counts, one).is_none() && Held::take(&counts, other).is_some());
+        held.pop();
+        assert!(Held::take(&counts, one).is_some(), "one has ended");
+        drop(held);
+        assert!(counts.lock().expect("no panic").is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_site_and_a_mapped_address_is_itself() {
+        let of = |address: &str| site(address.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::4"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.2"), of("192.0.2.1"));
     }
 }

@@ -13,13 +13,12 @@
 //! not read from until that is made up for, as long as others commit as well. Alone, it may have everything.
 
 use super::session::CREDIT_BYTES;
+use probefleet_proto::record::CREDIT_MIN_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// What an agent may always have under way.
-pub const CREDIT_MIN_BYTES: u32 = 256 << 10;
 /// What the credit grows by in a second without trouble: it is back in a quarter of a minute.
 const CREDIT_STEP_BYTES: u32 = 64 << 10;
 /// What 99 of 100 commits should keep to.

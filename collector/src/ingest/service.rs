@@ -1,8 +1,8 @@
 //! The gRPC side of a session: reads an agent's messages, drives the rules, answers.
 
-use super::admission::{rate_per_s, reconnect_within};
+use super::admission::reconnect_within;
 use super::budget::Budget;
-use super::listener::{ConnectionInfo, Door, Peer, incoming};
+use super::listener::{ConnectionInfo, Door, Peer, incoming, rate_per_s};
 use super::pace::{Pace, Ticket};
 use super::session::{BUSY_RETRY_MS, Greeting, Refusal, Session};
 use super::{accept, open};
@@ -61,8 +61,8 @@ const HEADER_LIST_MAX_BYTES: u32 = 8 << 10;
 const PENDING_RESETS_MAX: usize = 20;
 /// Streams that we reset ourselves because of what came in.
 const LOCAL_RESETS_MAX: usize = 128;
-/// A peer that is gone without a word is noticed after interval + timeout.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// A peer that is gone without a word is noticed after interval + timeout: within half a minute, whatever else the machine does.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection outlives the longest session by little.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30 * 60);
