@@ -185,13 +185,13 @@ fn ended(journal: &mut Journal, window_start_s: u64, at_s: u64) {
 }
 
 /// Tends it until something holds: syncs and deletions are done aside.
-fn tend_until(journal: &mut Journal, mut holds: impl FnMut(&mut Journal) -> bool) {
+async fn tend_until(journal: &mut Journal, mut holds: impl FnMut(&mut Journal) -> bool) {
     for round in 0..1_000_u32 {
         journal.tend(Instant::now() + SYNC_EVERY * round);
         if holds(journal) {
             return;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("not within five seconds");
 }
@@ -218,11 +218,11 @@ async fn a_killed_process_leaves_what_landed_and_what_is_sealed_goes() {
     journal.flush(Instant::now());
     assert_eq!(files(dir.path()).len(), 3, "no file is written to again");
     journal.sealed_before(20);
-    tend_until(&mut journal, |_| files(dir.path()) == ["0000000002.log", "0000000003.log"]);
+    tend_until(&mut journal, |_| files(dir.path()) == ["0000000002.log", "0000000003.log"]).await;
     journal.sealed(20);
     ended(&mut journal, 30, 31);
     journal.flush(Instant::now());
-    tend_until(&mut journal, |_| files(dir.path()) == ["0000000004.log"]);
+    tend_until(&mut journal, |_| files(dir.path()) == ["0000000004.log"]).await;
     assert_eq!(open(dir.path()).1.len(), 1);
     assert_eq!(journal.take_notice(), None);
     clear(dir.path()).expect("can be deleted");
@@ -242,7 +242,7 @@ async fn where_the_disk_fails_it_says_so_and_recovers() {
     let notice = journal.take_notice().expect("an auditor should know");
     assert_eq!(notice.what, "journal_failed");
     std::fs::remove_file(&dir).expect("is ours");
-    std::thread::sleep(RETRY);
+    tokio::time::sleep(RETRY).await;
     ended(&mut journal, 10, 15);
     journal.flush(Instant::now());
     let notice = journal.take_notice().expect("it works again");
@@ -266,7 +266,7 @@ async fn it_never_holds_more_than_its_share_and_goes_on_when_there_is_room() {
     let held: u64 = files(dir.path()).iter().map(size).sum();
     assert!((TOTAL_MIN_BYTES - 2 * ROOM_BYTES..=TOTAL_MIN_BYTES).contains(&held), "{held}");
     journal.sealed(900);
-    std::thread::sleep(RETRY);
+    tokio::time::sleep(RETRY).await;
     ended(&mut journal, 1_800, 1_800);
     journal.flush(Instant::now());
     assert_eq!(journal.take_notice().expect("there is room").what, "journal_recovered");

@@ -280,6 +280,16 @@ objectives:
   loss: {service: s, probe: login, measure: {mean: loss_ppm}, target: "<= 1%", unknown: {coverage: 0%}, window: {width: 15m}}
 "#;
 
+    fn berlin() -> KnownAgent {
+        KnownAgent {
+            agent: uuid::Uuid::nil(),
+            name: Name::new("berlin-1").expect("a name"),
+            first_seen_s: 0,
+            labels: vec![(0, Labels::from([("site".to_owned(), "berlin".to_owned())]))],
+            last_report_end_s: None,
+        }
+    }
+
     fn say_the_same(agreement: &Agreement, flags: u32, words: &[&str]) {
         let mut series = Series::new("total", &[2_000_000_000]);
         series.record(1_500_000_000);
@@ -322,13 +332,6 @@ objectives:
         let mut head =
             report::Head { window_start_s: start_s, window_s: 900, ..report::Head::default() };
         head.health.flags = flags;
-        let agent = KnownAgent {
-            agent: uuid::Uuid::nil(),
-            name: Name::new("berlin-1").expect("a name"),
-            first_seen_s: 0,
-            labels: vec![(0, Labels::from([("site".to_owned(), "berlin".to_owned())]))],
-            last_report_end_s: None,
-        };
         let line = serde_json::json!({
             "agent": "berlin-1", "labels": {"site": "berlin", "agent": "berlin-1"},
             "probe": "login", "spec": "ab".repeat(16),
@@ -340,7 +343,7 @@ objectives:
                 "at_most_ns": {"2000000000": 1}}},
         });
         let mut stored = Windows::for_agreement(agreement);
-        add_cell(std::slice::from_mut(&mut stored), &agent, &head, &cell).expect("fits");
+        add_cell(std::slice::from_mut(&mut stored), &berlin(), &head, &cell).expect("fits");
         let mut read = Windows::for_agreement(agreement);
         windows::read(&mut read, "w.jsonl", line.to_string().as_bytes()).expect("a cell");
         let label = PeriodLabel::parse("2026-03-20").expect("a label");
