@@ -115,9 +115,31 @@ fn cell(probe: &str, number: u64, failed: bool) -> Cell {
     cell
 }
 
-/// A collector's process, and what an agent delivers to it.
-async fn deliver(site: &Site, child: &Child, records: Vec<v1::Record>) {
-    let mut client = client(site, child).await;
+/// A collector's process, which a failed test ends, too.
+struct Service(Child);
+
+impl Service {
+    fn start(site: &Site) -> Self {
+        Self(start(site))
+    }
+
+    /// Ends it as a user does.
+    fn stop(mut self) {
+        signal(&self.0, Signal::TERM);
+        assert!(self.0.wait().expect("ends").success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// What an agent delivers to a collector.
+async fn deliver(site: &Site, service: &Service, records: Vec<v1::Record>) {
+    let mut client = client(site, &service.0).await;
     let mut agent = Speaker::open_as(&mut client, Some(AGENT)).await.expect("opens");
     let session = agent.welcome(hello()).await.session;
     agent.plan().await;
@@ -125,12 +147,6 @@ async fn deliver(site: &Site, child: &Child, records: Vec<v1::Record>) {
         let answer = agent.send(session, records.to_vec()).await;
         assert!(matches!(answer, Answer::Ack(_)), "{answer:?}");
     }
-}
-
-async fn stop(mut child: Child) {
-    signal(&child, Signal::TERM);
-    let ended = tokio::task::spawn_blocking(move || child.wait()).await;
-    assert!(ended.expect("no panic").expect("ends").success());
 }
 
 /// What a command of the collector prints.
@@ -205,9 +221,9 @@ async fn a_report_has_the_same_bytes_from_digests_and_from_records() {
     let more = "countersigned: true, exclusions: excluded.yaml}\n  - {file: other.yaml, countersigned: true}";
     write("collector.yaml", &config.replace("countersigned: true}", more));
 
-    let child = start(&site);
-    deliver(&site, &child, morning(&mut Spool::new(), &day)).await;
-    stop(child).await;
+    let service = Service::start(&site);
+    deliver(&site, &service, morning(&mut Spool::new(), &day)).await;
+    service.stop();
     // As if it had come at once: an hour gets its digest when nothing has come for it for a while. And it was moved.
     let moved = format!(
         "UPDATE record SET received_s = window_start_s + 11;
@@ -218,9 +234,9 @@ async fn a_report_has_the_same_bytes_from_digests_and_from_records() {
     store(&site).execute_batch(&moved).expect("runs");
     let none = "SELECT count(*) FROM digest WHERE body IS NULL";
     assert_eq!(count(&site, none), 3, "none has come to rest yet");
-    let child = start(&site);
+    let service = Service::start(&site);
     until("a digest of each hour", || count(&site, none) == 0, PATIENCE).await;
-    stop(child).await;
+    service.stop();
 
     let reports = || {
         ["json", "text", "csv"]
@@ -268,9 +284,9 @@ async fn late_data_restates_a_period_that_is_no_longer_in_memory() {
     };
     let mut spool = Spool::new();
     // Two minutes of it, Down, reach the collector in time.
-    let child = start(&site);
-    deliver(&site, &child, windows(&mut spool, 0..12)).await;
-    stop(child).await;
+    let service = Service::start(&site);
+    deliver(&site, &service, windows(&mut spool, 0..12)).await;
+    service.stop();
 
     // It is published now, and let go some seconds later.
     let let_go_s = now_s() + 8;
@@ -280,7 +296,7 @@ async fn late_data_restates_a_period_that_is_no_longer_in_memory() {
     let text =
         text.replace("target: \">= 99%\"", "target: \">= 99%\"\n    unknown: {coverage: 0%}");
     std::fs::write(site.path("acme.yaml"), text).expect("writes");
-    let child = start(&site);
+    let service = Service::start(&site);
     let published = || -> Vec<(u64, String, String)> {
         let text = asked(&site, &["--revisions", "--period", &day.label, "--format", "json"]);
         let listed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -303,7 +319,7 @@ async fn late_data_restates_a_period_that_is_no_longer_in_memory() {
     // It is let go by the first round after that with a new window to judge by.
     let gone_s = let_go_s + u64::from(WINDOW_S) + 3;
     until("the end of its time in memory", || now_s() > gone_s, PATIENCE * 2).await;
-    deliver(&site, &child, windows(&mut spool, 12..2_000)).await;
+    deliver(&site, &service, windows(&mut spool, 12..2_000)).await;
     let came_s = now_s();
     until("revision 2", || published().len() > 1, PATIENCE * 4).await;
     assert!(now_s() >= came_s + 29, "more may have come");
@@ -317,5 +333,5 @@ async fn late_data_restates_a_period_that_is_no_longer_in_memory() {
     };
     let now = asked(&site, &["--period", &day.label, "--format", "json"]);
     assert_eq!(digest(&now), digest(&result("2")));
-    stop(child).await;
+    service.stop();
 }

@@ -232,7 +232,6 @@ pub fn of_triggers(window: Duration) -> anyhow::Result<Table> {
             ingested.cpu += own_cpu()?.saturating_sub(cpu);
         }
     }
-    drop(stores.iter_mut());
     for (path, hours) in [(&with, true), (&without, false)] {
         let count: i64 = rusqlite::Connection::open(path)?.query_row(
             "SELECT count(*) FROM digest",

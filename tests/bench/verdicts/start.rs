@@ -111,11 +111,12 @@ fn start(fleet: &mut Fleet) -> anyhow::Result<(f64, u64)> {
 fn report(fleet: &Fleet) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut command = std::process::Command::new(harness::program("probefleet-collector"));
-    command.args(["report", "--agreement", "bench", "--format", "json", "--config"]);
-    let ran = command.arg(fleet.collector_config()).output()?;
+    let year = jiff::Zoned::now().in_tz("Europe/Berlin")?.year().to_string();
+    command.args(["report", "--agreement", "bench", "--format", "json", "--period", &year]);
+    let ran = command.arg("--config").arg(fleet.collector_config()).output()?;
     let took_s = began.elapsed().as_secs_f64();
-    let text = String::from_utf8_lossy(&ran.stdout);
-    ensure!(ran.status.success() && text.contains("\"attempts\""), "no report: {text}");
+    let [text, error] = [&ran.stdout, &ran.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    ensure!(ran.status.success() && text.contains("\"attempts\""), "no report: {text}{error}");
     Ok(took_s)
 }
 
