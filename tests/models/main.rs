@@ -8,11 +8,8 @@
 mod agreement;
 mod disk;
 mod exhaustive;
-<<<<<<< HEAD
-mod outer;
-=======
 mod herd;
->>>>>>> herd
+mod outer;
 mod seeds;
 mod simulation;
 mod stage;
