@@ -3,9 +3,16 @@
 //! `tests/models` steps it through all that can happen within small bounds, `tests/simulate` through more than that at
 //! random.
 
+pub use crate::evidence::EvidenceKey;
 pub use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState};
 pub use crate::uplink::UplinkConfig;
 pub use crate::uplink::simulation::{Agent, Wish};
+
+/// The evidence key of a seed: none where no key comes of it.
+#[must_use]
+pub fn evidence_key(seed: &[u8; 32]) -> Option<EvidenceKey> {
+    EvidenceKey::of_seed(seed)
+}
 
 /// Limits of a spool of a few kilobytes, whose files are read and written in no time. Its session is honest about what it
 /// may have sent only if the collector's credit stays below four segments.

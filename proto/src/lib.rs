@@ -1,7 +1,8 @@
 //! What agent and collector must agree on, and nothing else.
 //!
 //! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
-//! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`record`], [`v1`]).
+//! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`record`], [`evidence`],
+//! [`v1`]).
 
 pub mod hex;
 pub mod label;
@@ -14,6 +15,7 @@ pub mod yaml;
 pub mod clock;
 pub mod window;
 
+pub mod evidence;
 pub mod extras;
 pub mod histogram;
 pub mod record;

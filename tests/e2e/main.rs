@@ -10,6 +10,8 @@ mod bad_input;
 mod bench;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Signatures from the agent's spool to `verify`: whatever is done to the store shows, and another key is refused.
+mod evidence;
 /// Calls through Kamailio: digest, recorded routes, forks, redirections, TCP and TLS.
 mod kamailio;
 /// A thousand probes every second from one core.
