@@ -75,8 +75,20 @@ impl SecretError {
 /// # Errors
 /// [`SecretError`] with the file and the cure.
 pub fn read(path: &Path) -> Result<Secret, SecretError> {
-    let read = |error| SecretError::Read { path: path.to_owned(), error };
     let content = |why| SecretError::Content { path: path.to_owned(), why };
+    let text = String::from_utf8(read_bytes(path)?).map_err(|_| content("is no UTF-8 text"))?;
+    match text.trim() {
+        "" => Err(content("is empty")),
+        secret => Ok(Secret(secret.to_owned())),
+    }
+}
+
+/// Reads a secret file of any content under the same conditions. Whoever takes the bytes never prints them.
+///
+/// # Errors
+/// [`SecretError`] with the file and the cure.
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, SecretError> {
+    let read = |error| SecretError::Read { path: path.to_owned(), error };
     // Owner and content are of one and the same open file, whatever the path names a moment later.
     let file = File::open(path).map_err(read)?;
     let metadata = file.metadata().map_err(read)?;
@@ -92,13 +104,10 @@ pub fn read(path: &Path) -> Result<Secret, SecretError> {
     let mut bytes = Vec::new();
     file.take(SECRET_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
     if bytes.len() as u64 > SECRET_MAX_BYTES {
-        return Err(content("is larger than 64 KiB: not a secret"));
+        let why = "is larger than 64 KiB: not a secret";
+        return Err(SecretError::Content { path: path.to_owned(), why });
     }
-    let text = String::from_utf8(bytes).map_err(|_| content("is no UTF-8 text"))?;
-    match text.trim() {
-        "" => Err(content("is empty")),
-        secret => Ok(Secret(secret.to_owned())),
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

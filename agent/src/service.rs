@@ -2,6 +2,7 @@
 
 use crate::applied::{Applied, AppliedPlans};
 use crate::config::Config;
+use crate::evidence::{EvidenceError, EvidenceKey};
 use crate::identity::{Identity, IdentityError, kept_agent_id};
 use crate::journal::{self, Journal};
 use crate::policy::{Permission, Policy, PolicyError};
@@ -13,12 +14,14 @@ use crate::spool::{Limits, Recovered, Spool, SpoolError, SpoolHandle};
 use crate::task;
 use crate::uplink::{ClockOffset, Links, Uplink, UplinkConfig, UplinkError};
 use probefleet_proto::clock::{Clock, unix_now_ns};
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::record::Kind;
 use probefleet_proto::report::Report;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -63,6 +66,9 @@ pub enum ServiceError {
     /// The policy file.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The evidence key.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -87,8 +93,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         None => kept_agent_id(&config.state_dir, unix_now_ns())?,
     };
     let environment = Environment::new(Permission::Policy(policy));
-    let (spool, recovered, limits) = open_spool(&config)?;
-    let (uplink, views) = Uplink::new(uplink_config(&config, agent_id))?;
+    let Opened { spool, recovered, limits, evidence_key } = open_spool(&config)?;
+    let (uplink, views) = Uplink::new(uplink_config(&config, agent_id, evidence_key))?;
     let clock = Clock::start();
     let applied = kept_plans(&config.state_dir);
     let eras = build_eras(&applied, agent_id.as_bytes(), &environment);
@@ -98,7 +104,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let budget_bytes = limits.total_bytes();
     let journal = Journal::open(&journal_dir, budget_bytes, |logged| recovery.note(logged));
     let (ports, links, desk) = channels(clock, views.offset, budget_bytes);
-    info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, "the agent runs");
+    info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, %evidence_key, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
     let shared = environment.clone();
@@ -152,17 +158,28 @@ fn certified_agent_id(path: &Path) -> Result<Uuid, ServiceError> {
     Ok(identity.agent_id)
 }
 
-fn open_spool(config: &Config) -> Result<(SpoolHandle, Recovered, Limits), ServiceError> {
+/// The spool as it was found, and the public half of the key that signs what goes into it.
+struct Opened {
+    spool: SpoolHandle,
+    recovered: Recovered,
+    limits: Limits,
+    evidence_key: PublicKey,
+}
+
+fn open_spool(config: &Config) -> Result<Opened, ServiceError> {
     let dir = config.state_dir.join("spool");
     let limits = match config.spool_max_bytes {
         Some(bytes) => Limits::new(bytes),
         None => Limits::of_file_system(&config.state_dir)?,
     };
-    let (spool, recovered) = Spool::open(&dir, limits)?;
-    Ok((spool, recovered, limits))
+    let locked = Spool::lock(&dir)?;
+    let key = Arc::new(EvidenceKey::kept(&config.state_dir)?);
+    let evidence_key = key.public();
+    let (spool, recovered) = locked.open(limits, key)?;
+    Ok(Opened { spool, recovered, limits, evidence_key })
 }
 
-fn uplink_config(config: &Config, agent_id: Uuid) -> UplinkConfig {
+fn uplink_config(config: &Config, agent_id: Uuid, evidence_key: PublicKey) -> UplinkConfig {
     UplinkConfig {
         collector: config.collector.clone(),
         tls: config.tls.clone(),
@@ -171,6 +188,7 @@ fn uplink_config(config: &Config, agent_id: Uuid) -> UplinkConfig {
         name: config.name.to_string(),
         labels: config.labels.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        evidence_key,
     }
 }
 

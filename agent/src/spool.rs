@@ -23,7 +23,8 @@
 //! record = len u32 ‖ crc32c u32 ‖ kind u8 ‖ seq u64 ‖ seq_to u64 ‖ prev_hash 32 ‖ signature 64 ‖ payload
 //! ```
 //! Integers are little-endian. A name holds the first sequence. `len` counts what follows the checksum; the checksum
-//! covers `len` and what follows it. A signature of zeros means unsigned. The layout of the header never changes; another
+//! covers `len` and what follows it. Each record is signed as it is sealed, gaps too, with the agent's
+//! [evidence key](crate::evidence); a signature of zeros means unsigned, by a version that did not sign yet. The layout of the header never changes; another
 //! version of the rest is refused and left alone. At most one folder has a bare identity as its name.
 //!
 //! # Write
@@ -60,6 +61,9 @@
 //! 6. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
 //!    collector then sees another spool, never a wrong record.
 //!
+//! 7. A spool whose newest record is signed with another key than the agent's is left as it is, and the agent does not run:
+//!    a person must say which key is right.
+//!
 //! # Not yet
 //! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
 //! appends fail until there is some. Records of a failed append are not kept in memory: the caller has them. A sync that
@@ -81,8 +85,11 @@ use self::files::{At as _, Name};
 use self::recover::{Recovery, Repairs};
 use self::store::Found;
 use self::worker::Command;
+use crate::evidence::EvidenceKey;
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::record::{Hash, Kind, PAYLOAD_MAX_BYTES, Record, SpoolId};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::disk::Disk;
@@ -224,6 +231,16 @@ pub enum SpoolError {
     /// More than one folder could be the spool.
     #[error("{} and {} are both spools: move the one that is not this agent's away", .0.display(), .1.display())]
     Several(PathBuf, PathBuf),
+    /// Another key than this agent's has signed it.
+    #[error(
+        "the newest record in {} was signed with another key than this agent's evidence.key ({key}): the key was swapped, or the state directory restored or copied by halves. Put back the evidence.key that belongs here; if it is lost, move {} away: a new spool begins with the new key, and what was not delivered stays behind", dir.display(), dir.display()
+    )]
+    OtherKey {
+        /// The folder of spools.
+        dir: PathBuf,
+        /// This agent's key.
+        key: PublicKey,
+    },
     /// A report must be split before it grows that large.
     #[error("the payload has {0} bytes, more than {PAYLOAD_MAX_BYTES}")]
     PayloadSize(usize),
@@ -290,26 +307,57 @@ pub struct SpoolHandle {
 #[derive(Debug)]
 pub struct Spool;
 
+/// A folder of spools that is this process's alone, still to be opened.
+#[derive(Debug)]
+pub struct Locked {
+    dir: PathBuf,
+    lock: files::Lock,
+}
+
 impl Spool {
     /// Opens the spool in `dir` (`STATE/spool`), or makes one, and starts the thread that owns it. Blocks while segments
     /// are scanned.
     ///
     /// # Errors
     /// [`SpoolError`]: another process owns it, a newer program wrote it, the disk fails.
-    pub fn open(dir: &Path, limits: Limits) -> Result<(SpoolHandle, Recovered), SpoolError> {
+    pub fn open(
+        dir: &Path,
+        limits: Limits,
+        key: Arc<EvidenceKey>,
+    ) -> Result<(SpoolHandle, Recovered), SpoolError> {
+        Self::lock(dir)?.open(limits, key)
+    }
+
+    /// Makes sure that no other process has the folder, and that none gets it.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: another process owns it, the disk fails.
+    pub fn lock(dir: &Path) -> Result<Locked, SpoolError> {
         files::make_dir(&FileSystem, dir)?;
         let lock = files::Lock::take(dir)?;
-        let (store, recovered) = open_store(FileSystem, dir, limits)?;
+        Ok(Locked { dir: dir.to_owned(), lock })
+    }
+}
+
+impl Locked {
+    /// Opens the spool in it, or makes one, and starts the thread that owns it; `key` signs what is sealed. Blocks while
+    /// segments are scanned.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: a newer program wrote it, the disk fails.
+    pub fn open(
+        self,
+        limits: Limits,
+        key: Arc<EvidenceKey>,
+    ) -> Result<(SpoolHandle, Recovered), SpoolError> {
+        let Self { dir, lock } = self;
+        let (store, recovered) = open_store(FileSystem, &dir, limits, key)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (publisher, state) = watch::channel(store.state());
         std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || worker::run((store, lock), inbox, &publisher))
-            .map_err(|source| SpoolError::Io {
-                what: "start a thread for",
-                path: dir.to_owned(),
-                source,
-            })?;
+            .map_err(|source| SpoolError::Io { what: "start a thread for", path: dir, source })?;
         Ok((SpoolHandle { commands, state }, recovered))
     }
 }
@@ -319,8 +367,9 @@ pub(crate) fn open_here<D: Disk>(
     disk: D,
     dir: &Path,
     limits: Limits,
+    key: Arc<EvidenceKey>,
 ) -> Result<(SpoolHandle, impl Future<Output = ()> + use<D>), SpoolError> {
-    let (store, _) = open_store(disk, dir, limits)?;
+    let (store, _) = open_store(disk, dir, limits, key)?;
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let (publisher, state) = watch::channel(store.state());
     Ok((SpoolHandle { commands, state }, worker::run_here(store, inbox, publisher)))
@@ -331,13 +380,14 @@ pub(crate) fn open_store<D: Disk>(
     disk: D,
     dir: &Path,
     limits: Limits,
+    key: Arc<EvidenceKey>,
 ) -> Result<(Store<D>, Recovered), SpoolError> {
     settle_succession(&disk, dir)?;
     let mut repairs = Repairs::default();
     let known = match files::live_spools(&disk, dir)?.as_slice() {
         [] => None,
         [(spool_id, path)] => {
-            let found = Recovery::new(&disk, path, *spool_id, &mut repairs).run()?;
+            let found = Recovery::new(&disk, path, *spool_id, &key, &mut repairs).run()?;
             if found.is_none() {
                 let aside = store::set_aside(&disk, dir, spool_id, "damaged")?;
                 tracing::error!(folder = %aside.display(), "the spool cannot be continued; a new one begins");
@@ -358,7 +408,8 @@ pub(crate) fn open_store<D: Disk>(
             Found::nothing(spool_id)
         }
     };
-    let mut store = Store::new(disk, dir, limits, found)?;
+    let mut store = Store::new(disk, dir, limits, key, found)?;
+    store.check_key()?;
     let state = store.state();
     let recovered = Recovered {
         spool_id: state.spool_id,

@@ -20,6 +20,7 @@ use self::reconnect::{Next, Reconnect};
 use self::session::End;
 use crate::spool::{Retire, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::collections::BTreeMap;
@@ -63,6 +64,8 @@ pub struct UplinkConfig {
     pub labels: BTreeMap<String, String>,
     /// Version of the program.
     pub version: String,
+    /// What the spool's records are signed with.
+    pub evidence_key: PublicKey,
 }
 
 /// The ends of the runner's channels that the uplink holds.
@@ -287,6 +290,7 @@ fn hello(
         proposed_name: config.name.clone(),
         proposed_labels: config.labels.clone().into_iter().collect(),
         wall_time_ns,
+        evidence_key: config.evidence_key.as_bytes().to_vec(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Spools that earlier versions wrote must be read for ever. The files were not made by this program: a script computed
 //! them from the specification.
 
+use probefleet_agent::evidence::EvidenceKey;
 use probefleet_agent::spool::{Limits, Spool, inspect};
 use probefleet_proto::record::{Kind, Record};
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 const HEAD_HASH: &str = "1afaf4a8686671d1c2305be179785a8b866f817e2336dd7195fde2d9c5a69bf0";
 
@@ -32,6 +34,8 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn version_1_is_read() {
     let dir = tempfile::tempdir().expect("a folder");
+    let keys = tempfile::tempdir().expect("a folder");
+    let key = Arc::new(EvidenceKey::kept(keys.path()).expect("makes one"));
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/spool-v1");
     copy(&golden, dir.path()).expect("copied");
     let seen = inspect(dir.path()).expect("readable").pop().expect("one");
@@ -42,7 +46,8 @@ async fn version_1_is_read() {
         (Some(1_700_000_040), Some(1_700_000_400))
     );
 
-    let (spool, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
+    let (spool, recovered) =
+        Spool::open(dir.path(), Limits::new(0), Arc::clone(&key)).expect("opens");
     assert_eq!(hex(&recovered.spool_id), "000102030405060708090a0b0c0d0e0f");
     assert_eq!((recovered.oldest_seq, recovered.next_seq, recovered.was_new), (1, 12, false));
     assert_eq!((recovered.torn_bytes, recovered.quarantined.len()), (0, 0));
@@ -77,5 +82,7 @@ async fn version_1_is_read() {
 
     let (seq, _) = spool.append(Kind::Event, b"goes on".to_vec()).await.expect("appended");
     assert_eq!(seq, 12);
+    let signed = spool.read_from(12, 1 << 20).await.expect("readable");
+    assert_eq!(signed[0].signature.len(), 64, "from now on");
     spool.close().await.expect("closed");
 }

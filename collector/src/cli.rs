@@ -4,6 +4,7 @@ pub mod contract;
 pub mod evaluate;
 pub mod report;
 pub mod run;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -51,6 +52,8 @@ enum Command {
     Contract(contract::Command),
     /// Judges an agreement over a period, from files alone.
     Evaluate(evaluate::Args),
+    /// Checks that the store still holds what the agents sealed and signed.
+    Verify(verify::Args),
 }
 
 /// The program: what the arguments, its name first, say.
@@ -75,6 +78,7 @@ impl Cli {
             Command::Report(args) => report::run(&args),
             Command::Contract(command) => contract::run(command),
             Command::Evaluate(args) => evaluate::run(&args),
+            Command::Verify(args) => verify::run(&args),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::ingest::session::{Greeting, bounded};
 use crate::store::{KnownAgent, Opened};
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
 use probefleet_proto::plan::{AgentPlan, Plan, THRESHOLDS_MAX, Thresholds};
@@ -61,6 +62,8 @@ pub struct AgentNow {
     pub latest: Vec<v1::ProbeNow>,
     /// What became of its plan.
     pub plan: PlanState,
+    /// The different keys that it signed with, oldest first.
+    pub evidence_keys: Vec<PublicKey>,
 }
 
 /// What became of an agent's plan.
@@ -92,6 +95,7 @@ impl Fleet {
             let labels = known.labels.last().map(|(_, labels)| labels.clone()).unwrap_or_default();
             let mut agent = AgentNow::new(known.agent, known.name, labels);
             agent.last_report_end_s = known.last_report_end_s;
+            agent.evidence_keys = known.evidence_keys;
             (agent.agent, agent)
         });
         Self { assignment, agents: Mutex::new(agents.collect()), revision: AtomicU64::new(0) }
@@ -124,6 +128,11 @@ impl Fleet {
         now.version.clone_from(&greeting.version);
         now.last_seen_s = Some(now_s);
         now.probes = plan.probes.iter().map(|probe| probe.schedule.name.to_string()).collect();
+        if let Some(evidence) = opened.evidence
+            && !now.evidence_keys.contains(&evidence.key)
+        {
+            now.evidence_keys.push(evidence.key);
+        }
         now.plan = if in_force { PlanState::Applied } else { PlanState::Handed };
         (!in_force).then(|| v1::Plan { hash: hash.to_vec(), canonical_json, from_window_s: 0 })
     }
@@ -238,6 +247,7 @@ impl AgentNow {
             probes: Vec::new(),
             latest: Vec::new(),
             plan: PlanState::Unknown,
+            evidence_keys: Vec::new(),
         }
     }
 

@@ -61,11 +61,13 @@ pub async fn open<S: Store>(
         spool_id: greeting.spool_id,
         proposed_name: greeting.proposed_name.clone(),
         proposed_labels: greeting.proposed_labels.clone(),
+        evidence: greeting.evidence,
         now_s: now_ns / NS_PER_S,
     };
     let opened = store.open_session(scope, introduction).await;
     let opened = opened.map_err(|error| match error {
         OpenError::ForeignSpool => Refusal::new(Code::Fork, error.to_string()),
+        OpenError::OtherKey { .. } => Refusal::new(Code::Key, error.to_string()),
         OpenError::ForeignAgent => Refusal::new(Code::Revoked, error.to_string()),
         OpenError::Store(_) => Refusal::busy(error.to_string()),
     })?;

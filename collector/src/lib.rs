@@ -8,7 +8,7 @@
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records and
 //! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
-//! [`ingest`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all
+//! [`ingest`], [`evidence`]), and whether they are still what the agents sealed ([`audit`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all
 //! ([`config`], [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them, [`simulation`] helps a store to stand
 //! in for ours.
 
@@ -21,9 +21,12 @@ pub mod windows;
 pub mod revision;
 pub mod store;
 
+pub mod evidence;
 pub mod fleet;
 pub mod ingest;
 pub mod tls;
+
+pub mod audit;
 
 pub mod digest;
 pub mod evaluator;

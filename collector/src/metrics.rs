@@ -26,6 +26,8 @@ pub struct IngestMetrics {
     payload_bytes: Counter,
     duplicates: Counter,
     refusals: Family<RefusalLabels, Counter>,
+    /// Streams that begin with another evidence key than their agent's stream before.
+    pub key_changes: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,11 @@ impl IngestMetrics {
             "probefleet_ingest_nacks",
             "Frames refused, by code",
             self.refusals.clone(),
+        );
+        registry.register(
+            "probefleet_ingest_evidence_key_changes",
+            "Streams that began with another evidence key than their agent's stream before",
+            self.key_changes.clone(),
         );
     }
 }

@@ -11,15 +11,18 @@
 #[cfg(test)]
 mod conformance;
 mod digests;
+mod evidence;
 mod revisions;
 mod schema;
 mod sql;
 mod sqlite;
 
 pub use digests::{Digest, HOUR_S, HOURS_PAGE, HourCursor, NewDigest, StoredHour};
+pub use evidence::{Evidence, SealedRecord, StreamInfo};
 pub use sqlite::{Durability, SqliteStore};
 
 use crate::revision::Revision;
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
@@ -74,6 +77,8 @@ pub struct Introduction {
     pub proposed_name: Name,
     /// Labels at first sight.
     pub proposed_labels: Labels,
+    /// The key that it names, and from which sequence on it signs by it; pinned to the spool if none is yet.
+    pub evidence: Option<Evidence>,
     /// Now, Unix seconds.
     pub now_s: u64,
 }
@@ -109,6 +114,10 @@ pub struct Opened {
     pub labels: Labels,
     /// This was the first sight of the agent.
     pub first_sight: bool,
+    /// The key that is pinned to the stream.
+    pub evidence: Option<Evidence>,
+    /// It was pinned just now, and the agent's stream before has this other one.
+    pub key_before: Option<PublicKey>,
 }
 
 /// Why a session was not opened.
@@ -117,6 +126,16 @@ pub enum OpenError {
     /// The spool was first seen with another agent: a copied disk.
     #[error("this spool belongs to another agent: a spool is not copied from one agent to another")]
     ForeignSpool,
+    /// Another key is pinned to the spool than the one that the agent names.
+    #[error(
+        "the records of this spool are signed with the key {pinned}, this agent has {offered}: its state directory was copied or restored, or its evidence.key swapped. Put back the evidence.key that belongs here; if it is lost, stop the agent and move the folder `spool` beside it away: a new spool begins with the new key"
+    )]
+    OtherKey {
+        /// The one that is pinned.
+        pinned: PublicKey,
+        /// The one that the agent names.
+        offered: PublicKey,
+    },
     /// The agent's id is known under another tenant.
     #[error("this agent belongs to another tenant")]
     ForeignAgent,
@@ -128,8 +147,10 @@ pub enum OpenError {
 /// A record that is to be committed, with what was read of its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
-    /// As it came.
+    /// As it came, but for the first sequence of a gap that reaches back over records that are held.
     pub record: Record,
+    /// Its first sequence as it was sealed.
+    pub sealed_seq: u64,
     /// What the next record chains to.
     pub hash: Hash,
     /// Width of the window, s; 0 for anything but a report.
@@ -238,6 +259,8 @@ pub struct KnownAgent {
     pub labels: Vec<(u64, Labels)>,
     /// End of the window of its newest report, Unix seconds.
     pub last_report_end_s: Option<u64>,
+    /// The different keys that were pinned to its streams, oldest first.
+    pub evidence_keys: Vec<PublicKey>,
 }
 
 impl KnownAgent {
@@ -332,6 +355,29 @@ pub trait Store {
         stream: StreamId,
         seq: u64,
     ) -> impl Future<Output = Result<Vec<StoredRecord>, StoreError>> + Send;
+
+    /// All streams as an auditor needs them, by their agents' names.
+    fn streams(
+        &self,
+        scope: &TenantScope,
+    ) -> impl Future<Output = Result<Vec<StreamInfo>, StoreError>> + Send;
+
+    /// The records of a stream from the first to the last of the windows that start in `[from_s, until_s)`: the sequence of
+    /// the record before them (0 = none), and their last one.
+    fn stretch(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        within_s: (u64, u64),
+    ) -> impl Future<Output = Result<Option<(u64, u64)>, StoreError>> + Send;
+
+    /// Up to [`PAGE_ROWS`] records of a stream from a sequence on, to the last byte.
+    fn sealed_from(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        seq: u64,
+    ) -> impl Future<Output = Result<Vec<SealedRecord>, StoreError>> + Send;
 
     /// Up to [`HOURS_PAGE`] hours of streams after `after` that begin before `until_s`, in the cursor's order. There is one
     /// for each hour in which a stream has reports.
@@ -460,6 +506,28 @@ impl Store for AnyStore {
         seq: u64,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         engine!(self.records_after(scope, stream, seq))
+    }
+
+    async fn streams(&self, scope: &TenantScope) -> Result<Vec<StreamInfo>, StoreError> {
+        engine!(self.streams(scope))
+    }
+
+    async fn stretch(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        within_s: (u64, u64),
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        engine!(self.stretch(scope, stream, within_s))
+    }
+
+    async fn sealed_from(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        seq: u64,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        engine!(self.sealed_from(scope, stream, seq))
     }
 
     async fn hours_after(

@@ -2,7 +2,7 @@
 //!
 //! In reading order: the words ([`name`], [`label`], [`units`]), what people write ([`yaml`], [`plan`]), the time grid
 //! ([`window`], [`clock`]), the numbers ([`histogram`], [`extras`]), and what travels and is kept ([`report`], [`health`],
-//! [`record`], [`v1`], counted by [`codec`] before it is decoded).
+//! [`record`], [`evidence`], [`v1`], counted by [`codec`] before it is decoded).
 
 pub mod hex;
 pub mod label;
@@ -16,6 +16,7 @@ pub mod clock;
 pub mod window;
 
 pub mod codec;
+pub mod evidence;
 pub mod extras;
 pub mod health;
 pub mod histogram;

@@ -6,6 +6,10 @@
 //! ```
 //! Integers are big-endian. `seq` is dense from 1. A gap stands for `[seq, seq_to]`; its hash is the one it names,
 //! because the records behind it chain to the last record that it replaces.
+//!
+//! A signature is Ed25519 over the hash by the first formula, for gaps too ([`Record::content_hash`]), with the agent's
+//! [evidence key](crate::evidence): whoever has a record as it was sealed, its spool's identity and the public key can check
+//! it with nothing else.
 
 use crate::v1;
 use prost::Message as _;

@@ -6,9 +6,10 @@ pub mod reports;
 use crate::machine::{MEASURED, Spent, watch};
 use crate::table::{Table, figure};
 use agent::{Delivered, Feed};
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use harness::fleet::Fleet;
 use harness::process::Process;
+use probefleet_agent::simulation::EvidenceKey;
 use reports::{CELLS, PHASES, Reports};
 use std::fs::File;
 use std::io::Write as _;
@@ -29,14 +30,17 @@ struct Shape {
     agents: u32,
     /// Reports of a frame.
     frame: usize,
+    /// Each report is signed by its agent and checked by the collector.
+    signed: bool,
     /// Reports that share an fsync at most: the collector's transactions take up to 64 frames of different agents.
     group: usize,
 }
 
-/// Day to day, and after an outage.
-const SHAPES: [Shape; 2] = [
-    Shape { name: "64 agents, a report a frame", agents: 64, frame: 1, group: 64 },
-    Shape { name: "1 agent, 8 reports a frame", agents: 1, frame: 8, group: 8 },
+/// Day to day, what of that the signatures cost, and after an outage.
+const SHAPES: [Shape; 3] = [
+    Shape { name: "64 agents, a report a frame", agents: 64, frame: 1, signed: true, group: 64 },
+    Shape { name: "likewise, not signed", agents: 64, frame: 1, signed: false, group: 64 },
+    Shape { name: "1 agent, 8 reports a frame", agents: 1, frame: 8, signed: true, group: 8 },
 ];
 
 /// What a shape came to.
@@ -102,19 +106,20 @@ fn one(shape: &Shape, window: Duration) -> anyhow::Result<Measured> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let agents: Vec<_> = (0..shape.agents)
+    let agents = (0..shape.agents)
         .map(|number| {
             let feed = Feed {
                 collector: address.clone(),
                 number,
                 frame: shape.frame,
+                key: shape.signed.then(|| evidence_key(number)).transpose()?,
                 reports: Arc::clone(&reports),
                 acknowledged: Arc::clone(&acknowledged),
                 stop: Arc::clone(&stop),
             };
-            runtime.spawn(feed.run())
+            Ok(runtime.spawn(feed.run()))
         })
-        .collect();
+        .collect::<anyhow::Result<Vec<_>>>()?;
     std::thread::sleep(WARM_UP);
     let spent = watch(&collector, window, || acknowledged.load(Ordering::Relaxed));
     stop.store(true, Ordering::Relaxed);
@@ -128,6 +133,13 @@ fn one(shape: &Shape, window: Duration) -> anyhow::Result<Measured> {
     // Shared disks have good and bad seconds; a limit is what they do at best.
     let limit_per_s = before_per_s.max(after_per_s);
     Ok(Measured { spent, delivered, store_bytes, limit_per_s })
+}
+
+/// The evidence key of an agent.
+fn evidence_key(number: u32) -> anyhow::Result<EvidenceKey> {
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&number.to_be_bytes());
+    probefleet_agent::simulation::evidence_key(&seed).context("a seed without a key")
 }
 
 fn start_collector(fleet: &Fleet) -> (Process, String) {

@@ -162,6 +162,7 @@ impl Desk {
             .replace("/var/lib/probefleet-agent", "agent")
             .replace("/tmp/pf", &dir.join("pf").display().to_string())
             .replace("--agreement ID", "--agreement first-agreement")
+            .replace("--agent berlin-1", "--agent desk")
     }
 }
 
@@ -247,6 +248,7 @@ fn every_example_of_every_help_runs() {
         "probefleet-collector contract init",
         "probefleet-collector contract schema",
         "probefleet-collector evaluate",
+        "probefleet-collector verify",
         "probefleet-quickstart",
     ] {
         assert!(helps.iter().any(|(words, _)| words == command), "{command} is there");

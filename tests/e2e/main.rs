@@ -12,6 +12,8 @@ mod bench;
 mod broken_uplink;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Signatures from the agent's spool to `verify`: whatever is done to the store shows, and another key is refused.
+mod evidence;
 /// Agents that mean harm and strangers, before a real collector: refused, bounded, and nobody else notices.
 mod hostile_ingest;
 /// Calls through Kamailio: digest, recorded routes, forks, redirections, TCP and TLS.

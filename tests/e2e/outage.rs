@@ -5,6 +5,7 @@
 
 use harness::fleet::{Fleet, get, start_responder};
 use harness::process::{eventually, rss_most_bytes};
+use probefleet_agent::evidence::EvidenceKey;
 use probefleet_agent::spool::{Limits, Spool};
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::record::Kind;
@@ -12,6 +13,7 @@ use probefleet_proto::report::{Cell, Head, Series, encode};
 use probefleet_proto::units::NS_PER_S;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PROBES: usize = 50;
@@ -71,12 +73,13 @@ fn payload(window_start_s: u64) -> Vec<u8> {
 }
 
 /// Fills a spool with the windows of the outage, and says how many there are and what they take.
-fn fill(spool: &Path) -> (u64, u64) {
+fn fill(state: &Path) -> (u64, u64) {
     let last_s = unix_now_ns() / NS_PER_S / WINDOW_S * WINDOW_S;
     let windows = AWAY_S / WINDOW_S;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let key = Arc::new(EvidenceKey::kept(state).expect("the agent left it"));
     runtime.block_on(async {
-        let (spool, _) = Spool::open(spool, Limits::new(BUDGET_BYTES)).expect("the agent left it");
+        let (spool, _) = Spool::open(&state.join("spool"), Limits::new(BUDGET_BYTES), key).expect("the agent left it");
         for group in 0..windows.div_ceil(GROUP) {
             let starts = (group * GROUP..windows.min((group + 1) * GROUP))
                 .map(|window| last_s - (windows - window) * WINDOW_S);
@@ -175,7 +178,7 @@ fn a_week_without_a_collector_is_delivered_while_now_is_seen() {
     fleet.collector.as_mut().expect("runs").terminate(Duration::from_secs(5));
 
     let began = Instant::now();
-    let (windows, bytes) = fill(&state.join("spool"));
+    let (windows, bytes) = fill(&state);
     let filled = began.elapsed();
     fleet.start_agent("berlin");
     let began = Instant::now();

@@ -1,9 +1,9 @@
 //! The store that stands in here answers as SQLite does.
 
-use crate::stage::at_once;
+use crate::stage::{at_once, evidence_key};
 use crate::store::MemoryStore;
 use probefleet_collector::store::{
-    Batch, Head, Introduction, NewRecord, Opened, Outcome, SqliteStore, Store, StreamId,
+    Batch, Evidence, Head, Introduction, NewRecord, Opened, Outcome, SqliteStore, Store, StreamId,
     TenantScope,
 };
 use probefleet_proto::label::Labels;
@@ -19,11 +19,16 @@ const SPOOLS: usize = 3;
 fn introduction(random: &mut fastrand::Rng) -> Introduction {
     let number = random.u128(1..=SPOOLS as u128);
     let agent = if random.u8(..8) == 0 { random.u128(1..=SPOOLS as u128) } else { number };
+    // Most name a key, now and then another one; the first is pinned.
+    let key = [0, 1, 1, 1, 2][random.usize(..5)];
+    let signed_from = random.u64(1..9);
+    let evidence = (key > 0).then(|| Evidence { key: evidence_key(key).public(), signed_from });
     Introduction {
         agent: Uuid::from_u128(agent),
         spool_id: number.to_be_bytes(),
         proposed_name: Name::new(&format!("agent-{agent}")).expect("a name"),
         proposed_labels: Labels::new(),
+        evidence,
         now_s: 1,
     }
 }
@@ -43,7 +48,7 @@ fn batch(random: &mut fastrand::Rng, stream: StreamId, mut expected: Head) -> Ba
         let (prev_hash, payload, signature) = ([0; 32], vec![random.u8(..)], Vec::new());
         let record = Record { seq, seq_to, kind, prev_hash, payload, signature };
         let hash = [random.u8(..); 32];
-        records.push(NewRecord { record, hash, window_s: 60, window_start_s: 60 });
+        records.push(NewRecord { record, sealed_seq: seq, hash, window_s: 60, window_start_s: 60 });
         seq = seq_to + 1;
     }
     Batch { stream, expected, records, received_s: 1 }
@@ -62,7 +67,9 @@ fn answers(store: &impl Store, seed: u64) -> String {
             match at_once(store.open_session(&scope, introduction)) {
                 Ok(opened) => {
                     known.retain(|(known, _)| *known != spool_id);
-                    writeln!(said, "{:?}", (opened.head, opened.first_sight)).expect("text");
+                    let pinned = (opened.evidence, opened.key_before);
+                    writeln!(said, "{:?} {pinned:?}", (opened.head, opened.first_sight))
+                        .expect("text");
                     known.push((spool_id, opened));
                 }
                 Err(error) => writeln!(said, "{error}").expect("text"),

@@ -6,6 +6,7 @@
 //! equal futures are visited once (by a hash of 64 bits), so the search ends by itself. A counterexample is one of the
 //! shortest.
 
+mod impostor;
 mod world;
 
 use std::collections::hash_map::Entry;
@@ -28,22 +29,25 @@ pub const SMALL: Bounds = Bounds {
     doubts: 0,
     duplicates: 0,
     is_tight: false,
+    impostor: false,
 };
 
 /// Worlds in which nothing may ever break.
-pub const SOUND: [(&str, Bounds); 6] = [
+pub const SOUND: [(&str, Bounds); 7] = [
     ("crash, duplicate", Bounds { crashes: 1, duplicates: 1, ..SMALL }),
     ("full spool, crash", Bounds { windows: 4, connects: 1, crashes: 1, is_tight: true, ..SMALL }),
     ("clone", Bounds { clones: 1, ..SMALL }),
+    ("impostor, crash", Bounds { impostor: true, crashes: 1, ..SMALL }),
     ("restore", Bounds { restores: 1, connects: 3, ..SMALL }),
     ("full spool, restore", Bounds { windows: 4, restores: 1, is_tight: true, ..SMALL }),
     ("doubt, restart, duplicate", Bounds { doubts: 1, restarts: 1, duplicates: 1, ..SMALL }),
 ];
 
 /// Mechanisms, and a world that breaks without each.
-pub const NEEDED: [(Minus, Bounds); 7] = [
+pub const NEEDED: [(Minus, Bounds); 8] = [
     (Minus::PersistBeforeSend, Bounds { crashes: 1, ..SMALL }),
     (Minus::HashChain, Bounds { clones: 1, ..SMALL }),
+    (Minus::Signatures, Bounds { impostor: true, ..SMALL }),
     (Minus::HighWater, SMALL),
     (Minus::Contiguity, SMALL),
     (Minus::Gaps, Bounds { windows: 4, is_tight: true, ..SMALL }),

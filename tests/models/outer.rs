@@ -17,7 +17,7 @@
 //! * turmoil draws latencies and losses from the seed; hosts run in the order in which they were added.
 
 use crate::disk::MemoryDisk;
-use crate::stage::{audit, config, report, spool};
+use crate::stage::{audit, config, key_of, report, spool};
 use crate::store::MemoryStore;
 use probefleet_agent::simulation::{Dial, DialError, Links, SpoolHandle, Uplink, open_spool};
 use probefleet_collector::fleet::{Assignment, Fleet};
@@ -184,7 +184,7 @@ async fn collect(store: MemoryStore) -> turmoil::Result {
 /// An agent's process: it seals a window every few seconds, and delivers.
 async fn measure(machine: Machine, until: Duration) -> turmoil::Result {
     machine.lives.set(machine.lives.get() + 1);
-    let (handle, spool) = open_spool(machine.disk.clone(), Path::new(DIR), spool(64, 16 << 10))?;
+    let (handle, spool) = open_spool(machine.disk.clone(), Path::new(DIR), spool(64, 16 << 10), key_of(machine.id))?;
     let mut config = config(machine.id, machine.lives.get());
     config.collector = format!("http://127.0.0.1:{PORT}");
     let (uplink, _views) = Uplink::dialling(config, |_, _| Dialler)?;

@@ -2,7 +2,7 @@
 //! asked of the store in the end.
 
 use crate::store::MemoryStore;
-use probefleet_agent::simulation::{Limits, UplinkConfig, limits};
+use probefleet_agent::simulation::{EvidenceKey, Limits, UplinkConfig, limits};
 use probefleet_collector::ingest::session::Session;
 use probefleet_collector::ingest::{accept, open};
 use probefleet_collector::store::TenantScope;
@@ -15,6 +15,7 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use uuid::Uuid;
 
@@ -69,7 +70,19 @@ pub fn config(agent: Uuid, boot: u64) -> UplinkConfig {
         name: format!("agent-{}", agent.as_u128() & 0xffff),
         labels: BTreeMap::new(),
         version: String::new(),
+        evidence_key: key_of(agent).public(),
     }
+}
+
+/// The evidence key of an agent, the same in every life of it.
+pub fn key_of(agent: Uuid) -> Arc<EvidenceKey> {
+    evidence_key(u8::try_from(agent.as_u128() & 0xff).expect("a byte"))
+}
+
+/// The evidence key of a number.
+pub fn evidence_key(number: u8) -> Arc<EvidenceKey> {
+    let key = probefleet_agent::simulation::evidence_key(&[number; 32]);
+    Arc::new(key.expect("a seed of 32 bytes"))
 }
 
 /// A spool of so many segments.

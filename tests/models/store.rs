@@ -4,10 +4,11 @@
 use probefleet_collector::revision::Revision;
 use probefleet_collector::simulation::stream;
 use probefleet_collector::store::{
-    Batch, Cursor, Head, Held, HourCursor, Introduction, KnownAgent, NewDigest, OpenError, Opened,
-    Outcome, PeriodKey, Store, StoreError, StoredHour, StoredRecord, StreamEnd, StreamId,
-    TenantScope,
+    Batch, Cursor, Evidence, Head, Held, HourCursor, Introduction, KnownAgent, NewDigest,
+    OpenError, Opened, Outcome, PeriodKey, SealedRecord, Store, StoreError, StoredHour,
+    StoredRecord, StreamEnd, StreamId, StreamInfo, TenantScope,
 };
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::record::{Kind, SpoolId, genesis_hash};
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -20,6 +21,7 @@ pub struct Row {
     pub held: Held,
     pub kind: Kind,
     pub payload: Vec<u8>,
+    pub signature: Vec<u8>,
 }
 
 /// A stream and what is committed of it.
@@ -28,6 +30,7 @@ pub struct Stream {
     pub id: StreamId,
     pub agent: Uuid,
     pub head: Head,
+    pub evidence: Option<Evidence>,
     pub rows: Vec<Arc<Row>>,
 }
 
@@ -130,6 +133,7 @@ impl MemoryStore {
         for (spool_id, stream) in &state.streams {
             (spool_id, stream.head.last_seq, stream.head.last_hash, stream.head.session)
                 .hash(hasher);
+            stream.evidence.map(|evidence| (evidence.key, evidence.signed_from)).hash(hasher);
             for row in &stream.rows {
                 (row.held.seq, row.held.seq_to, row.held.hash).hash(hasher);
             }
@@ -153,6 +157,12 @@ impl State {
         if self.streams.get(&spool_id).is_some_and(|stream| stream.agent != agent) {
             return Err(OpenError::ForeignSpool);
         }
+        let pinned = self.streams.get(&spool_id).and_then(|stream| stream.evidence);
+        if let (Some(pinned), Some(offered)) = (pinned, introduction.evidence)
+            && pinned.key != offered.key
+        {
+            return Err(OpenError::OtherKey { pinned: pinned.key, offered: offered.key });
+        }
         self.agents.entry(agent).or_insert_with(|| introduction.proposed_name.as_str().to_owned());
         let number = i64::try_from(self.streams.len()).unwrap_or(i64::MAX) + 1;
         let genesis = Head { last_seq: 0, last_hash: genesis_hash(&spool_id), session: 0 };
@@ -160,19 +170,34 @@ impl State {
             id: stream(number),
             agent,
             head: genesis,
+            evidence: None,
             rows: Vec::new(),
         });
+        opened.evidence = pinned.or(introduction.evidence);
         opened.head.session += 1;
         if self.lack == Some(Lack::Memory) {
             (opened.head.last_seq, opened.head.last_hash) = (0, genesis.last_hash);
         }
+        let (id, head, evidence) = (opened.id, opened.head, opened.evidence);
+        let key_before = evidence.filter(|_| pinned.is_none()).and_then(|evidence| {
+            self.key_before(agent, id).filter(|before| *before != evidence.key)
+        });
         Ok(Opened {
-            stream: opened.id,
-            head: opened.head,
+            stream: id,
+            head,
             name: introduction.proposed_name.clone(),
             labels: introduction.proposed_labels.clone(),
             first_sight,
+            evidence,
+            key_before,
         })
+    }
+
+    /// The key of the newest stream of an agent that has one and is older than a stream.
+    fn key_before(&self, agent: Uuid, stream: StreamId) -> Option<PublicKey> {
+        let older = self.streams.values().filter(|other| other.agent == agent && other.id < stream);
+        let keyed = older.filter_map(|other| Some((other.id, other.evidence?.key)));
+        keyed.max_by_key(|(id, _)| *id).map(|(_, key)| key)
     }
 
     fn write(&mut self, batch: &Batch) -> Option<()> {
@@ -189,7 +214,8 @@ impl State {
             (stream.head.last_seq, stream.head.last_hash) = (held.seq_to, held.hash);
             if new.record.kind != Kind::Gap || lack != Some(Lack::Gaps) {
                 let (kind, payload) = (new.record.kind, new.record.payload.clone());
-                stream.rows.push(Arc::new(Row { held, kind, payload }));
+                let signature = new.record.signature.clone();
+                stream.rows.push(Arc::new(Row { held, kind, payload, signature }));
             }
         }
         Some(())
@@ -276,6 +302,28 @@ impl Store for MemoryStore {
         _: StreamId,
         _: u64,
     ) -> Result<Vec<StoredRecord>, StoreError> {
+        Err(failed())
+    }
+
+    async fn streams(&self, _: &TenantScope) -> Result<Vec<StreamInfo>, StoreError> {
+        Err(failed())
+    }
+
+    async fn stretch(
+        &self,
+        _: &TenantScope,
+        _: StreamId,
+        _: (u64, u64),
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        Err(failed())
+    }
+
+    async fn sealed_from(
+        &self,
+        _: &TenantScope,
+        _: StreamId,
+        _: u64,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
         Err(failed())
     }
 

@@ -98,7 +98,7 @@ impl Totals {
         sum.failed = sum.failed.saturating_add(counts.failed);
     }
 
-    /// The record that stands for `[seq, seq_to]`.
+    /// The record that stands for `[seq, seq_to]`, still to be signed.
     pub(super) fn into_record(self, place: Place, reason: &str) -> Record {
         let (from_s, until_s) = self.windows.unwrap_or_default();
         let probes = self.probes.into_iter().map(|(probe, counts)| v1::GapProbe {

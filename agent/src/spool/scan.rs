@@ -2,7 +2,8 @@
 
 use super::gap::{Place, SPOOL_DAMAGE, Totals, window_of};
 use super::segment::{HEADER_BYTES, Header, Stored, encode_record};
-use probefleet_proto::record::{Hash, Kind, SpoolId};
+use crate::evidence::EvidenceKey;
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::ops::Range;
@@ -97,7 +98,7 @@ fn hash_of(bytes: &[u8], span: &Span, spool_id: &SpoolId) -> Option<Hash> {
 
 /// What is known of the surroundings of a damaged segment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     /// The spool.
     pub(super) spool_id: SpoolId,
     /// The first sequence, by the segment's name.
@@ -106,12 +107,14 @@ pub(super) struct Frame {
     pub(super) prev_hash: Option<Hash>,
     /// First sequence of the segment behind, and the hash that it chains to; none for the last segment.
     pub(super) behind: Option<(u64, Hash)>,
+    /// Signs the gaps.
+    pub(super) key: &'a EvidenceKey,
 }
 
 /// A segment that says of a damaged one what can still be said: its intact records, and a gap for each hole.
 ///
 /// None where not even a gap can be placed, because no hash around the hole is known.
-pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, Vec<u8>)> {
+pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame<'_>) -> Option<(Header, Vec<u8>)> {
     let intact = scan.spans.first();
     let header = match (frame.prev_hash, intact) {
         (Some(prev_hash), _) => {
@@ -123,6 +126,10 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, 
         }
         (None, None) => return None,
     };
+    let encode_hole = |mut hole: Record, out: &mut Vec<u8>| {
+        frame.key.sign(&mut hole, &frame.spool_id);
+        encode_record(&hole, out);
+    };
     let mut out = header.encode().to_vec();
     let (mut next_seq, mut prev_hash) = (header.first_seq, header.prev_hash);
     let mut before = None;
@@ -131,7 +138,7 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, 
         if span.seq > next_seq {
             let place =
                 Place { seq: next_seq, seq_to: span.seq - 1, prev_hash, to_hash: span.prev_hash };
-            encode_record(&hole(place, before, window), &mut out);
+            encode_hole(hole(place, before, window), &mut out);
         }
         out.extend_from_slice(bytes.get(span.bytes.clone())?);
         (next_seq, prev_hash) = (span.seq_to + 1, hash_of(bytes, span, &frame.spool_id)?);
@@ -139,17 +146,13 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, 
     }
     if let Some((behind_seq, to_hash)) = frame.behind.filter(|(seq, _)| *seq > next_seq) {
         let place = Place { seq: next_seq, seq_to: behind_seq - 1, prev_hash, to_hash };
-        encode_record(&hole(place, before, None), &mut out);
+        encode_hole(hole(place, before, None), &mut out);
     }
     Some((header, out))
 }
 
 /// A gap between two windows: what was lost lay at or between them. Where one side is not known, nothing is claimed.
-fn hole(
-    place: Place,
-    before: Option<(u64, u64)>,
-    after: Option<(u64, u64)>,
-) -> probefleet_proto::record::Record {
+fn hole(place: Place, before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Record {
     let windows =
         before.zip(after).map(|(before, after)| (before.0.min(after.0), before.1.max(after.1)));
     Totals::of_windows(windows).into_record(place, SPOOL_DAMAGE)

@@ -8,10 +8,12 @@ use super::gap::Place;
 use super::scan::{Frame, Scan, mend, report_of, stored_at};
 use super::segment::{Header, encode_record};
 use super::{Limits, SpoolError, SpoolState};
+use crate::evidence::EvidenceKey;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use std::collections::VecDeque;
 use std::hash::{Hash as _, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Most records in one answer: with payloads of a few bytes a limit in bytes alone would not bound it.
 const READ_MAX_RECORDS: usize = 256;
@@ -48,6 +50,8 @@ pub(crate) struct Store<D: Disk> {
     /// The folder of all spools.
     root: PathBuf,
     limits: Limits,
+    /// Signs what is sealed.
+    key: Arc<EvidenceKey>,
     spool_id: SpoolId,
     /// Dense: each begins where the one before ends.
     units: VecDeque<Unit>,
@@ -87,12 +91,14 @@ impl<D: Disk> Store<D> {
         disk: D,
         root: &Path,
         limits: Limits,
+        key: Arc<EvidenceKey>,
         found: Found<D::File>,
     ) -> Result<Self, SpoolError> {
         let mut store = Self {
             disk,
             root: root.to_owned(),
             limits,
+            key,
             spool_id: found.spool_id,
             units: found.units,
             active: found.active,
@@ -115,6 +121,7 @@ impl<D: Disk> Store<D> {
         Self {
             disk,
             root: self.root.clone(),
+            key: Arc::clone(&self.key),
             units: self.units.clone(),
             active: self.active.clone(),
             ..*self
@@ -215,13 +222,16 @@ impl<D: Disk> Store<D> {
         Ok(sealed)
     }
 
-    /// The bytes of the next records, with their numbers and hashes.
+    /// The bytes of the next records, signed, with their numbers and hashes. One that is not written was never sent: its
+    /// number is given to another.
     fn seal(&self, items: &[(Kind, Vec<u8>)]) -> (Vec<u8>, Vec<(u64, Hash)>, u64) {
         let (mut bytes, mut sealed, mut payload_bytes) = (Vec::new(), Vec::new(), 0_u64);
         let (mut seq, mut prev_hash) = (self.next_seq, self.head_hash);
         for (kind, payload) in items {
             let (payload, signature) = (payload.clone(), Vec::new());
-            let record = Record { seq, seq_to: seq, kind: *kind, prev_hash, payload, signature };
+            let mut record =
+                Record { seq, seq_to: seq, kind: *kind, prev_hash, payload, signature };
+            self.key.sign(&mut record, &self.spool_id);
             encode_record(&record, &mut bytes);
             payload_bytes = payload_bytes.saturating_add(len_u64(&record.payload));
             prev_hash = record.content_hash(&self.spool_id);
@@ -372,6 +382,7 @@ impl<D: Disk> Store<D> {
             first_seq: unit.first_seq(),
             prev_hash: Some(unit.prev_hash),
             behind: Some((unit.next_seq, behind)),
+            key: &self.key,
         };
         let path = self.path(unit.name);
         let (_, mended) = mend(bytes, scan, &frame).ok_or(SpoolError::NotHeld(unit.first_seq()))?;
@@ -383,6 +394,20 @@ impl<D: Disk> Store<D> {
         let unit = &mut self.units[index];
         (unit.bytes, unit.payload_bytes) = (len_u64(&mended), scan.payload_bytes());
         Ok(())
+    }
+
+    /// Makes sure that no other key has signed the newest record: what two keys have signed, no collector takes.
+    pub(super) fn check_key(&mut self) -> Result<(), SpoolError> {
+        let Some(index) = self.units.iter().rposition(|unit| !unit.is_empty()) else {
+            return Ok(());
+        };
+        let (bytes, scan) = self.load(index)?;
+        let newest = scan.spans.last().and_then(|span| stored_at(&bytes, span));
+        let Some(newest) = newest.map(|stored| stored.to_record()) else { return Ok(()) };
+        if newest.signature.is_empty() || self.key.has_signed(&newest, &self.spool_id) {
+            return Ok(());
+        }
+        Err(SpoolError::OtherKey { dir: self.root.clone(), key: self.key.public() })
     }
 
     /// The newest window that a report of this spool speaks of: start and width in seconds.

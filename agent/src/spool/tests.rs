@@ -1,5 +1,6 @@
 use super::segment::HEADER_BYTES;
 use super::*;
+use crate::evidence::any_key;
 use probefleet_proto::record::genesis_hash;
 use probefleet_proto::v1;
 use prost::Message as _;
@@ -31,7 +32,7 @@ fn report(window: u64) -> Vec<u8> {
 }
 
 fn store(dir: &TempDir) -> (Store<FileSystem>, Recovered) {
-    open_store(FileSystem, dir.path(), SMALL).expect("opens")
+    open_store(FileSystem, dir.path(), SMALL, any_key()).expect("opens")
 }
 
 fn fill(store: &mut Store<FileSystem>, windows: std::ops::Range<u64>) {
@@ -238,7 +239,8 @@ fn a_newer_format_is_refused_and_kept() {
     let checksum = crc32c::crc32c(&bytes[..HEADER_BYTES - 4]);
     bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&path, &bytes).expect("written");
-    let refused = open_store(FileSystem, dir.path(), SMALL).expect_err("newer").to_string();
+    let refused =
+        open_store(FileSystem, dir.path(), SMALL, any_key()).expect_err("newer").to_string();
     assert!(refused.contains("format 2"), "{refused}");
     assert_eq!(fs::read(&path).expect("kept"), bytes);
 }
@@ -434,13 +436,16 @@ fn a_forked_spool_is_kept_and_another_begins() {
     assert_eq!((recovered.spool_id, recovered.next_seq), (state.spool_id, 4));
     assert!(dir.path().join(format!("{}.forked", files::id_text(&id.spool_id))).is_dir());
     fs::create_dir(dir.path().join("0".repeat(32))).expect("made");
-    assert!(matches!(open_store(FileSystem, dir.path(), SMALL), Err(SpoolError::Several(..))));
+    assert!(matches!(
+        open_store(FileSystem, dir.path(), SMALL, any_key()),
+        Err(SpoolError::Several(..))
+    ));
 }
 
 #[tokio::test]
 async fn concurrent_appends_are_all_durable_and_dense() {
     let dir = tempfile::tempdir().expect("a folder");
-    let (spool, _) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
+    let (spool, _) = Spool::open(dir.path(), Limits::new(0), any_key()).expect("opens");
     let mut tasks = tokio::task::JoinSet::new();
     for window in 0..200 {
         let spool = spool.clone();
@@ -455,17 +460,20 @@ async fn concurrent_appends_are_all_durable_and_dense() {
     let too_large = spool.append(Kind::Event, vec![0; PAYLOAD_MAX_BYTES + 1]).await;
     assert!(matches!(too_large, Err(SpoolError::PayloadSize(_))));
     assert!(matches!(spool.append(Kind::Gap, vec![]).await, Err(SpoolError::GapAppended)));
-    assert!(matches!(Spool::open(dir.path(), Limits::new(0)), Err(SpoolError::Locked { .. })));
+    assert!(matches!(
+        Spool::open(dir.path(), Limits::new(0), any_key()),
+        Err(SpoolError::Locked { .. })
+    ));
     spool.close().await.expect("closed");
     assert!(matches!(spool.append(Kind::Event, vec![]).await, Err(SpoolError::Closed)));
-    let (_, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("free again");
+    let (_, recovered) = Spool::open(dir.path(), Limits::new(0), any_key()).expect("free again");
     assert_eq!(recovered.next_seq, 201);
 }
 
 /// A spool of seven small records in two segments, with the bytes of each file.
 fn small_spool(dir: &TempDir) -> (Vec<Record>, Vec<(PathBuf, Vec<u8>)>) {
     let tiny = Limits { segment_bytes: 600, ..SMALL };
-    let (mut store, _) = open_store(FileSystem, dir.path(), tiny).expect("opens");
+    let (mut store, _) = open_store(FileSystem, dir.path(), tiny, any_key()).expect("opens");
     for length in [1, 2, 0, 30, 4, 5, 6] {
         store.append(&[(Kind::Event, vec![b'x'; length])]).expect("appended");
     }
@@ -528,4 +536,49 @@ fn a_bit_flipped_anywhere_costs_at_most_one_record() {
             assert!(seen, "{index}: {at} went unseen");
         }
     }
+}
+
+fn key(seed: u8) -> Arc<EvidenceKey> {
+    Arc::new(EvidenceKey::of_seed(&[seed; 32]).expect("a key"))
+}
+
+#[test]
+fn everything_that_is_sealed_is_signed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = store(&dir);
+    // So much that there is a gap, and, once the collector has lost what it had, another.
+    fill(&mut store, 1..300);
+    let gapped = everything(&mut store);
+    store.release(store.state().next_seq - 1).expect("released");
+    store.bridge(store.state().oldest_seq - 5, [4; 32]).expect("bridged");
+    drop(store);
+    let (mut store, _) = self::store(&dir);
+    let (bridged, spool_id) = (everything(&mut store), store.state().spool_id);
+    for records in [gapped, bridged] {
+        assert!(records.iter().any(|record| record.kind == Kind::Gap));
+        for record in records {
+            assert!(any_key().has_signed(&record, &spool_id), "{} {:?}", record.seq, record.kind);
+        }
+    }
+    store.retire(Retire::Forked, b"event".to_vec()).expect("retired");
+    fill(&mut store, 1..3);
+    let spool_id = store.state().spool_id;
+    for record in everything(&mut store) {
+        assert!(any_key().has_signed(&record, &spool_id), "{} {:?}", record.seq, record.kind);
+    }
+}
+
+#[test]
+fn a_spool_of_another_key_is_not_opened_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut one, _) = store(&dir);
+    fill(&mut one, 1..4);
+    drop(one);
+    let refused = open_store(FileSystem, dir.path(), SMALL, key(9)).expect_err("another key");
+    let text = refused.to_string();
+    assert!(matches!(refused, SpoolError::OtherKey { .. }), "{text}");
+    assert!(text.contains(&key(9).public().to_string()) && text.contains("Put back"), "{text}");
+    let (mut again, recovered) = store(&dir);
+    assert_eq!((recovered.was_new, recovered.next_seq), (false, 4));
+    assert_eq!(everything(&mut again).len(), 3);
 }

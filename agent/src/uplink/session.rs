@@ -360,6 +360,9 @@ impl Session {
                 Err(End::Refused(why("the collector does not speak this protocol version")))
             }
             Code::Revoked => Err(End::Refused(why("this agent's identity is revoked"))),
+            Code::Key => Err(End::Refused(why(
+                "another evidence key is pinned to this spool; a copied or restored state directory?",
+            ))),
             Code::Poison => Err(End::Stopped(why(&format!(
                 "the collector can never accept record {}",
                 nack.expected_seq
@@ -488,7 +491,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Most characters of a collector's text that are logged.
-const TEXT_MAX_CHARS: usize = 200;
+const TEXT_MAX_CHARS: usize = 400;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use super::reconnect::{Next, Reconnect, Welcomed};
 use super::session::{End, Input, Output, Session};
 use super::{UplinkConfig, hello, retirement, seed};
+use crate::evidence::EvidenceKey;
 use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState, Store, open_store};
 use probefleet_proto::record::{Hash, Kind};
 use probefleet_proto::v1;
@@ -12,6 +13,7 @@ use prost::Message as _;
 use std::collections::VecDeque;
 use std::hash::{Hash as _, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,7 +47,7 @@ pub struct Agent<D: Disk> {
 }
 
 impl<D: Disk> Agent<D> {
-    /// Opens the spool in `dir`, as at the start of the process.
+    /// Opens the spool in `dir`, as at the start of the process; `key` signs what is sealed, and is the one of `config`.
     ///
     /// # Errors
     /// [`SpoolError`], as from [`crate::spool::Spool::open`].
@@ -53,9 +55,9 @@ impl<D: Disk> Agent<D> {
         config: UplinkConfig,
         disk: D,
         dir: &Path,
-        limits: Limits,
+        (limits, key): (Limits, &Arc<EvidenceKey>),
     ) -> Result<(Self, Recovered), SpoolError> {
-        let (spool, recovered) = open_store(disk, dir, limits)?;
+        let (spool, recovered) = open_store(disk, dir, limits, Arc::clone(key))?;
         let reconnect = Reconnect::new(seed(&config));
         let (session, welcomed, wishes) = (None, None, Vec::new());
         let reconnect_within = Duration::ZERO;

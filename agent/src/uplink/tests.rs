@@ -2,6 +2,7 @@ mod collector;
 
 use self::collector::Collector;
 use super::*;
+use crate::evidence::any_key;
 use crate::spool::{Limits, Recovered, Spool};
 use probefleet_proto::record::{Kind, Record};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
@@ -27,6 +28,7 @@ pub(super) fn config(collector: &str) -> UplinkConfig {
         name: "test".to_owned(),
         labels: BTreeMap::from([("site".to_owned(), "berlin".to_owned())]),
         version: "0".to_owned(),
+        evidence_key: any_key().public(),
     }
 }
 
@@ -54,7 +56,7 @@ struct Agent {
 impl Agent {
     fn start(config: UplinkConfig) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let (spool, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
+        let (spool, recovered) = Spool::open(dir.path(), Limits::new(0), any_key()).expect("opens");
         let (mut uplink, views) = Uplink::new(config).expect("a good configuration");
         uplink.reconnect = Reconnect::hurried(7);
         let (plans_in, plans) = mpsc::channel(1);
@@ -127,7 +129,7 @@ impl Agent {
 
 /// Every record of a spool folder, as a restarted agent reads it.
 async fn on_disk(dir: &Path) -> Vec<Record> {
-    let (spool, recovered) = Spool::open(dir, Limits::new(0)).expect("opens");
+    let (spool, recovered) = Spool::open(dir, Limits::new(0), any_key()).expect("opens");
     let (mut records, mut seq) = (Vec::new(), 1);
     while seq < recovered.next_seq {
         records.extend(spool.read_from(seq, 100_000).await.expect("readable"));

@@ -110,6 +110,7 @@ fn agents() -> [KnownAgent; 2] {
         first_seen_s: 0,
         labels,
         last_report_end_s: None,
+        evidence_keys: Vec::new(),
     };
     [
         known(1, vec![(0, site("berlin")), (APRIL_S + 1_830, site("bonn"))]),

@@ -55,6 +55,7 @@ impl Stream {
             spool_id,
             proposed_name: Name::new(&format!("agent-{agent}")).expect("a name"),
             proposed_labels: Labels::new(),
+            evidence: None,
             now_s: MORNING_S,
         };
         let opened = store.open_session(&scope, introduction).await.expect("opens");
@@ -89,7 +90,8 @@ impl Stream {
         let (prev_hash, signature) = (self.head.last_hash, vec![]);
         let record = Record { seq, seq_to: seq, kind: Kind::Report, prev_hash, payload, signature };
         let hash = record.hash(&self.spool_id).expect("a report");
-        let records = vec![NewRecord { record, hash, window_s: 60, window_start_s }];
+        let records =
+            vec![NewRecord { record, sealed_seq: seq, hash, window_s: 60, window_start_s }];
         let batch = crate::store::Batch {
             stream: self.stream,
             expected: self.head,

@@ -321,12 +321,18 @@ impl<S: Shared> Conversation<S> {
 
     async fn introduce(&self, hello: v1::Hello) -> Result<(Greeting, Opened), Refusal> {
         let agent = self.who.agent;
-        let Ingest { store, scope, .. } = &self.ingest;
+        let Ingest { store, scope, metrics, .. } = &self.ingest;
         self.check_store()?;
         let _commit = Commit::begin(&self.ingest);
         let (greeting, opened) = open(store, scope, hello, agent, unix_now_ns()).await?;
         if opened.first_sight {
-            tracing::info!(%agent, name = %opened.name, labels = ?opened.labels, "a new agent");
+            let key = opened.evidence.map(|evidence| evidence.key);
+            tracing::info!(%agent, name = %opened.name, labels = ?opened.labels, evidence_key = ?key, "a new agent");
+        }
+        if let (Some(evidence), Some(before)) = (opened.evidence, opened.key_before) {
+            metrics.key_changes.inc();
+            tracing::warn!(%agent, name = %opened.name, key = %evidence.key, %before,
+                "the agent signs with another key than its stream before: a new state directory, or another machine with its certificate");
         }
         for ignored in &greeting.ignored {
             tracing::warn!(%agent, %ignored, "a part of what the agent proposed is not used");

@@ -3,8 +3,16 @@
 //! A frame of records is sorted into what is held already, what continues the chain, and the first record that can not
 //! be taken ([`Session::sort`]). Whoever drives the session compares the first with the store, commits the second, and
 //! sends what comes of it: [`super::accept`].
+//!
+//! # Signatures
+//! The first key that a Hello names is pinned to the spool, over TLS or the loopback alike. From `next_seq` of that Hello on
+//! every record must be signed by it; before that, a version that did not sign may have sealed it. Nothing comes into the
+//! store with a signature that was not checked: what is signed while no key is known is not taken either. A record that is
+//! held already is compared by its hash alone, so that what comes twice costs nothing.
 
-use crate::store::{Batch, Head, Held, NewRecord, Opened, StreamId};
+use crate::evidence::is_signed_by;
+use crate::store::{Batch, Evidence, Head, Held, NewRecord, Opened, StreamId};
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::health::is_suspect;
 use probefleet_proto::label::{LABELS_MAX, Labels, label_text};
 use probefleet_proto::name::Name;
@@ -44,6 +52,8 @@ pub struct Greeting {
     pub proposed_labels: Labels,
     /// The agent's clock, Unix ns.
     pub wall_time_ns: u64,
+    /// The key that it names, and from which sequence on it signs by it.
+    pub evidence: Option<Evidence>,
     /// What of the proposal could not be used, for the log.
     pub ignored: Vec<String>,
 }
@@ -103,6 +113,7 @@ pub fn greet(hello: v1::Hello, agent: Uuid) -> Result<Greeting, Refusal> {
     if !matches!(hello.plan_hash.len(), 0 | 32) {
         return Err(malformed("plan_hash", hello.plan_hash.len()));
     }
+    let evidence = offered(&hello)?;
     let mut ignored = Vec::new();
     let proposed_name = Name::new(&hello.proposed_name).unwrap_or_else(|error| {
         ignored.push(format!("name: {error}"));
@@ -116,8 +127,25 @@ pub fn greet(hello: v1::Hello, agent: Uuid) -> Result<Greeting, Refusal> {
         proposed_name,
         proposed_labels,
         wall_time_ns: hello.wall_time_ns,
+        evidence,
         ignored,
     })
+}
+
+/// The key that a Hello names.
+fn offered(hello: &v1::Hello) -> Result<Option<Evidence>, Refusal> {
+    if hello.evidence_key.is_empty() {
+        return Ok(None);
+    }
+    let unusable = |why: &str| Refusal::new(Code::Version, format!("Hello.evidence_key {why}"));
+    let bytes = hello.evidence_key.as_slice().try_into();
+    let bytes =
+        bytes.map_err(|_| unusable(&format!("has {} bytes, not 32", hello.evidence_key.len())))?;
+    let key = PublicKey::new(bytes).map_err(|weak| unusable(&format!("is unusable: {weak}")))?;
+    if !(1..=NUMBER_MAX).contains(&hello.next_seq) {
+        return Err(unusable("came with a next_seq that is out of range"));
+    }
+    Ok(Some(Evidence { key, signed_from: hello.next_seq }))
 }
 
 /// The name of an agent that proposed none: the random end of its id.
@@ -159,6 +187,7 @@ pub struct Session {
     spool_id: SpoolId,
     stream: StreamId,
     head: Head,
+    evidence: Option<Evidence>,
 }
 
 /// A frame, sorted.
@@ -191,7 +220,7 @@ impl Session {
     /// The session that the store has opened.
     #[must_use]
     pub fn new(spool_id: SpoolId, opened: &Opened) -> Self {
-        Self { spool_id, stream: opened.stream, head: opened.head }
+        Self { spool_id, stream: opened.stream, head: opened.head, evidence: opened.evidence }
     }
 
     /// What is committed.
@@ -204,6 +233,12 @@ impl Session {
     #[must_use]
     pub fn spool_id(&self) -> SpoolId {
         self.spool_id
+    }
+
+    /// How its records are signed.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Evidence> {
+        self.evidence
     }
 
     /// The stream of its spool.
@@ -266,7 +301,8 @@ impl Session {
             sorted.refused = Some(Refusal::new(Code::Fenced, "the frame is of another session"));
             return sorted;
         }
-        let mut tip = Tip { head: self.head, spool_id: &self.spool_id, sorted: &mut sorted };
+        let (spool_id, evidence) = (&self.spool_id, self.evidence.as_ref());
+        let mut tip = Tip { head: self.head, spool_id, evidence, sorted: &mut sorted };
         for record in &data.records {
             if let Err(refusal) = tip.take(record, self.head.last_seq) {
                 sorted.refused = Some(refusal);
@@ -314,6 +350,7 @@ fn fork(seq: u64) -> Refusal {
 struct Tip<'a> {
     head: Head,
     spool_id: &'a SpoolId,
+    evidence: Option<&'a Evidence>,
     sorted: &'a mut Sorted,
 }
 
@@ -337,6 +374,8 @@ impl Tip<'_> {
             return self.claim(Claim { seq_to: record.seq_to, hash }, committed_seq);
         }
         self.check_chain(&record, committed_seq)?;
+        check_signature(self.evidence, &record, self.spool_id)
+            .map_err(|error| poison(error.to_string()))?;
         let payload = Payload::read(&record).map_err(|unread| match unread {
             Unread::Newer(why) => {
                 Refusal::new(Code::Version, format!("record {} has {why}", wire.seq))
@@ -379,25 +418,69 @@ impl Tip<'_> {
 
     fn push(&mut self, mut record: Record, hash: Hash, payload: Payload) {
         // A gap that reaches back is kept from the first sequence that it settles.
+        let sealed_seq = record.seq;
         record.seq = self.head.last_seq + 1;
         (self.head.last_seq, self.head.last_hash) = (record.seq_to, hash);
         let Payload { window_s, window_start_s, report } = payload;
-        self.sorted.fresh.push(NewRecord { record, hash, window_s, window_start_s });
+        self.sorted.fresh.push(NewRecord { record, sealed_seq, hash, window_s, window_start_s });
         let suspect = report.as_ref().is_some_and(|head| is_suspect(head.health.flags));
         self.sorted.suspects += u64::from(suspect);
         self.sorted.newest = report.or(self.sorted.newest.take());
     }
 }
 
+/// What is wrong with a signature, or with there being none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There must be one.
+    #[error(
+        "it is not signed, and from record {} on this spool's are, with the key {}; was the agent set back to a version that does not sign? Run the later one", .0.signed_from, .0.key
+    )]
+    Missing(Evidence),
+    /// By another key, or over other bytes.
+    #[error(
+        "its signature is not by the key {} that is pinned to this spool; restore the agent's evidence.key, or, if it is this agent's own, suspect that the record was changed", .0.key
+    )]
+    Wrong(Evidence),
+    /// Nothing to check it by.
+    #[error(
+        "it is signed, but the agent names no key; run the version of the agent that signed it, or a later one"
+    )]
+    WithoutKey,
+}
+
+/// Whether a record is signed as it must be.
+///
+/// # Errors
+/// [`SignatureError`] when it is not.
+pub fn check_signature(
+    evidence: Option<&Evidence>,
+    record: &Record,
+    spool_id: &SpoolId,
+) -> Result<(), SignatureError> {
+    match (evidence, record.signature.is_empty()) {
+        (None, false) => Err(SignatureError::WithoutKey),
+        (Some(evidence), true) if record.seq_to >= evidence.signed_from => {
+            Err(SignatureError::Missing(*evidence))
+        }
+        (None | Some(_), true) => Ok(()),
+        (Some(evidence), false) => {
+            let hash = record.content_hash(spool_id);
+            let signed = is_signed_by(&evidence.key, &hash, &record.signature);
+            if signed { Ok(()) } else { Err(SignatureError::Wrong(*evidence)) }
+        }
+    }
+}
+
 /// What the store's index needs of a payload, after all of it was checked.
-struct Payload {
-    window_s: u32,
-    window_start_s: u64,
-    report: Option<report::Head>,
+pub(crate) struct Payload {
+    pub(crate) window_s: u32,
+    pub(crate) window_start_s: u64,
+    pub(crate) report: Option<report::Head>,
 }
 
 /// Why a payload was not read.
-enum Unread {
+pub(crate) enum Unread {
     /// A later collector reads it: the agent keeps it until then.
     Newer(String),
     /// Nobody ever will.
@@ -420,7 +503,7 @@ impl From<DecodeError> for Unread {
 }
 
 impl Payload {
-    fn read(record: &Record) -> Result<Self, Unread> {
+    pub(crate) fn read(record: &Record) -> Result<Self, Unread> {
         let payload = record.payload.as_slice();
         let read = match record.kind {
             Kind::Report => {

@@ -1,11 +1,12 @@
 //! What every engine must do: one suite, run for each.
 
 use super::{
-    AnyStore, Batch, Cursor, Digest, HOUR_S, HOURS_PAGE, Head, HourCursor, Introduction, NewDigest,
-    NewRecord, OpenError, Opened, Outcome, PAGE_ROWS, PeriodKey, SqliteStore, Store as _,
-    StoreError, StreamEnd, TenantScope,
+    AnyStore, Batch, Cursor, Digest, Evidence, HOUR_S, HOURS_PAGE, Head, HourCursor, Introduction,
+    NewDigest, NewRecord, OpenError, Opened, Outcome, PAGE_ROWS, PeriodKey, SqliteStore,
+    Store as _, StoreError, StreamEnd, TenantScope,
 };
 use crate::revision::{Basis, Cause, Revision};
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
@@ -20,6 +21,7 @@ fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introduction {
         spool_id,
         proposed_name: Name::new(name).expect("a name"),
         proposed_labels: Labels::from([("site".to_owned(), "berlin".to_owned())]),
+        evidence: None,
         now_s: NOW_S,
     }
 }
@@ -34,7 +36,13 @@ fn records(spool: &SpoolId, from: &Head, count: u64) -> Vec<NewRecord> {
             let record = Record { seq, seq_to: seq, kind, prev_hash, payload, signature };
             let hash = record.hash(spool).expect("a report");
             prev_hash = hash;
-            NewRecord { record, hash, window_s: 60, window_start_s: NOW_S + seq * 60 }
+            NewRecord {
+                record,
+                sealed_seq: seq,
+                hash,
+                window_s: 60,
+                window_start_s: NOW_S + seq * 60,
+            }
         })
         .collect()
 }
@@ -53,6 +61,8 @@ async fn suite(open: impl AsyncFn() -> AnyStore) {
     first_sight_settles_name_and_labels(open().await).await;
     sessions_count_up_and_fence(open().await).await;
     a_commit_is_whole_or_nothing(open().await).await;
+    a_key_is_pinned_once(open().await).await;
+    what_was_sealed_is_kept_to_the_last_byte(open().await).await;
     tenants_do_not_see_each_other(open().await).await;
     reads_page_through_everything_once(open().await).await;
     a_revision_is_added_once_and_stays(open().await).await;
@@ -138,6 +148,84 @@ async fn a_commit_is_whole_or_nothing(store: AnyStore) {
     let next = records(&SPOOL, &head, 1);
     let outcome = store.commit(&scope, batch(&opened, head, &next)).await;
     assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
+}
+
+fn signed(mut introduction: Introduction, key: u8, signed_from: u64) -> Introduction {
+    introduction.evidence = Some(Evidence { key: key_of(key), signed_from });
+    introduction
+}
+
+fn key_of(number: u8) -> PublicKey {
+    PublicKey::new([number; 32]).expect("not weak")
+}
+
+async fn a_key_is_pinned_once(store: AnyStore) {
+    let scope = TenantScope::default();
+    let of = |spool: SpoolId| introduction(1, spool, "a");
+    let open = async |introduction| store.open_session(&scope, introduction).await;
+    let unsigned = open(of(SPOOL)).await.expect("opens");
+    assert_eq!((unsigned.evidence, unsigned.key_before), (None, None));
+    let pinned = open(signed(of(SPOOL), 5, 9)).await.expect("opens");
+    let evidence = Some(Evidence { key: key_of(5), signed_from: 9 });
+    assert_eq!((pinned.evidence, pinned.key_before), (evidence, None));
+    // Later it is as it was, whether the agent names the key, from elsewhere on, or none.
+    for again in [signed(of(SPOOL), 5, 30), of(SPOOL)] {
+        let again = open(again).await.expect("opens");
+        assert_eq!((again.evidence, again.key_before), (evidence, None));
+    }
+    let before = store.head(&scope, pinned.stream).await.expect("reads").expect("is there");
+    let refused = open(signed(of(SPOOL), 6, 9)).await;
+    assert!(
+        matches!(refused, Err(OpenError::OtherKey { pinned, offered }) if (pinned, offered) == (key_of(5), key_of(6))),
+        "{refused:?}"
+    );
+    let after = store.head(&scope, pinned.stream).await.expect("reads").expect("is there");
+    assert_eq!(after.session, before.session, "who was refused fences nobody");
+
+    // Another spool may have another key, and that is said once.
+    let other = open(signed(of([8; 16]), 6, 1)).await.expect("opens");
+    assert_eq!(other.key_before, Some(key_of(5)));
+    assert_eq!(open(signed(of([8; 16]), 6, 1)).await.expect("opens").key_before, None);
+    assert_eq!(open(signed(of([9; 16]), 6, 1)).await.expect("opens").key_before, None, "the same");
+    let known = store.agents(&scope).await.expect("reads");
+    assert_eq!(known[0].evidence_keys, [key_of(5), key_of(6)]);
+}
+
+async fn what_was_sealed_is_kept_to_the_last_byte(store: AnyStore) {
+    let (scope, theirs) =
+        (TenantScope::default(), TenantScope::new(&Name::new("other").expect("a name")));
+    let introduced = signed(introduction(1, SPOOL, "a"), 5, 1);
+    let opened = store.open_session(&scope, introduced).await.expect("opens");
+    let mut all = records(&SPOOL, &opened.head, 4);
+    // A gap that reaches back over the two before it.
+    (all[2].record.kind, all[2].sealed_seq, all[2].record.prev_hash) = (Kind::Gap, 1, [3; 32]);
+    let outcome = store.commit(&scope, batch(&opened, opened.head, &all)).await;
+    assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
+    let sealed = store.sealed_from(&scope, opened.stream, 2).await.expect("reads");
+    assert_eq!(sealed.len(), 3);
+    for (sealed, new) in sealed.iter().zip(&all[1..]) {
+        let record = &new.record;
+        assert_eq!((sealed.seq, sealed.seq_to), (record.seq, record.seq_to));
+        assert_eq!(sealed.kind, u64::from(record.kind.code()));
+        assert_eq!((sealed.window_s, sealed.window_start_s), (60, new.window_start_s));
+        assert_eq!((&sealed.payload, &sealed.signature), (&record.payload, &record.signature));
+        assert_eq!(sealed.hash, new.hash);
+        let back = (new.sealed_seq != record.seq).then(|| (1, vec![3; 32]));
+        assert_eq!(sealed.reaches_back, back);
+    }
+    let streams = store.streams(&scope).await.expect("reads");
+    assert_eq!((streams.len(), streams[0].name.as_str(), streams[0].spool_id), (1, "a", SPOOL));
+    assert_eq!((streams[0].last_seq, streams[0].evidence), (4, opened.evidence));
+    let stretch = async |from: u64, until: u64| {
+        let within_s = (NOW_S + from * 60, NOW_S + until * 60);
+        store.stretch(&scope, opened.stream, within_s).await.expect("reads")
+    };
+    assert_eq!(stretch(1, 9).await, Some((0, 4)));
+    assert_eq!(stretch(2, 4).await, Some((1, 3)));
+    assert_eq!(stretch(5, 9).await, None);
+    assert_eq!(store.streams(&theirs).await.expect("reads"), []);
+    assert_eq!(store.sealed_from(&theirs, opened.stream, 0).await.expect("reads"), []);
+    assert_eq!(store.stretch(&theirs, opened.stream, (0, u64::MAX)).await.expect("reads"), None);
 }
 
 async fn tenants_do_not_see_each_other(store: AnyStore) {
@@ -344,6 +432,21 @@ async fn a_revision_is_added_once_and_stays(store: AnyStore) {
 }
 
 #[tokio::test]
+async fn a_pinned_key_cannot_be_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("collector.db");
+    let (store, _) = SqliteStore::open(&path).expect("opens");
+    let introduced = signed(introduction(1, SPOOL, "a"), 5, 1);
+    store.open_session(&TenantScope::default(), introduced).await.expect("opens");
+    let file = rusqlite::Connection::open(&path).expect("opens");
+    for wrong in ["evidence_key = x'00'", "signed_from = 99", "evidence_key = NULL"] {
+        let refused = file.execute(&format!("UPDATE stream SET {wrong}"), []);
+        let refused = refused.expect_err("refused").to_string();
+        assert!(refused.contains("a key that was pinned is never changed"), "{wrong}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_published_cannot_be_changed_or_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("collector.db");
@@ -413,8 +516,8 @@ fn files_of_others_are_refused() {
         drop(connection);
         SqliteStore::open(&path).expect_err("refused").to_string()
     };
-    let later = refused("later.db", "PRAGMA user_version = 4");
-    assert!(later.contains("version 4") && later.contains("a later one"), "{later}");
+    let later = refused("later.db", "PRAGMA user_version = 5");
+    assert!(later.contains("version 5") && later.contains("a later one"), "{later}");
     let foreign = refused("foreign.db", "CREATE TABLE t (x)");
     assert!(foreign.contains("not one of a collector"), "{foreign}");
     assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err());

@@ -13,7 +13,7 @@ const PAGE_BYTES: u32 = 16_384;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Migration i leads from `user_version` i to i + 1. One that was released never changes.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     r"
 CREATE TABLE agent (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, uuid BLOB NOT NULL UNIQUE, name TEXT NOT NULL, first_seen_s INTEGER NOT NULL, UNIQUE(tenant, name));
 CREATE TABLE agent_labels (agent INTEGER NOT NULL, from_s INTEGER NOT NULL, labels TEXT NOT NULL, PRIMARY KEY (agent, from_s));
@@ -46,6 +46,15 @@ CREATE TRIGGER record_goes AFTER DELETE ON record BEGIN
   UPDATE digest SET basis = NULL, body = NULL WHERE hour_s = OLD.window_start_s / 3600 * 3600 AND stream = OLD.stream;
 END;
 CREATE TRIGGER digest_stays BEFORE DELETE ON digest BEGIN SELECT RAISE(ABORT, 'the row says that its hour has reports: set basis and body to NULL instead'); END;
+",
+    // `signed_from`: from that sequence on each record must be signed by `evidence_key`. A gap that reaches back over records
+    // that are held is kept from the first sequence that it settles; its signature is over what it was sealed as.
+    r"
+ALTER TABLE stream ADD COLUMN signed_from INTEGER;
+CREATE TRIGGER evidence_key_stays BEFORE UPDATE OF evidence_key, signed_from ON stream WHEN OLD.evidence_key IS NOT NULL BEGIN
+  SELECT RAISE(ABORT, 'a key that was pinned is never changed');
+END;
+CREATE TABLE gap_as_sealed (stream INTEGER NOT NULL, seq INTEGER NOT NULL, sealed_seq INTEGER NOT NULL, prev_hash BLOB NOT NULL, PRIMARY KEY (stream, seq));
 ",
 ];
 
@@ -180,7 +189,7 @@ mod tests {
             }
             let number = i64::try_from(version).expect("small");
             file.pragma_update(None, "user_version", number).expect("sets");
-            assert_eq!(prepare(&mut file).expect("prepares").user_version, 3);
+            assert_eq!(prepare(&mut file).expect("prepares").user_version, 4);
             let mut select = file
                 .prepare("SELECT hour_s, stream, body FROM digest ORDER BY hour_s, stream")
                 .expect("is SQL");

@@ -2,8 +2,9 @@
 
 use super::{
     Batch, Cursor, Head, Held, Introduction, KnownAgent, NewRecord, Opened, PAGE_ROWS,
-    StoredRecord, StreamEnd, StreamId, TenantScope,
+    StoredRecord, StreamEnd, StreamId, TenantScope, evidence,
 };
+use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
 use probefleet_proto::record::{Kind, genesis_hash};
@@ -18,6 +19,7 @@ pub(super) enum Opening {
     Done(Opened),
     ForeignSpool,
     ForeignAgent,
+    OtherKey { pinned: PublicKey, offered: PublicKey },
 }
 
 // === numbers and texts ===
@@ -69,6 +71,13 @@ pub(super) fn open_session(
     if foreign_spool {
         return Ok(Opening::ForeignSpool);
     }
+    // Whoever has another key must not fence the one who has the right one: so this is asked before the session is counted.
+    let pinned = evidence::pinned(connection, &introduction.spool_id)?;
+    if let (Some(pinned), Some(offered)) = (pinned, introduction.evidence)
+        && pinned.key != offered.key
+    {
+        return Ok(Opening::OtherKey { pinned: pinned.key, offered: offered.key });
+    }
     let known = connection
         .prepare_cached("SELECT id, tenant FROM agent WHERE uuid = ?1")?
         .query_row([introduction.agent.as_bytes()], |row| {
@@ -81,6 +90,11 @@ pub(super) fn open_session(
         None => (insert_agent(connection, scope, introduction)?, true),
     };
     let (stream, head) = next_session(connection, agent, introduction)?;
+    let key_before = match pinned {
+        Some(_) => None,
+        None => evidence::pin(connection, stream, introduction)?,
+    };
+    let evidence = pinned.or(introduction.evidence);
     let (name, labels) = connection
         .prepare_cached(
             "SELECT name, labels FROM agent JOIN agent_labels ON agent = id WHERE id = ?1 AND from_s <= ?2 ORDER BY from_s DESC LIMIT 1",
@@ -88,7 +102,7 @@ pub(super) fn open_session(
         .query_row(params![agent, int(introduction.now_s)?], |row| {
             Ok((name(row, 0)?, labels(row, 1)?))
         })?;
-    Ok(Opening::Done(Opened { stream, head, name, labels, first_sight }))
+    Ok(Opening::Done(Opened { stream, head, name, labels, first_sight, evidence, key_before }))
 }
 
 fn insert_agent(
@@ -194,6 +208,7 @@ pub(super) fn agents(connection: &Connection, scope: &TenantScope) -> Result<Vec
             first_seen_s: unsigned(row, 3)?,
             labels: labels_by_agent.remove(&row.get(0)?).unwrap_or_default(),
             last_report_end_s: last.and_then(|end_s| u64::try_from(end_s).ok()),
+            evidence_keys: evidence::keys_of(connection, row.get(0)?)?,
         })
     })?;
     rows.collect()
@@ -284,7 +299,7 @@ fn insert_record(connection: &Connection, batch: &Batch, new: &NewRecord) -> Res
             new.record.signature,
             new.record.payload
         ])?;
-    Ok(())
+    evidence::keep_as_sealed(connection, batch.stream, new)
 }
 
 pub(super) fn stream_ends(connection: &Connection, scope: &TenantScope) -> Result<Vec<StreamEnd>> {

@@ -11,8 +11,8 @@ use super::schema::{prepare, prepare_reader, unusable};
 use super::sql::{self, Opening};
 use super::{
     Batch, Cursor, Head, Held, HourCursor, Introduction, KnownAgent, NewDigest, OpenError, Opened,
-    Outcome, PeriodKey, Store, StoreError, StoredHour, StoredRecord, StreamEnd, StreamId,
-    TenantScope, digests, revisions,
+    Outcome, PeriodKey, SealedRecord, Store, StoreError, StoredHour, StoredRecord, StreamEnd,
+    StreamId, StreamInfo, TenantScope, digests, evidence, revisions,
 };
 use crate::revision::Revision;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -259,6 +259,7 @@ impl Store for SqliteStore {
             Opening::Done(opened) => Ok(opened),
             Opening::ForeignSpool => Err(OpenError::ForeignSpool),
             Opening::ForeignAgent => Err(OpenError::ForeignAgent),
+            Opening::OtherKey { pinned, offered } => Err(OpenError::OtherKey { pinned, offered }),
         }
     }
 
@@ -318,6 +319,31 @@ impl Store for SqliteStore {
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let scope = scope.clone();
         self.read(move |db| sql::records_after(db, &scope, stream, seq)).await
+    }
+
+    async fn streams(&self, scope: &TenantScope) -> Result<Vec<StreamInfo>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |db| evidence::streams(db, &scope)).await
+    }
+
+    async fn stretch(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        within_s: (u64, u64),
+    ) -> Result<Option<(u64, u64)>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |db| evidence::stretch(db, (&scope, stream), within_s)).await
+    }
+
+    async fn sealed_from(
+        &self,
+        scope: &TenantScope,
+        stream: StreamId,
+        seq: u64,
+    ) -> Result<Vec<SealedRecord>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |db| evidence::sealed_from(db, (&scope, stream), seq)).await
     }
 
     async fn hours_after(
@@ -405,6 +431,7 @@ mod tests {
             spool_id: agent.to_be_bytes(),
             proposed_name: Name::new(name).expect("a name"),
             proposed_labels: Labels::new(),
+            evidence: None,
             now_s: 1,
         }
     }

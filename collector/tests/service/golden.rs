@@ -39,6 +39,7 @@ fn introduction(now_s: u64) -> Introduction {
         spool_id: SPOOL,
         proposed_name: Name::new("berlin-1").expect("a name"),
         proposed_labels: Labels::from([("site".to_owned(), "berlin".to_owned())]),
+        evidence: None,
         now_s,
     }
 }
@@ -56,7 +57,7 @@ async fn the_golden_store_is_read() {
     drop(reader);
     let (store, durability) = SqliteStore::open(&path).expect("opens");
     let store = AnyStore::Sqlite(store);
-    assert!(durability.user_version >= 2, "brought up to date");
+    assert!(durability.user_version >= 4, "brought up to date");
     assert_eq!(store.revisions(&scope, "acme", None).await.expect("reads"), []);
     let agents = store.agents(&scope).await.expect("reads");
     assert_eq!(agents.len(), 1);
@@ -105,7 +106,7 @@ async fn write_the_golden_store() {
             Kind::Report => (10, FIRST_WINDOW_S + (index - 1) * 10),
             _ => (0, FIRST_WINDOW_S),
         };
-        NewRecord { record, hash, window_s, window_start_s }
+        NewRecord { sealed_seq: record.seq, record, hash, window_s, window_start_s }
     });
     let expected = Head { ..opened.head };
     let batch = Batch {

@@ -2,6 +2,7 @@
 
 use super::reports::Reports;
 use anyhow::{Context as _, bail, ensure};
+use probefleet_agent::simulation::EvidenceKey;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use probefleet_proto::v1::fleet_client::FleetClient;
 use probefleet_proto::v1::{Data, FromAgent, Hello, ToAgent, from_agent, to_agent};
@@ -26,6 +27,8 @@ pub struct Feed {
     pub number: u32,
     /// Reports of a frame.
     pub frame: usize,
+    /// Signs the reports, if they are signed.
+    pub key: Option<EvidenceKey>,
     pub reports: Arc<Reports>,
     /// Counts records as they are acknowledged.
     pub acknowledged: Arc<AtomicU64>,
@@ -114,6 +117,10 @@ impl Feed {
             head_hash: spool.head.to_vec(),
             version: "bench".to_owned(),
             proposed_name: format!("bench-{}", self.number),
+            evidence_key: self
+                .key
+                .as_ref()
+                .map_or_else(Vec::new, |key| key.public().as_bytes().to_vec()),
             ..Hello::default()
         };
         up.send(FromAgent { message: Some(from_agent::Message::Hello(hello)) }).await?;
@@ -129,7 +136,7 @@ impl Feed {
         let mut sent = Sent { seq: 0, hash: [0; 32], records: 0, payload_bytes: 0 };
         let mut records = Vec::with_capacity(self.frame);
         for _ in 0..self.frame {
-            let record = Record {
+            let mut record = Record {
                 seq: spool.next_seq,
                 seq_to: spool.next_seq,
                 kind: Kind::Report,
@@ -137,6 +144,9 @@ impl Feed {
                 payload: self.reports.payload(spool.next_seq),
                 signature: Vec::new(),
             };
+            if let Some(key) = &self.key {
+                key.sign(&mut record, &spool.id);
+            }
             spool.head = record.content_hash(&spool.id);
             spool.next_seq += 1;
             sent = Sent {

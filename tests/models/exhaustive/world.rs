@@ -1,9 +1,10 @@
 //! One state of the search, what can happen next, and what may never come of it.
 
+use super::impostor;
 use crate::disk::{MemoryDisk, Trouble};
-use crate::stage::{ATTEMPTS, Accounts, Collector, audit, config, report, spool};
+use crate::stage::{ATTEMPTS, Accounts, Collector, audit, config, key_of, report, spool};
 use crate::store::{Doubt, Lack, MemoryStore};
-use probefleet_agent::simulation::{Agent, Limits, Retire, Wish};
+use probefleet_agent::simulation::{Agent, EvidenceKey, Limits, Retire, Wish};
 use probefleet_collector::ingest::session::Session;
 use probefleet_collector::store::{Head, Opened};
 use probefleet_proto::label::Labels;
@@ -17,7 +18,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -27,6 +28,8 @@ const DIR: &str = "/state/spool";
 /// Time stands still: whatever waits is decided by the search, not by a clock.
 static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
 const NOW_NS: u64 = 1_800_000_000_000_000_000;
+/// What the agent signs with, in every life and copy of it.
+static KEY: LazyLock<Arc<EvidenceKey>> = LazyLock::new(|| key_of(AGENT));
 const LIFETIME: Duration = Duration::from_secs(900);
 /// Rounds of reconnecting after which an agent that still holds something is stuck.
 const ROUNDS: usize = 8;
@@ -52,6 +55,8 @@ pub struct Bounds {
     pub duplicates: u8,
     /// The budget holds two windows.
     pub is_tight: bool,
+    /// In each state somebody has the agent's certificate, but not its evidence key.
+    pub impostor: bool,
 }
 
 /// A mechanism that is taken away, where the cores meet the world.
@@ -61,6 +66,8 @@ pub enum Minus {
     PersistBeforeSend,
     /// Hashes are made to fit on their way, and nothing that is held is compared.
     HashChain,
+    /// The agent names no key.
+    Signatures,
     /// The collector forgets from session to session what it has.
     HighWater,
     /// The collector takes a frame wherever it begins.
@@ -165,7 +172,7 @@ impl World {
     }
 
     fn open(&self, disk: MemoryDisk) -> Agent<MemoryDisk> {
-        Agent::open(config(AGENT, 1), disk, Path::new(DIR), self.limits)
+        Agent::open(config(AGENT, 1), disk, Path::new(DIR), (self.limits, &KEY))
             .expect("a disk without trouble")
             .0
     }
@@ -366,8 +373,16 @@ impl World {
         let connection = self.connections;
         self.members[member].connection = connection;
         self.forget_answers(member);
-        let hello = self.members[member].agent.connect(LIFETIME, NOW_NS, *NOW);
+        let mut hello = self.members[member].agent.connect(LIFETIME, NOW_NS, *NOW);
+        if self.is_unsigned() {
+            hello.evidence_key.clear();
+        }
         self.send_up(member, connection, Up::Hello(hello));
+    }
+
+    /// Whether nobody signs. Where the wire changes hashes, no signature would fit.
+    fn is_unsigned(&self) -> bool {
+        matches!(self.minus, Some(Minus::Signatures | Minus::HashChain))
     }
 
     /// Answers of connections that nobody listens to any more.
@@ -404,6 +419,9 @@ impl World {
         if let (Up::Data(data), Some(session)) =
             (&mut said, self.collector.conversations.get_mut(&connection))
         {
+            if matches!(self.minus, Some(Minus::Signatures | Minus::HashChain)) {
+                data.records.iter_mut().for_each(|record| record.signature.clear());
+            }
             weaken(self.minus, data, session);
         }
         let (answers, _) = self.collector.hear(connection, AGENT, said, NOW_NS);
@@ -471,6 +489,11 @@ impl World {
     /// Stops the faults, delivers everything, and says what is wrong.
     pub fn verdict(&self) -> Option<String> {
         if let Some(why) = twice(&audit(&self.collector.store)) {
+            return Some(why);
+        }
+        if self.left.impostor
+            && let Some(why) = impostor::accepted(&self.collector)
+        {
             return Some(why);
         }
         let mut end = self.copy();
@@ -582,6 +605,8 @@ fn weaken(minus: Option<Minus>, data: &mut v1::Data, session: &mut Session) {
                 name,
                 labels: Labels::new(),
                 first_sight: false,
+                evidence: session.evidence(),
+                key_before: None,
             };
             *session = Session::new(session.spool_id(), &opened);
         }

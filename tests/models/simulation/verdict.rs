@@ -46,6 +46,7 @@ fn known(agent: Uuid) -> KnownAgent {
         first_seen_s: 0,
         labels: vec![(0, Labels::new())],
         last_report_end_s: None,
+        evidence_keys: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::network::Link;
 use super::{Fault, Fired, Trace};
 use crate::disk::{MemoryDisk, Trouble};
-use crate::stage::{Collector, config, report, spool};
+use crate::stage::{Collector, config, key_of, report, spool};
 use crate::store::{Doubt, MemoryStore};
 use probefleet_agent::simulation::{Agent, Limits, Wish};
 use probefleet_proto::hex::hex;
@@ -324,8 +324,8 @@ impl World {
             return;
         }
         state.life += 1;
-        let (life, disk) = (state.life, state.disk.clone());
-        match Agent::open(config(state.id, life), disk, Path::new(DIR), self.plan.limits) {
+        let (life, disk, key) = (state.life, state.disk.clone(), key_of(state.id));
+        match Agent::open(config(state.id, life), disk, Path::new(DIR), (self.plan.limits, &key)) {
             Ok((agent, recovered)) => {
                 state.agent = Some(agent);
                 state.tick_ms = None;

@@ -1,6 +1,7 @@
 //! What leaves the spool: acknowledged segments, what there is no room for, and a history that forked.
 
 use super::{Store, Unit, len_u64, set_aside_name, write_gap};
+use crate::evidence::EvidenceKey;
 use crate::spool::disk::Disk;
 use crate::spool::files::{self, At as _, Name};
 use crate::spool::gap::{COLLECTOR_ROLLBACK, Place, SPOOL_FULL, Totals};
@@ -108,7 +109,8 @@ impl<D: Disk> Store<D> {
             "the spool is full: unsent records became a gap"
         );
         let dir = self.dir();
-        let record = totals.into_record(place, SPOOL_FULL);
+        let mut record = totals.into_record(place, SPOOL_FULL);
+        self.key.sign(&mut record, &self.spool_id);
         let unit = write_gap(&self.disk, &dir, self.spool_id, place, &record)?;
         let gone: Vec<_> =
             self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
@@ -131,7 +133,8 @@ impl<D: Disk> Store<D> {
             let place = Place { seq: seq + 1, seq_to: held - 1, prev_hash: hash, to_hash };
             let until_s = self.oldest_window()?.unwrap_or(0);
             let totals = Totals::of_windows((until_s > 0).then_some((0, until_s)));
-            let record = totals.into_record(place, COLLECTOR_ROLLBACK);
+            let mut record = totals.into_record(place, COLLECTOR_ROLLBACK);
+            self.key.sign(&mut record, &self.spool_id);
             let unit = write_gap(&self.disk, &self.dir(), self.spool_id, place, &record)?;
             self.units.push_front(unit);
         }
@@ -155,7 +158,7 @@ impl<D: Disk> Store<D> {
     /// The new one is whole before the old one loses its name: whenever the process ends, one of the two is found, and
     /// nothing that was acknowledged here is left behind without a word.
     pub(crate) fn retire(&mut self, reason: Retire, event: Vec<u8>) -> Result<(), SpoolError> {
-        let successor = Successor::make(&self.disk, &self.root, event)?;
+        let successor = Successor::make(&self.disk, &self.root, &self.key, event)?;
         let (old, aside) =
             (self.dir(), self.root.join(set_aside_name(&self.spool_id, reason.suffix())));
         // An earlier try may have come as far as that, and not back.
@@ -192,11 +195,17 @@ struct Successor<F> {
 
 impl<F> Successor<F> {
     /// Makes it, durably, under a name that is not yet a spool's.
-    fn make<D: Disk<File = F>>(disk: &D, root: &Path, event: Vec<u8>) -> Result<Self, SpoolError> {
+    fn make<D: Disk<File = F>>(
+        disk: &D,
+        root: &Path,
+        key: &EvidenceKey,
+        event: Vec<u8>,
+    ) -> Result<Self, SpoolError> {
         let spool_id = disk.new_id().at("make an identity in", root)?;
         let prev_hash = genesis_hash(&spool_id);
         let (seq, seq_to, kind, signature) = (1, 1, Kind::Event, Vec::new());
-        let record = Record { seq, seq_to, kind, prev_hash, payload: event, signature };
+        let mut record = Record { seq, seq_to, kind, prev_hash, payload: event, signature };
+        key.sign(&mut record, &spool_id);
         let mut bytes = Header { spool_id, first_seq: seq, prev_hash }.encode().to_vec();
         encode_record(&record, &mut bytes);
         let dir = files::successor(root, &spool_id);

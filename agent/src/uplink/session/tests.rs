@@ -316,6 +316,8 @@ fn refusals_say_what_comes_next() {
     assert!(matches!(ended(nack(Code::Version, 0, 0)), End::Refused(_)));
     let End::Refused(text) = ended(nack(Code::Revoked, 0, 0)) else { panic!("refused") };
     assert!(text.ends_with(": why[0m"), "{text}");
+    let End::Refused(text) = ended(nack(Code::Key, 0, 0)) else { panic!("refused") };
+    assert!(text.contains("another evidence key") && text.contains(": why"), "{text}");
     assert!(
         matches!(ended(nack(Code::Poison, 1, 0)), End::Stopped(text) if text.contains("record 1"))
     );

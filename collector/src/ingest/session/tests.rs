@@ -1,3 +1,5 @@
+mod signatures;
+
 use super::super::{Accepted, accept};
 use super::*;
 use crate::store::{AnyStore, Introduction, SqliteStore, Store as _, StoredRecord, TenantScope};
@@ -84,6 +86,7 @@ impl Desk {
             spool_id: SPOOL,
             proposed_name: Name::new("a").expect("a name"),
             proposed_labels: Labels::new(),
+            evidence: None,
             now_s: 1,
         };
         let opened = self.store.open_session(&self.scope, introduction).await.expect("opens");
@@ -245,7 +248,7 @@ async fn poison_is_refused_and_stops_nothing_else() {
         chain.push(Kind::Event, 1, v1::Event::default().encode_to_vec());
         change(&mut chain.records[0]);
         let head = Head { last_seq: 0, last_hash: genesis_hash(&SPOOL), session: 1 };
-        let session = Session { spool_id: SPOOL, stream: session.stream(), head };
+        let session = Session { spool_id: SPOOL, stream: session.stream(), head, evidence: None };
         session.sort(&v1::Data { session: 1, records: chain.records }).refused.map(|r| r.code)
     };
     assert_eq!(broken(|_| {}), None);
@@ -379,7 +382,7 @@ proptest! {
     #[test]
     fn any_bytes_are_answered(kind in -1..5_i32, seq in any::<u64>(), seq_to in any::<u64>(), payload in proptest::collection::vec(any::<u8>(), 0..200)) {
         let head = Head { last_seq: 3, last_hash: [1; 32], session: 1 };
-        let desk = Session { spool_id: SPOOL, stream: StreamId(1), head };
+        let desk = Session { spool_id: SPOOL, stream: StreamId(1), head, evidence: None };
         let record = v1::Record { seq, seq_to, kind, prev_hash: vec![1; 32], payload, signature: vec![] };
         drop(desk.sort(&v1::Data { session: 1, records: vec![record] }));
     }

@@ -89,6 +89,7 @@ struct AgentView {
     clock: String,
     trust: Marked,
     version: String,
+    key: Marked,
     probes: Vec<ProbeView>,
     probes_total: usize,
     probes_open: bool,
@@ -135,9 +136,22 @@ impl AgentView {
             } else {
                 agent.version.clone()
             },
+            key: key(agent),
             probes,
             probes_total,
             probes_open,
+        }
+    }
+}
+
+/// What its records are signed with. Another key than before is no fault, but somebody should know why.
+fn key(agent: &AgentNow) -> Marked {
+    match agent.evidence_keys.as_slice() {
+        [] => Marked::new("none: its records are not signed", "none"),
+        [key] => Marked::new(key.to_string(), "good"),
+        [before @ .., key] => {
+            let before = counted(u64::try_from(before.len()).unwrap_or(u64::MAX), "other key");
+            Marked::new(format!("{key}; {before} before it"), "warn")
         }
     }
 }
