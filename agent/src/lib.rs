@@ -2,7 +2,7 @@
 //!
 //! Start at [`cli`]. In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what
 //! [`policy`] permits), how it is counted ([`window`]), and how it is delivered ([`spool`], [`uplink`]). [`runner`]
-//! drives the first three, [`service`] wires everything. [`trial`] runs probes once for whoever sits at the keyboard,
+//! drives the first three, [`service`] wires everything, [`status`] says how it is. [`trial`] runs probes once for whoever sits at the keyboard,
 //! [`respond`] is the other side, for measuring a way between two agents. [`fuzz`] feeds strangers' bytes to what reads them,
 //! [`simulation`] steps delivery without the world.
 
@@ -25,6 +25,7 @@ pub mod spool;
 pub mod uplink;
 
 pub mod service;
+pub mod status;
 
 pub mod respond;
 pub mod trial;

@@ -92,6 +92,8 @@ pub struct Runner {
     flights: Flights,
     latest: HashMap<String, v1::ProbeNow>,
     status_ns: u64,
+    /// Why the newest plan of the collector's is not the one in force.
+    plan_fault: Option<v1::Fault>,
 }
 
 /// The plan in force.
@@ -129,6 +131,7 @@ impl Runner {
             flights: Flights::default(),
             latest: HashMap::new(),
             status_ns: 0,
+            plan_fault: None,
         };
         runner.account_open_window(recovery);
         runner.announce_plan();
@@ -309,7 +312,8 @@ impl Runner {
         let tasks = self.running.iter().flat_map(|running| &running.era.tasks);
         let probes = tasks.filter_map(|task| self.latest.get(&task.series.probe));
         let probes = probes.take(STATUS_PROBES_MAX).cloned().collect();
-        self.ports.status.send_replace(v1::Status { probes, ..v1::Status::default() });
+        let faults = self.plan_fault.iter().cloned().collect();
+        self.ports.status.send_replace(v1::Status { probes, faults, ..v1::Status::default() });
     }
 }
 
@@ -335,6 +339,11 @@ impl Runner {
             Err(error) => Err(error),
         };
         let error = outcome.err().unwrap_or_default();
+        self.plan_fault = (!error.is_empty()).then(|| v1::Fault {
+            what: "plan".to_owned(),
+            since_s: self.clock.now_ns() / NS_PER_S,
+            text: error.clone(),
+        });
         if !error.is_empty() {
             error!(error, "the plan that the collector sent is not applied; the last one goes on");
         }
