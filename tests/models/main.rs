@@ -1,12 +1,15 @@
 //! Delivery, exhaustively within small bounds and at random beyond them, on the real spool, uplink session and ingest session.
 //!
 //! [`exhaustive`] tries everything in worlds of a few windows; taking one mechanism away must break it. [`simulation`] draws
-//! fleets and faults by seed; its page says what counts as failure. [`disk`] and [`store`] stand in for the machine below the
+//! fleets and faults by seed; its page says what counts as failure. [`each`] lets
+//! every operation of a disk fail, [`flips`] every bit of a spool rot. [`disk`] and [`store`] stand in for the machine below the
 //! cores. `--bin simulate` runs both for longer.
 
 mod agreement;
 mod disk;
+mod each;
 mod exhaustive;
+mod flips;
 mod seeds;
 mod simulation;
 mod stage;

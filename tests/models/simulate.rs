@@ -4,10 +4,12 @@
 //! cargo run --release -p probefleet-tests --bin simulate -- --seeds 100000
 //! cargo run --release -p probefleet-tests --bin simulate -- --seed 17
 //! cargo run --release -p probefleet-tests --bin simulate -- --exhaustive
+//! cargo run --release -p probefleet-tests --bin simulate -- --flips
 //! ```
 
 mod disk;
 mod exhaustive;
+mod flips;
 mod simulation;
 mod stage;
 mod store;
@@ -45,6 +47,9 @@ struct Args {
     /// Searches all states of small worlds instead: those of the test, larger ones, and those that must break.
     #[arg(long)]
     exhaustive: bool,
+    /// Flips every bit of a spool of 64 KiB instead, one at a time: each may cost one record, and must be said.
+    #[arg(long)]
+    flips: bool,
 }
 
 /// Searches everything; whether all came to what it should.
@@ -64,6 +69,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.exhaustive {
         return if exhaustive() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if args.flips {
+        let began = Instant::now();
+        let tally = flips::run(1);
+        println!("{tally:?} in {:.1} s", began.elapsed().as_secs_f64());
+        return ExitCode::SUCCESS;
     }
     if let Some(seed) = args.seed {
         let run = simulation::run(seed, true);
