@@ -10,6 +10,8 @@ mod bad_input;
 mod bench;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Disks that are full, that fail, that can only be read, and power that goes: nothing is lost, and it is said.
+mod disk;
 /// Calls through Kamailio: digest, recorded routes, forks, redirections, TCP and TLS.
 mod kamailio;
 /// A thousand probes every second from one core.
