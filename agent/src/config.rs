@@ -6,6 +6,7 @@ use probefleet_proto::label::{Labels, labels};
 use probefleet_proto::name::Name;
 use probefleet_proto::yaml::{Document, Map, Node, Problems, read_text};
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The agent's configuration; file names are absolute or relative to the working directory.
@@ -25,6 +26,8 @@ pub struct Config {
     pub labels: Labels,
     /// Most bytes that the spool may take; left out = 1 GiB or a tenth of the file system.
     pub spool_max_bytes: Option<u64>,
+    /// Where it says over HTTP how it is; left out = nowhere.
+    pub status: Option<SocketAddr>,
 }
 
 /// The configuration cannot be used.
@@ -85,6 +88,7 @@ impl Config {
         let name = map.required("name", problems, Node::name);
         let labels = map.optional("labels", Labels::new(), problems, labels);
         let spool_max_bytes = map.optional("spool", None, problems, spool);
+        let status = map.optional("status", None, problems, status);
         map.finish(problems);
         let ((collector, at), tls) = (collector?, tls?);
         if let Err(why) = check_url(&collector, tls.is_some()) {
@@ -99,6 +103,7 @@ impl Config {
             name: name?,
             labels: labels?,
             spool_max_bytes: spool_max_bytes?,
+            status: status?,
         })
     }
 }
@@ -129,6 +134,17 @@ fn spool(node: &Node, problems: &mut Problems) -> Option<Option<u64>> {
     max_bytes.map(Some)
 }
 
+/// A port alone is one of this machine: to answer others must be said.
+fn status(node: &Node, problems: &mut Problems) -> Option<Option<SocketAddr>> {
+    let text = node.text(problems)?;
+    let port = text.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    if let Some(address) = port.or_else(|| text.parse().ok()) {
+        return Some(Some(address));
+    }
+    let cure = "write an address and a port such as 127.0.0.1:9464, or a port of this machine";
+    problems.report(node.at, "bad-value", node.describe(), cure)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +156,26 @@ mod tests {
             .expect("the sample is valid");
         assert_eq!(config.name.as_str(), "berlin-1");
         assert_eq!(config.policy_file, Path::new("/etc/probefleet/policy.yaml"));
+    }
+
+    #[test]
+    fn a_bare_port_answers_this_machine_alone() {
+        let config = |status: &str| {
+            let text =
+                format!("collector: http://127.0.0.1\nstate_dir: s\npolicy: p\nname: a\n{status}");
+            Config::parse("agent.yaml", &text, Path::new(""))
+        };
+        assert_eq!(config("").expect("good").status, None);
+        for (text, address) in
+            [("9464", "127.0.0.1:9464"), ("0.0.0.0:9464", "0.0.0.0:9464"), ("'[::1]:0'", "[::1]:0")]
+        {
+            let read = config(&format!("status: {text}")).expect("good").status;
+            assert_eq!(read.map(|read| read.to_string()).as_deref(), Some(address));
+        }
+        for text in ["localhost:9464", "on", "70000", "127.0.0.1"] {
+            let said = config(&format!("status: {text}")).expect_err(text).to_string();
+            assert!(said.contains("such as 127.0.0.1:9464"), "{said}");
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Start at [`cli`]. In the way of the data: what is due ([`schedule`]), what is measured ([`probe`], within what
 //! [`policy`] permits), how it is counted ([`window`]) and kept until it is sealed ([`journal`]), and how it is signed and
-//! delivered ([`evidence`], [`spool`], [`uplink`]). [`runner`]
-//! drives the first three, [`service`] wires everything. [`trial`] runs probes once for whoever sits at the keyboard,
+//! delivered ([`evidence`], [`spool`], [`uplink`]). [`runner`] drives the first three, [`service`] wires everything,
+//! [`status`] says how it is. [`trial`] runs probes once for whoever sits at the keyboard,
 //! [`respond`] is the other side, for measuring a way between two agents. [`fuzz`] feeds strangers' bytes to what reads them,
 //! [`simulation`] steps delivery without the world.
 
@@ -28,6 +28,7 @@ pub mod spool;
 pub mod uplink;
 
 pub mod service;
+pub mod status;
 
 pub mod respond;
 pub mod trial;

@@ -36,6 +36,8 @@ pub struct Policy {
     allow: Vec<Allow>,
     sql: BTreeMap<String, Node>,
     sip: BTreeMap<String, Node>,
+    /// Where this agent itself listens.
+    own: Option<SocketAddr>,
 }
 
 /// One entry of the list.
@@ -76,6 +78,9 @@ pub enum Denied {
     /// No entry covers it.
     #[error("{0} is not in the policy")]
     NotListed(String),
+    /// The agent's own listener: nothing permits that.
+    #[error("{0} is where this agent says how it is: no probe may go there")]
+    Own(SocketAddr),
     /// Denied unless an entry names exactly it.
     #[error("{address} is {range}: denied unless the policy lists it by host or CIDR")]
     BuiltIn {
@@ -192,6 +197,11 @@ impl Policy {
         problems.into_result(policy)
     }
 
+    /// Where this agent listens itself: a captured collector shall not read there how its agents are.
+    pub fn deny_own(&mut self, address: SocketAddr) {
+        self.own = Some(address);
+    }
+
     /// The limits on calls to a destination, and the entry of the policy that sets them: the calls that it covers are
     /// counted together.
     #[must_use]
@@ -237,6 +247,9 @@ impl Policy {
     }
 
     fn check(&self, kind: Kind, host: &str, address: SocketAddr) -> Result<(), Denied> {
+        if self.own.is_some_and(|own| address::leads_to(address, own)) {
+            return Err(Denied::Own(address));
+        }
         let explicit = |to: &Destination| to.is_host(host, address.port()) || to.has(address);
         if self.destinations(kind).any(explicit) {
             return Ok(());

@@ -107,6 +107,8 @@ pub struct Runner {
     status_ns: u64,
     /// When the next turn was to begin at the latest.
     planned: Option<Instant>,
+    /// Why the newest plan of the collector's is not the one in force.
+    plan_fault: Option<v1::Fault>,
 }
 
 /// The plan in force.
@@ -147,6 +149,7 @@ impl Runner {
             latest: HashMap::new(),
             status_ns: 0,
             planned: None,
+            plan_fault: None,
         };
         runner.announce_plan();
         runner
@@ -373,7 +376,8 @@ impl Runner {
         let tasks = self.running.iter().flat_map(|running| &running.era.tasks);
         let probes = tasks.filter_map(|task| self.latest.get(&task.series.probe));
         let probes = probes.take(STATUS_PROBES_MAX).cloned().collect();
-        self.ports.status.send_replace(v1::Status { probes, ..v1::Status::default() });
+        let faults = self.plan_fault.iter().cloned().collect();
+        self.ports.status.send_replace(v1::Status { probes, faults, ..v1::Status::default() });
     }
 }
 
@@ -399,6 +403,11 @@ impl Runner {
             Err(error) => Err(error),
         };
         let error = outcome.err().unwrap_or_default();
+        self.plan_fault = (!error.is_empty()).then(|| v1::Fault {
+            what: "plan".to_owned(),
+            since_s: self.clock.now_ns() / NS_PER_S,
+            text: error.clone(),
+        });
         if !error.is_empty() {
             error!(error, "the plan that the collector sent is not applied; the last one goes on");
         }

@@ -11,8 +11,9 @@ use crate::runner::{
     Desk, Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, run_sealer,
 };
 use crate::spool::{Limits, Recovered, Spool, SpoolError, SpoolHandle};
+use crate::status::{Listener, Sources, Watcher};
 use crate::task;
-use crate::uplink::{ClockOffset, Links, Uplink, UplinkConfig, UplinkError};
+use crate::uplink::{ClockOffset, Links, Uplink, UplinkConfig, UplinkError, Views};
 use probefleet_proto::clock::{Clock, unix_now_ns};
 use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::record::Kind;
@@ -20,9 +21,11 @@ use probefleet_proto::report::Report;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -69,6 +72,16 @@ pub enum ServiceError {
     /// The evidence key.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The address of the status.
+    #[error(
+        "cannot say how the agent is at {address}: {source}; `status:` in the configuration names another address"
+    )]
+    Status {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -83,7 +96,7 @@ pub enum ServiceError {
 /// # Errors
 /// [`ServiceError`] when it cannot start.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), ServiceError> {
-    let policy = Policy::load(&config.policy_file)?;
+    let mut policy = Policy::load(&config.policy_file)?;
     // What is wrong with the operator's files is said before anything is written.
     let certified =
         config.tls.as_ref().map(|tls| certified_agent_id(&tls.cert_file)).transpose()?;
@@ -92,6 +105,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         Some(id) => id,
         None => kept_agent_id(&config.state_dir, unix_now_ns())?,
     };
+    let listener = listen(&config).await?;
+    if let Some(listener) = &listener {
+        policy.deny_own(listener.address());
+    }
     let environment = Environment::new(Permission::Policy(policy));
     let Opened { spool, recovered, limits, evidence_key } = open_spool(&config)?;
     let (uplink, views) = Uplink::new(uplink_config(&config, agent_id, evidence_key))?;
@@ -103,7 +120,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let journal_dir = config.state_dir.join("journal");
     let budget_bytes = limits.total_bytes();
     let journal = Journal::open(&journal_dir, budget_bytes, |logged| recovery.note(logged));
-    let (ports, links, desk) = channels(clock, views.offset, budget_bytes);
+    let (ports, links, desk) = channels(clock, views.offset.clone(), budget_bytes);
+    let (links, telling) = tell(listener, &spool, &recovered, (&views, links));
     info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, %evidence_key, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
@@ -125,9 +143,40 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     drop(stop_uplink);
     report_fault(delivery.await, "uplink");
+    drop(telling);
     spool.close().await?;
     info!("the agent has stopped");
     Ok(())
+}
+
+async fn listen(config: &Config) -> Result<Option<Listener>, ServiceError> {
+    let Some(address) = config.status else { return Ok(None) };
+    let bound = Listener::bind(address).await;
+    bound.map(Some).map_err(|source| ServiceError::Status { address, source })
+}
+
+/// Begins to look how the agent is, and to say so: to the collector, and to whoever asks. It ends with what is returned.
+fn tell(
+    listener: Option<Listener>,
+    spool: &SpoolHandle,
+    recovered: &Recovered,
+    (views, links): (&Views, Links),
+) -> (Links, JoinSet<()>) {
+    let (watcher, reports, status) = Watcher::new(Sources {
+        spool: spool.clone(),
+        set_aside: recovered.quarantined.len(),
+        link: views.link.clone(),
+        sessions: views.sessions.clone(),
+        plan_hash: links.plan_hash.clone(),
+        runner: links.status.clone(),
+    });
+    let mut telling = JoinSet::new();
+    drop(telling.spawn(watcher.run()));
+    if let Some(listener) = listener {
+        info!("its status is at http://{}", listener.address());
+        drop(telling.spawn(listener.serve(reports)));
+    }
+    (Links { status, ..links }, telling)
 }
 
 fn report_fault<T>(ended: Result<T, tokio::task::JoinError>, part: &str) -> Option<T> {

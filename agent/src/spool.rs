@@ -47,7 +47,7 @@
 //! dropped.
 //!
 //! # Recovery
-//! 1. fsync of the folder, and the last segment is written once more, so that what is read now is there after a power cut
+//! 1. fsync of the folder and of the one above, and the last segment is written once more, so that what is read now is there after a power cut
 //!    too. A sync would not do: after one that failed the kernel takes what it lost for written.
 //! 2. An intact gap file outranks the files whose records it covers; those are deleted (the deletion was interrupted). A
 //!    gap that is not intact is set aside: its segments are still there.
@@ -66,13 +66,15 @@
 //!
 //! # Not yet
 //! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
-//! appends fail until there is some. Records of a failed append are not kept in memory: the caller has them. A sync that
-//! fails while the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside
-//! are not counted in the budget.
+//! appends fail until there is some, but for what acknowledged segments give back. Records of a failed append are not kept in
+//! memory: the caller has them, and while nothing can be written they grow in number without a bound. A sync that fails while
+//! the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside are not counted
+//! in the budget.
 
 mod disk;
 mod files;
 mod gap;
+mod health;
 mod inspect;
 mod recover;
 mod scan;
@@ -93,6 +95,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::disk::Disk;
+pub use self::health::{Failure, Health, Mishaps};
 pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
 pub(crate) use self::store::Store;
@@ -259,6 +262,32 @@ pub enum SpoolError {
 }
 
 impl SpoolError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                StorageFull | QuotaExceeded => {
+                    "make room on the file system of the state directory"
+                }
+                ReadOnlyFilesystem => {
+                    "mount the file system of the state directory for writing again; the kernel's log says why it was not"
+                }
+                PermissionDenied => "give the state directory back to the agent's user",
+                _ => "look at the kernel's log: the disk may be failing",
+            },
+            _ => "restart the agent; if that does not help, move the spool's folder away",
+        }
+    }
+
+    /// The disk failed, as opposed to a question that has no answer.
+    const fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+
     fn is_full(&self) -> bool {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
@@ -301,6 +330,7 @@ impl Retire {
 pub struct SpoolHandle {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<SpoolState>,
+    health: watch::Receiver<Health>,
 }
 
 /// The spool of an agent.
@@ -353,12 +383,14 @@ impl Locked {
         let Self { dir, lock } = self;
         let (store, recovered) = open_store(FileSystem, &dir, limits, key)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let (publisher, state) = watch::channel(store.state());
+        let (publish_state, state) = watch::channel(store.state());
+        let (publish_health, health) = watch::channel(Health::of(&store));
+        let views = worker::Views { state: publish_state, health: publish_health };
         std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || worker::run((store, lock), inbox, &publisher))
+            .spawn(move || worker::run((store, lock), inbox, &views))
             .map_err(|source| SpoolError::Io { what: "start a thread for", path: dir, source })?;
-        Ok((SpoolHandle { commands, state }, recovered))
+        Ok((SpoolHandle { commands, state, health }, recovered))
     }
 }
 
@@ -371,8 +403,10 @@ pub(crate) fn open_here<D: Disk>(
 ) -> Result<(SpoolHandle, impl Future<Output = ()> + use<D>), SpoolError> {
     let (store, _) = open_store(disk, dir, limits, key)?;
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-    let (publisher, state) = watch::channel(store.state());
-    Ok((SpoolHandle { commands, state }, worker::run_here(store, inbox, publisher)))
+    let (publish_state, state) = watch::channel(store.state());
+    let (publish_health, health) = watch::channel(Health::of(&store));
+    let views = worker::Views { state: publish_state, health: publish_health };
+    Ok((SpoolHandle { commands, state, health }, worker::run_here(store, inbox, views)))
 }
 
 /// Opens the spool in a folder that nobody else has open, or makes one.
@@ -387,6 +421,8 @@ pub(crate) fn open_store<D: Disk>(
     let known = match files::live_spools(&disk, dir)?.as_slice() {
         [] => None,
         [(spool_id, path)] => {
+            // The sync that made its name durable may have failed, or the process may have died before it.
+            files::sync_dir(&disk, dir)?;
             let found = Recovery::new(&disk, path, *spool_id, &key, &mut repairs).run()?;
             if found.is_none() {
                 let aside = store::set_aside(&disk, dir, spool_id, "damaged")?;
@@ -505,6 +541,12 @@ impl SpoolHandle {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<SpoolState> {
         self.state.clone()
+    }
+
+    /// How the spool and the disk under it are, as that changes; there is no sender once its thread has ended.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
     }
 
     /// Ends the thread and gives up the lock, after everything asked before is done.

@@ -110,6 +110,8 @@ pub struct Views {
     pub offset: watch::Receiver<Option<ClockOffset>>,
     /// The connection.
     pub link: watch::Receiver<LinkState>,
+    /// Sessions that the collector has welcomed.
+    pub sessions: watch::Receiver<u64>,
 }
 
 /// Why an uplink cannot be set up.
@@ -143,6 +145,7 @@ pub struct Uplink<D = Tcp> {
     reconnect: Reconnect,
     estimate: Estimate,
     link: watch::Sender<LinkState>,
+    sessions: watch::Sender<u64>,
     offset: watch::Sender<Option<ClockOffset>>,
 }
 
@@ -169,10 +172,11 @@ impl<D: Dial> Uplink<D> {
         let target = Target::of(&config, dial)?;
         let (offset, offset_view) = watch::channel(None);
         let (link, link_view) = watch::channel(LinkState::Down("not yet connected".to_owned()));
+        let (sessions, sessions_view) = watch::channel(0);
         let reconnect = Reconnect::new(seed(&config));
         let estimate = Estimate::default();
-        let uplink = Self { config, target, reconnect, estimate, link, offset };
-        Ok((uplink, Views { offset: offset_view, link: link_view }))
+        let uplink = Self { config, target, reconnect, estimate, link, sessions, offset };
+        Ok((uplink, Views { offset: offset_view, link: link_view, sessions: sessions_view }))
     }
 
     /// Keeps a session with the collector until `shutdown`; then delivers what the spool holds, for two seconds at most.
@@ -233,6 +237,7 @@ impl<D: Dial> Uplink<D> {
             spool,
             links,
             link: &self.link,
+            sessions: &self.sessions,
             offset: &self.offset,
             estimate: &mut self.estimate,
             stop,

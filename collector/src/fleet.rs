@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// Most probes of a status that are kept of an agent: what a board can show.
 const PROBES_NOW_MAX: usize = 1_000;
 
+/// Most faults of an agent that are kept: more than there can be.
+const FAULTS_MAX: usize = 16;
+
 /// What the fleet should measure.
 #[derive(Clone, Debug, Default)]
 pub struct Assignment {
@@ -60,6 +63,8 @@ pub struct AgentNow {
     pub probes: Vec<String>,
     /// The latest attempt of each of its probes.
     pub latest: Vec<v1::ProbeNow>,
+    /// What it says is wrong with itself.
+    pub faults: Vec<v1::Fault>,
     /// What became of its plan.
     pub plan: PlanState,
     /// The different keys that it signed with, oldest first.
@@ -173,6 +178,7 @@ impl Fleet {
         self.update(agent, |now| {
             now.last_seen_s = Some(now_s);
             now.backlog_bytes = Some(status.backlog_bytes);
+            now.faults = status.faults.into_iter().filter_map(fault).take(FAULTS_MAX).collect();
             now.latest = status.probes.into_iter().filter(sound).take(PROBES_NOW_MAX).collect();
         });
     }
@@ -193,6 +199,8 @@ impl Fleet {
         self.update(agent, |now| {
             if now.session == Some(session) {
                 now.session = None;
+                // It can no longer say that they are over.
+                now.faults.clear();
             }
         });
     }
@@ -246,6 +254,7 @@ impl AgentNow {
             backlog_bytes: None,
             probes: Vec::new(),
             latest: Vec::new(),
+            faults: Vec::new(),
             plan: PlanState::Unknown,
             evidence_keys: Vec::new(),
         }
@@ -263,6 +272,14 @@ impl AgentNow {
         let latest_ns = self.latest.iter().map(|probe| probe.scheduled_ns).max()?;
         Some(now_ns.saturating_sub(latest_ns) / NS_PER_S)
     }
+}
+
+/// A fault that an agent told, if its name is one.
+fn fault(told: v1::Fault) -> Option<v1::Fault> {
+    let named = told.what.len() <= NAME_MAX_BYTES
+        && !told.what.is_empty()
+        && told.what.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    named.then(|| v1::Fault { text: bounded(told.text), ..told })
 }
 
 /// Adds what an agreement needs counted exactly. Beyond [`THRESHOLDS_MAX`] of a phase there is no room in a plan:

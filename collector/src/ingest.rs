@@ -93,6 +93,7 @@ pub async fn accept<S: Store>(
     data: &v1::Data,
     now_ns: u64,
 ) -> Accepted {
+    let mut why = None;
     for _ in 0..ATTEMPTS_MAX {
         let sorted = session.sort(data);
         if let Err(refusal) = check_claims(store, scope, session, &sorted).await {
@@ -100,13 +101,14 @@ pub async fn accept<S: Store>(
         }
         match commit(store, scope, session, sorted, now_ns).await {
             Ok(accepted) => return accepted,
-            Err(Retry::Sort) => {}
+            Err(Retry::Sort(failed)) => why = failed,
             Err(Retry::Never(refusal)) => {
                 return Accepted { refused: Some(refusal), ..Accepted::default() };
             }
         }
     }
-    let refused = Some(Refusal::busy("this stream is being written from elsewhere"));
+    let why = why.unwrap_or_else(|| "this stream is being written from elsewhere".to_owned());
+    let refused = Some(Refusal::busy(why));
     Accepted { refused, ..Accepted::default() }
 }
 
@@ -128,8 +130,8 @@ async fn check_claims<S: Store>(
 
 /// The commit did not simply succeed.
 enum Retry {
-    /// The head is known again: sort the frame anew.
-    Sort,
+    /// The head is known again: sort the frame anew. With what the store said, if it failed.
+    Sort(Option<String>),
     /// There is no use in it.
     Never(Refusal),
 }
@@ -159,7 +161,10 @@ async fn commit<S: Store>(
         Outcome::Conflict => Err(reread(store, scope, session).await),
         Outcome::Unknown(error) => {
             tracing::warn!(%error, "commit did not say how it ended; reading the head again");
-            Err(reread(store, scope, session).await)
+            Err(match reread(store, scope, session).await {
+                Retry::Sort(_) => Retry::Sort(Some(error.to_string())),
+                never @ Retry::Never(_) => never,
+            })
         }
     }
 }
@@ -168,7 +173,7 @@ async fn commit<S: Store>(
 async fn reread<S: Store>(store: &S, scope: &TenantScope, session: &mut Session) -> Retry {
     match store.head(scope, session.stream()).await {
         Ok(Some(head)) => match session.reread(head) {
-            Ok(()) => Retry::Sort,
+            Ok(()) => Retry::Sort(None),
             Err(refusal) => Retry::Never(refusal),
         },
         Ok(None) => Retry::Never(Refusal::busy("the stream is gone from the store")),

@@ -7,6 +7,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An agent whose records are refused comes again after five seconds: three times that is silence.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
 /// Counters of the way from agents to the store.
 #[derive(Debug, Default)]
@@ -28,6 +34,15 @@ pub struct IngestMetrics {
     refusals: Family<RefusalLabels, Counter>,
     /// Streams that begin with another evidence key than their agent's stream before.
     pub key_changes: Counter,
+    refusing: Mutex<Option<Refusing>>,
+}
+
+/// The store does not take records.
+#[derive(Clone, Debug)]
+struct Refusing {
+    why: String,
+    since: Instant,
+    last: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,10 +67,31 @@ impl IngestMetrics {
         self.records.inc_by(number(accepted.records));
         self.payload_bytes.inc_by(number(accepted.bytes));
         self.duplicates.inc_by(number(accepted.duplicates));
+        if accepted.records > 0 {
+            *self.lock() = None;
+        }
     }
 
-    /// Counts a refusal.
-    pub fn count_refusal(&self, code: Code) {
+    /// Why records are refused, and since when; none when the last ones were taken, or nobody has tried for a while.
+    #[must_use]
+    pub fn refusing(&self) -> Option<(String, Instant)> {
+        let refusing = self.lock();
+        let recent = refusing.as_ref().filter(|refusing| refusing.last.elapsed() < FORGOTTEN_AFTER);
+        recent.map(|refusing| (refusing.why.clone(), refusing.since))
+    }
+
+    /// A panic elsewhere leaves at worst an old word on the store.
+    fn lock(&self) -> MutexGuard<'_, Option<Refusing>> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a refusal; one that is of the store stands until something is taken.
+    pub fn count_refusal(&self, code: Code, why: &str) {
+        if code == Code::Busy {
+            let (mut refusing, now) = (self.lock(), Instant::now());
+            let since = refusing.as_ref().map_or(now, |refusing| refusing.since);
+            *refusing = Some(Refusing { why: why.to_owned(), since, last: now });
+        }
         let code = code.as_str_name().to_ascii_lowercase();
         self.refusals.get_or_create(&RefusalLabels { code }).inc();
     }

@@ -10,7 +10,7 @@
 //! | `/events` | for the pages' script: says when there is something new to show |
 //! | `/metrics` | for Prometheus: OpenMetrics when asked for, else the text format before it |
 //! | `/healthz` | the process answers |
-//! | `/readyz` | 200 when everything works, else 503 and what does not |
+//! | `/readyz` | 200 when the collector works, else 503 and what does not; with notes on what others do wrong: [`readiness`] |
 //!
 //! Pages are complete without script: then they ask to be loaded anew every ten seconds. With it they follow the
 //! collector's [`events`] and change in place. Unless the portal is public, only requests for a
@@ -20,17 +20,19 @@ mod assets;
 mod events;
 mod pages;
 mod plot;
+mod readiness;
 mod scrape;
 mod server;
 mod words;
 
 pub use events::places_for_followers;
+pub use readiness::Check;
 pub use server::serve;
 
 use crate::evaluator::Snapshot;
 use crate::fleet::Fleet;
 use crate::metrics::IngestMetrics;
-use crate::store::{AnyStore, Store as _};
+use crate::store::AnyStore;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -44,14 +46,8 @@ use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::units::NS_PER_S;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::Instant;
-
-/// How long a look at the store is believed: it writes, and anybody may ask.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the store may take to answer before it counts as not writable.
-const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Nothing but our own stylesheet, pictures and script file, which talks to nobody but us; nothing inline, no frame, no form.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -73,15 +69,10 @@ pub struct Portal {
     pub public: bool,
     /// The latest look at the store.
     pub check: Arc<Mutex<Option<Check>>>,
+    /// When the collector began to listen.
+    pub started: Instant,
     /// Places for those who follow the events.
     pub followers: Arc<Semaphore>,
-}
-
-/// A look at the store.
-#[derive(Clone, Debug)]
-pub struct Check {
-    at: Instant,
-    trouble: Option<String>,
 }
 
 /// The routes.
@@ -95,7 +86,7 @@ pub fn router(portal: Portal) -> Router {
         .route("/events", get(events::follow))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "alive\n"))
-        .route("/readyz", get(readiness))
+        .route("/readyz", get(readiness::answer))
         .route("/assets/icon.svg", get(async || asset(assets::ICON, "image/svg+xml")))
         .route(&assets::style_path(), get(async || asset(assets::STYLE, "text/css; charset=utf-8")))
         .route(
@@ -202,7 +193,8 @@ fn asset(content: &'static str, kind: &'static str) -> Response {
 async fn metrics(State(portal): State<Portal>, request: HeaderMap) -> Response {
     let accepts = request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let open = accepts.into_iter().any(|kinds| kinds.contains("application/openmetrics-text"));
-    match scrape::render(&portal) {
+    let ready = readiness::look(&portal).await.is_ready();
+    match scrape::render(&portal, ready) {
         Ok(text) if open => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()
@@ -215,25 +207,6 @@ async fn metrics(State(portal): State<Portal>, request: HeaderMap) -> Response {
     }
 }
 
-async fn readiness(State(portal): State<Portal>) -> Response {
-    let mut troubles = Vec::new();
-    troubles.extend(portal.store_trouble().await);
-    let snapshot = portal.snapshot();
-    let idle_s = (unix_now_ns() / NS_PER_S).saturating_sub(snapshot.fresh_s);
-    if let Some(failure) = &snapshot.failure {
-        troubles.push(format!("evaluator: {failure}"));
-    } else if snapshot.made_s == 0 {
-        troubles.push("evaluator: the records are still being read".to_owned());
-    } else if idle_s > pages::STALE_S {
-        troubles.push(format!("evaluator: the last round was {idle_s} s ago"));
-    }
-    if troubles.is_empty() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", troubles.join("\n")))
-        .into_response()
-}
-
 impl Portal {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
@@ -242,21 +215,6 @@ impl Portal {
     fn frame(&self, at: &'static str, snapshot: &Snapshot) -> Frame {
         let now_s = unix_now_ns() / NS_PER_S;
         Frame::new(at, snapshot, Marks::of(snapshot, &self.fleet, now_s), now_s)
-    }
-
-    async fn store_trouble(&self) -> Option<String> {
-        let mut check = self.check.lock().await;
-        if let Some(check) = check.as_ref().filter(|check| check.at.elapsed() < CHECK_INTERVAL) {
-            return check.trouble.clone();
-        }
-        let trouble = match tokio::time::timeout(CHECK_DEADLINE, self.store.check_writable()).await
-        {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("store: {error}")),
-            Err(_) => Some(format!("store: no answer within {CHECK_DEADLINE:?}")),
-        };
-        *check = Some(Check { at: Instant::now(), trouble: trouble.clone() });
-        trouble
     }
 }
 

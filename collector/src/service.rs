@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How long agents are given to take their leave; whatever is not acknowledged then comes again.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(700);
@@ -145,6 +146,7 @@ impl Collector {
             listen: self.addresses.agents,
             public: self.config.portal_public,
             check: Arc::default(),
+            started: Instant::now(),
             followers: portal::places_for_followers(),
         };
         let portal = tokio::spawn(portal::serve(self.portal, portal, stopped));

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Cycles of killing, of each kind.
+/// Cycles of killing, of each kind; with `--soak` more.
 const CYCLES: usize = 50;
+const SOAK_CYCLES: usize = 1_000;
 /// Width of the fleet's windows, s.
 const WINDOW_S: u64 = 10;
 /// How long it may take until an agent is back: after many lost connections it waits for up to two minutes.
@@ -27,7 +28,7 @@ const PROBES: [(&str, u64, &str); 4] = [
     ("slow", 5, "/delay/2500ms"),
 ];
 
-fn plan(target: &str) -> String {
+pub(super) fn plan(target: &str) -> String {
     let probe = |(name, every_s, path): &(&str, u64, &str)| {
         let timeout = if *every_s > 4 { "timeout: 4s, " } else { "" };
         format!(
@@ -59,7 +60,7 @@ fn first_window_s(fleet: &Fleet, agent: &str) -> u64 {
 }
 
 /// Every window of every agent holds what the schedule says, once, and adds up.
-fn check_accounts(
+pub(super) fn check_accounts(
     fleet: &Fleet,
     stored: &[StoredRecord],
     cells: &BTreeMap<CellKey, Counts>,
@@ -109,7 +110,7 @@ fn add(sum: &mut Counts, cell: &Counts) {
 }
 
 /// What was acknowledged is in the store with that hash, and nothing is there twice.
-fn check_delivery(stored: &[StoredRecord], acknowledged: &[Acknowledged]) {
+pub(super) fn check_delivery(stored: &[StoredRecord], acknowledged: &[Acknowledged]) {
     let mut seen = HashSet::new();
     let mut hashes = HashMap::new();
     for record in stored {
@@ -125,16 +126,16 @@ fn check_delivery(stored: &[StoredRecord], acknowledged: &[Acknowledged]) {
 }
 
 /// Where the collector is right now, for the relay.
-fn upstream(fleet: &Arc<Mutex<Fleet>>) -> harness::relay::Upstream {
+pub(super) fn upstream(fleet: &Arc<Mutex<Fleet>>) -> harness::relay::Upstream {
     let fleet = Arc::clone(fleet);
     Arc::new(move || fleet.lock().ok()?.addresses().map(|addresses| addresses.agents))
 }
 
 /// Numbers that differ enough, the same on every run: the seed is printed with a failure.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -195,7 +196,7 @@ fn check_landed(landed: &LandedAttempts, cells: &BTreeMap<CellKey, Counts>) {
 }
 
 /// Waits until the store has a window of every agent that began at an instant, Unix s, or later.
-fn wait_for_windows(fleet: &Arc<Mutex<Fleet>>, names: &[&str], from_s: u64) {
+pub(super) fn wait_for_windows(fleet: &Arc<Mutex<Fleet>>, names: &[&str], from_s: u64) {
     let store = fleet.lock().expect("not poisoned").store();
     let reported = eventually(RETURNS, || {
         let cells = cells(&reports(&records(&store)));
@@ -206,7 +207,7 @@ fn wait_for_windows(fleet: &Arc<Mutex<Fleet>>, names: &[&str], from_s: u64) {
 }
 
 /// No more kills until everybody is connected again and has reported a window since; then a clean stop.
-fn settle(fleet: &Arc<Mutex<Fleet>>, names: &[&str]) {
+pub(super) fn settle(fleet: &Arc<Mutex<Fleet>>, names: &[&str]) {
     wait_for_windows(fleet, names, unix_now_ns() / 1_000_000_000);
     for name in names {
         let mut fleet = fleet.lock().expect("not poisoned");
@@ -241,7 +242,8 @@ fn kill_9_of_anyone_loses_and_doubles_nothing() {
     let names = ["berlin", "london", "tokyo"];
     let (fleet, relay, _responder, target) = start(&names);
     let (mut dice, mut landed) = (Dice(0x5eed), LandedAttempts::new());
-    for _ in 0..CYCLES {
+    let soak = std::env::var_os("PROBEFLEET_SOAK").is_some();
+    for _ in 0..if soak { SOAK_CYCLES } else { CYCLES } {
         std::thread::sleep(Duration::from_millis(50 + dice.below(700)));
         let name = names[dice.below(3) as usize];
         let mut fleet = fleet.lock().expect("not poisoned");

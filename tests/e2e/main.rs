@@ -12,6 +12,8 @@ mod bench;
 mod broken_uplink;
 /// What the programs' help and the README tell people to type, typed.
 mod commands;
+/// Disks that are full, that fail, that can only be read, and power that goes: nothing is lost, and it is said.
+mod disk;
 /// Signatures from the agent's spool to `verify`: whatever is done to the store shows, and another key is refused.
 mod evidence;
 /// Agents that mean harm and strangers, before a real collector: refused, bounded, and nobody else notices.

@@ -338,10 +338,12 @@ fn check_alerts() {
     let asked = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
     let names: Vec<&str> = asked.filter_map(|expr| expr.split(['{', ' ']).next()).collect();
     assert!(names.len() >= 4, "{rules}");
-    let files = ["scrape.rs", "scrape/periods.rs"];
-    let read = files.map(|file| {
-        std::fs::read_to_string(harness::root().join("collector/src/portal").join(file))
-    });
+    let files = [
+        "collector/src/portal/scrape.rs",
+        "collector/src/portal/scrape/periods.rs",
+        "agent/src/status/metrics.rs",
+    ];
+    let read = files.map(|file| std::fs::read_to_string(harness::root().join(file)));
     let scrape: String = read.into_iter().map(|text| text.expect("reads")).collect();
     for name in names {
         assert!(scrape.contains(&format!("\"{name}\"")), "{name} is no metric of ours");

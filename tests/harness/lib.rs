@@ -6,6 +6,7 @@ pub mod baresip;
 pub mod browser;
 pub mod capture;
 pub mod command;
+pub mod disks;
 pub mod dnsmasq;
 pub mod evidence;
 pub mod fleet;

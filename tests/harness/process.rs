@@ -131,6 +131,11 @@ impl Process {
         (began.elapsed(), status.success())
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for an end that comes by itself: whether it ended well.
     pub fn wait(&mut self, within: Duration) -> bool {
         let status = eventually(within, || self.child.try_wait().expect("a child"));

@@ -44,6 +44,8 @@ pub struct Trouble {
     pub dies_in: Option<u32>,
     /// Nothing more can be written.
     pub is_full: bool,
+    /// No file can be read.
+    pub is_unreadable: bool,
     /// `sync` returns without having written anything: what the durability of everything hangs on is missing.
     pub lies: bool,
 }
@@ -311,6 +313,9 @@ impl Disk for MemoryDisk {
     }
 
     fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        if self.trouble.get().is_unreadable {
+            return Err(io::Error::other("the disk cannot be read"));
+        }
         let node = self.node(path)?;
         let files = self.files.borrow();
         let bytes = &files.get(&node).ok_or_else(missing)?.bytes;

@@ -2,12 +2,14 @@
 //!
 //! [`exhaustive`] tries everything in worlds of a few windows; taking one mechanism away must break it. [`simulation`] draws
 //! fleets and faults by seed; its page says what counts as failure. [`outer`] has the real transport between real drivers,
-//! [`herd`] brings ten thousand agents back at once. [`disk`] and [`store`] stand in for the machine below the cores.
-//! `--bin simulate` runs the first three for longer.
+//! [`herd`] brings ten thousand agents back at once. [`each`] lets every operation of a disk fail, [`flips`] every bit of a
+//! spool rot. [`disk`] and [`store`] stand in for the machine below the cores. `--bin simulate` runs most of it for longer.
 
 mod agreement;
 mod disk;
+mod each;
 mod exhaustive;
+mod flips;
 mod herd;
 mod outer;
 mod seeds;

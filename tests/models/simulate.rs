@@ -5,10 +5,12 @@
 //! cargo run --release -p probefleet-tests --bin simulate -- --seed 17
 //! cargo run --release -p probefleet-tests --bin simulate -- --exhaustive
 //! cargo run --release -p probefleet-tests --bin simulate -- --transport --seeds 1000
+//! cargo run --release -p probefleet-tests --bin simulate -- --flips
 //! ```
 
 mod disk;
 mod exhaustive;
+mod flips;
 mod outer;
 mod simulation;
 mod stage;
@@ -50,6 +52,9 @@ struct Args {
     /// Has the real transport between real drivers, over a simulated network.
     #[arg(long, conflicts_with_all = ["seed", "exhaustive"])]
     transport: bool,
+    /// Flips every bit of a spool of 64 KiB instead, one at a time: each may cost one record, and must be said.
+    #[arg(long)]
+    flips: bool,
 }
 
 /// Searches everything; whether all came to what it should.
@@ -93,6 +98,12 @@ fn main() -> ExitCode {
     }
     if args.exhaustive {
         return if exhaustive() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if args.flips {
+        let began = Instant::now();
+        let tally = flips::run(1);
+        println!("{tally:?} in {:.1} s", began.elapsed().as_secs_f64());
+        return ExitCode::SUCCESS;
     }
     if let Some(seed) = args.seed {
         let run = simulation::run(seed, true);

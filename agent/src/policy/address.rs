@@ -1,7 +1,7 @@
 //! Addresses that nobody means when they say "any": the machine itself, its neighbours, cloud metadata, groups, and
 //! every IPv6 form that carries such an IPv4 address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// Services of cloud providers that hand credentials to whoever asks, outside the link-local range.
 const METADATA_V4: [Ipv4Addr; 3] = [
@@ -22,6 +22,16 @@ pub(super) fn forbidden(address: IpAddr) -> Option<&'static str> {
             forbidden_v6(address).or_else(|| embedded_v4(address).find_map(forbidden_v4))
         }
     }
+}
+
+/// Whether who dials an address reaches a listener of this machine. One that listens everywhere is reached by every address
+/// that the machine has: those are what a socket can be bound to.
+pub(super) fn leads_to(dialled: SocketAddr, listener: SocketAddr) -> bool {
+    let (ip, own) = (dialled.ip().to_canonical(), listener.ip().to_canonical());
+    dialled.port() == listener.port()
+        && (ip == own
+            || ip.is_unspecified()
+            || (own.is_unspecified() && UdpSocket::bind((ip, 0)).is_ok()))
 }
 
 fn forbidden_v4(address: Ipv4Addr) -> Option<&'static str> {

@@ -18,7 +18,7 @@ impl Policy {
         let sql = map.optional("sql", BTreeMap::new(), problems, named);
         let sip = map.optional("sip", BTreeMap::new(), problems, named);
         map.finish(problems);
-        Some(Self { allow: allow?, sql: sql?, sip: sip? })
+        Some(Self { allow: allow?, sql: sql?, sip: sip?, own: None })
     }
 }
 

@@ -232,3 +232,19 @@ fn a_file_that_others_may_write_is_refused() {
     }
     assert!(Policy::load(&folder.path().join("absent")).is_err());
 }
+
+#[test]
+fn no_entry_permits_the_agents_own_listener() {
+    let to = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let mut policy = policy("['127.0.0.1:9464', '127.0.0.1:80']");
+    assert!(may(&policy, "127.0.0.1", "127.0.0.1:9464"));
+    policy.deny_own(to("127.0.0.1:9464"));
+    for own in ["127.0.0.1:9464", "[::ffff:127.0.0.1]:9464", "0.0.0.0:9464"] {
+        let denied = policy.check(Kind::Http, "127.0.0.1", to(own));
+        assert!(matches!(denied, Err(Denied::Own(_))), "{own}: {denied:?}");
+    }
+    assert_eq!(policy.check(Kind::Http, "127.0.0.1", to("127.0.0.1:80")), Ok(()));
+    policy.deny_own(to("0.0.0.0:80"));
+    let denied = policy.check(Kind::Http, "127.0.0.1", to("127.0.0.1:80"));
+    assert!(matches!(denied, Err(Denied::Own(_))), "every address of this machine: {denied:?}");
+}

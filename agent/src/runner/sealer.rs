@@ -11,7 +11,7 @@ use probefleet_proto::v1;
 use prost::Message as _;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::{debug, error};
 
 /// Wait before a record is appended again after the disk failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ async fn append(spool: &SpoolHandle, kind: Kind, payload: Vec<u8>) -> Result<(),
                 return Err(Closed);
             }
             Err(error) => {
-                warn!(%error, "the spool cannot be written; trying again");
+                debug!(%error, "the spool cannot be written; trying again");
                 tokio::time::sleep(RETRY).await;
             }
         }

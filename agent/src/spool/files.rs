@@ -100,9 +100,11 @@ impl Lock {
             }
             Err(errno) => return Err(io::Error::from(errno)).at("lock", &path),
         }
-        file.set_len(0).at("write", &path)?;
-        file.rewind().at("write", &path)?;
-        writeln!(file, "{}", std::process::id()).at("write", &path)?;
+        // Who owns it is for people: an agent must come up on a disk that is full.
+        let named = file.set_len(0).and_then(|()| file.rewind());
+        if let Err(error) = named.and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!(%error, path = %path.display(), "the lock does not say who has it");
+        }
         Ok(Self { _file: file })
     }
 }

@@ -7,7 +7,7 @@ use super::files::{self, At as _, Name};
 use super::gap::Place;
 use super::scan::{Frame, Scan, mend, report_of, stored_at};
 use super::segment::{Header, encode_record};
-use super::{Limits, SpoolError, SpoolState};
+use super::{Limits, Mishaps, SpoolError, SpoolState};
 use crate::evidence::EvidenceKey;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use std::collections::VecDeque;
@@ -66,6 +66,7 @@ pub(crate) struct Store<D: Disk> {
     oldest_unsent_s: Option<u64>,
     /// The spool's folder has its name for good.
     is_named: bool,
+    mishaps: Mishaps,
 }
 
 /// What recovery found of a spool that can be continued.
@@ -108,6 +109,7 @@ impl<D: Disk> Store<D> {
             acked_payload_bytes: 0,
             oldest_unsent_s: None,
             is_named: true,
+            mishaps: Mishaps::default(),
         };
         store.refresh_unsent()?;
         Ok(store)
@@ -131,6 +133,16 @@ impl<D: Disk> Store<D> {
     /// Where it lives.
     pub(crate) const fn disk(&self) -> &D {
         &self.disk
+    }
+
+    /// What went wrong since it was opened.
+    pub(super) const fn mishaps(&self) -> Mishaps {
+        self.mishaps
+    }
+
+    /// Most bytes that it may hold.
+    pub(super) const fn budget_bytes(&self) -> u64 {
+        self.limits.total_bytes
     }
 
     /// Everything that it knows beside what is on disk.
@@ -198,7 +210,10 @@ impl<D: Disk> Store<D> {
     ) -> Result<Vec<(u64, Hash)>, SpoolError> {
         let (bytes, sealed, payload_bytes) = self.seal(items);
         if let Err(first) = self.write(&bytes) {
-            tracing::error!(error = %first, "a write to the spool failed; trying a new segment");
+            self.mishaps.failed_writes += 1;
+            if self.active.is_some() {
+                tracing::error!(error = %first, "a write to the spool failed; trying a new segment");
+            }
             self.abandon_active();
             if first.is_full() {
                 self.drop_acknowledged(0)?;
@@ -216,8 +231,11 @@ impl<D: Disk> Store<D> {
             unit.bytes = unit.bytes.saturating_add(len_u64(&bytes));
             unit.payload_bytes = unit.payload_bytes.saturating_add(payload_bytes);
         }
-        if self.oldest_unsent_s.is_none() {
-            self.refresh_unsent()?;
+        // The records are on disk: who is told that they are not appends them again, and they count twice.
+        if self.oldest_unsent_s.is_none()
+            && let Err(error) = self.refresh_unsent()
+        {
+            tracing::warn!(%error, "the oldest window that is not delivered is not known");
         }
         Ok(sealed)
     }
@@ -390,6 +408,7 @@ impl<D: Disk> Store<D> {
             self.active = None;
         }
         replace(&self.disk, &path, &mended)?;
+        self.mishaps.mended_segments += 1;
         let scan = Scan::of(&mended, frame.first_seq, self.units[index].next_seq);
         let unit = &mut self.units[index];
         (unit.bytes, unit.payload_bytes) = (len_u64(&mended), scan.payload_bytes());

@@ -3,9 +3,10 @@
 use super::disk::Disk;
 use super::files::Lock;
 use super::store::Store;
-use super::{Retire, SpoolError, SpoolState};
+use super::{Health, Retire, SpoolError, SpoolState};
 use probefleet_proto::record::{Hash, Kind, Record};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// Most records that share one fdatasync: what is lost at once if it fails.
 const GROUP_MAX_RECORDS: usize = 64;
@@ -27,25 +28,60 @@ pub(super) enum Command {
     Close { reply: Reply<()> },
 }
 
+/// What others may see of the spool.
+#[derive(Debug)]
+pub(super) struct Views {
+    /// What it holds.
+    pub(super) state: watch::Sender<SpoolState>,
+    /// How it is.
+    pub(super) health: watch::Sender<Health>,
+}
+
+impl Views {
+    /// Whoever looks while the disk does not answer sees since when.
+    fn begin(&self) {
+        self.health.send_modify(|health| health.busy_since = Some(Instant::now()));
+    }
+
+    fn end(&self, store: &Store<impl Disk>) {
+        self.health.send_modify(|health| {
+            health.busy_since = None;
+            health.mishaps = store.mishaps();
+        });
+    }
+
+    fn publish(&self, store: &Store<impl Disk>) {
+        self.state.send_replace(store.state());
+    }
+
+    /// Remembers whether the disk let something be read or tidied up.
+    fn note<T>(&self, asked: &Result<T, SpoolError>) {
+        self.health.send_modify(|health| health.note_other(asked.as_ref().err()));
+    }
+}
+
 /// Serves commands in order until the last handle is gone or one closes the spool.
 pub(super) fn run<D: Disk>(
     (mut store, lock): (Store<D>, Lock),
     mut commands: mpsc::Receiver<Command>,
-    state: &watch::Sender<SpoolState>,
+    views: &Views,
 ) {
     let mut next = None;
     while let Some(command) = next.take().or_else(|| commands.blocking_recv()) {
+        views.begin();
         let reply = match command {
             Command::Append { kind, payload, reply } => {
                 let mut group = Group::default();
                 group.add(kind, payload, reply);
                 next = group.collect(&mut commands);
-                group.commit(&mut store, state);
+                group.commit(&mut store, views);
+                views.end(&store);
                 continue;
             }
             Command::Close { reply } => reply,
             other => {
-                serve(&mut store, other, state);
+                serve(&mut store, other, views);
+                views.end(&store);
                 continue;
             }
         };
@@ -61,7 +97,7 @@ pub(super) fn run<D: Disk>(
 pub(super) async fn run_here<D: Disk>(
     mut store: Store<D>,
     mut commands: mpsc::Receiver<Command>,
-    state: watch::Sender<SpoolState>,
+    views: Views,
 ) {
     let mut next = None;
     loop {
@@ -77,31 +113,43 @@ pub(super) async fn run_here<D: Disk>(
                 let mut group = Group::default();
                 group.add(kind, payload, reply);
                 next = group.collect(&mut commands);
-                group.commit(&mut store, &state);
+                group.commit(&mut store, &views);
             }
             Command::Close { reply } => return answer(reply, Ok(())),
-            other => serve(&mut store, other, &state),
+            other => serve(&mut store, other, &views),
         }
     }
 }
 
-fn serve(store: &mut Store<impl Disk>, command: Command, state: &watch::Sender<SpoolState>) {
+fn serve(store: &mut Store<impl Disk>, command: Command, views: &Views) {
     match command {
-        Command::Read { seq, max_bytes, reply } => answer(reply, store.read_from(seq, max_bytes)),
-        Command::HashOf { seq, reply } => answer(reply, store.hash_of(seq)),
+        Command::Read { seq, max_bytes, reply } => {
+            let read = store.read_from(seq, max_bytes);
+            views.note(&read);
+            answer(reply, read);
+        }
+        Command::HashOf { seq, reply } => {
+            let hash = store.hash_of(seq);
+            views.note(&hash);
+            answer(reply, hash);
+        }
         Command::Release { seq, reply } => {
             let released = store.release(seq);
-            publish(store, state);
+            views.health.send_modify(|health| health.released = Some(Instant::now()));
+            views.note(&released);
+            views.publish(store);
             answer(reply, released);
         }
         Command::Bridge { seq, hash, reply } => {
             let bridged = store.bridge(seq, hash);
-            publish(store, state);
+            views.note(&bridged);
+            views.publish(store);
             answer(reply, bridged);
         }
         Command::Retire { reason, event, reply } => {
             let retired = store.retire(reason, event);
-            publish(store, state);
+            views.note(&retired);
+            views.publish(store);
             answer(reply, retired);
         }
         Command::Append { .. } | Command::Close { .. } => {}
@@ -134,28 +182,32 @@ impl Group {
         None
     }
 
-    fn commit(self, store: &mut Store<impl Disk>, state: &watch::Sender<SpoolState>) {
+    fn commit(self, store: &mut Store<impl Disk>, views: &Views) {
         let appended = store.append_within_budget(&self.items);
-        publish(store, state);
+        // Whoever tries again every second says once that it fails, and once that it no longer does.
+        let failed_before = views.health.borrow().append.is_some();
+        views.health.send_modify(|health| health.note_append(appended.as_ref().err()));
+        views.publish(store);
         match appended {
             Ok(sealed) => {
+                if failed_before {
+                    tracing::info!("records can be written to the spool again");
+                }
                 for (reply, sealed) in self.replies.into_iter().zip(sealed) {
                     answer(reply, Ok(sealed));
                 }
             }
             Err(error) => {
                 let text = error.to_string();
-                tracing::error!(error = %text, "records could not be written to the spool");
+                if !failed_before {
+                    tracing::error!(error = %text, "records cannot be written to the spool; trying again and again");
+                }
                 for reply in self.replies {
                     answer(reply, Err(SpoolError::NotWritten(text.clone())));
                 }
             }
         }
     }
-}
-
-fn publish(store: &Store<impl Disk>, state: &watch::Sender<SpoolState>) {
-    state.send_replace(store.state());
 }
 
 fn answer<T>(reply: Reply<T>, answer: Result<T, SpoolError>) {

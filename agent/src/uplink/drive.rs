@@ -40,6 +40,7 @@ pub(super) struct Shared<'a> {
     pub(super) spool: &'a SpoolHandle,
     pub(super) links: &'a mut Links,
     pub(super) link: &'a watch::Sender<LinkState>,
+    pub(super) sessions: &'a watch::Sender<u64>,
     pub(super) offset: &'a watch::Sender<Option<ClockOffset>>,
     pub(super) estimate: &'a mut Estimate,
     pub(super) stop: &'a mut watch::Receiver<bool>,
@@ -296,6 +297,7 @@ impl Drive<'_> {
                 let (at, reconnect_within) = (Instant::now(), self.reconnect_within);
                 self.welcomed = Some(Welcomed { at, reconnect_within });
                 self.shared.link.send_replace(LinkState::Up);
+                self.shared.sessions.send_modify(|sessions| *sessions += 1);
                 tracing::info!("connected to the collector");
             }
             Output::End(end) => self.end = Some(end),

@@ -6,7 +6,7 @@ use super::session::{End, Input, Output, Session};
 use super::{UplinkConfig, hello, retirement, seed};
 use crate::evidence::EvidenceKey;
 use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState, Store, open_store};
-use probefleet_proto::record::{Hash, Kind};
+use probefleet_proto::record::{Hash, Kind, Record};
 use probefleet_proto::v1;
 use probefleet_proto::v1::to_agent::Message as Down;
 use prost::Message as _;
@@ -100,6 +100,22 @@ impl<D: Disk> Agent<D> {
     /// [`SpoolError`] when the disk fails.
     pub fn hash_of(&mut self, seq: u64) -> Result<Option<Hash>, SpoolError> {
         self.spool.hash_of(seq)
+    }
+
+    /// Durable records from `seq` on, as the session reads them.
+    ///
+    /// # Errors
+    /// [`SpoolError`], as from [`crate::spool::SpoolHandle::read_from`].
+    pub fn read_from(&mut self, seq: u64, max_bytes: usize) -> Result<Vec<Record>, SpoolError> {
+        self.spool.read_from(seq, max_bytes)
+    }
+
+    /// The collector has everything up to `seq`, as the session finds out.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the disk fails.
+    pub fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
+        self.spool.release(seq)
     }
 
     /// Everything that it will ever act upon, but for what is on its disk and the jitter of its back-off.

@@ -463,7 +463,7 @@ impl<S: Shared> Conversation<S> {
 
     /// Counts and logs a refusal.
     fn tell(&self, refusal: &Refusal) {
-        self.ingest.metrics.count_refusal(refusal.code);
+        self.ingest.metrics.count_refusal(refusal.code, &refusal.text);
         tracing::warn!(agent = %self.who.agent, code = refusal.code.as_str_name(), why = %refusal.text, "refused");
     }
 

@@ -70,17 +70,30 @@ struct OfAgent {
     agent: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfFault {
+    agent: String,
+    fault: String,
+}
+
 /// Everything, in the text format of OpenMetrics.
 ///
 /// # Errors
 /// When the text cannot be written, which memory alone decides.
-pub(super) fn render(portal: &Portal) -> Result<String, std::fmt::Error> {
+pub(super) fn render(portal: &Portal, ready: bool) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("probefleet_collector_build", "The program that runs", build);
     portal.metrics.register(&mut registry);
     register_agents(portal, &mut registry);
     health::register(&portal.fleet.board(), &mut registry);
+    let up: Gauge = Gauge::default();
+    up.set(i64::from(ready));
+    registry.register(
+        "probefleet_ready",
+        "Whether everything of the collector works, as /readyz says",
+        up,
+    );
     let snapshot = Arc::clone(&portal.snapshots.borrow());
     register_objectives(&snapshot, &mut registry);
     periods::register(&snapshot, &mut registry);
@@ -119,9 +132,19 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
     let connected: Family<OfAgent, Gauge> = Family::default();
     let backlogs: Family<OfAgent, Gauge> = Family::default();
     let attempts: Family<OfAgent, Gauge> = Family::default();
+    let silences: Family<OfAgent, Gauge> = Family::default();
+    let faults: Family<OfFault, Gauge> = Family::default();
     for agent in portal.fleet.board() {
         let labels = OfAgent { agent: agent.name.to_string() };
         connected.get_or_create(&labels).set(i64::from(agent.session.is_some()));
+        if let Some(seen_s) = agent.last_seen_s {
+            let silence_s = (now_ns / NS_PER_S).saturating_sub(seen_s);
+            silences.get_or_create(&labels).set(number_of(silence_s));
+        }
+        for fault in &agent.faults {
+            let (agent, fault) = (labels.agent.clone(), fault.what.clone());
+            faults.get_or_create(&OfFault { agent, fault }).set(1);
+        }
         if let Some(age_s) = agent.report_age_s(now_ns) {
             ages.get_or_create(&labels).set(number_of(age_s));
         }
@@ -136,6 +159,16 @@ fn register_agents(portal: &Portal, registry: &mut Registry) {
         "probefleet_agent_last_report_age_seconds",
         "Time since the end of the window of an agent's newest report",
         ages,
+    );
+    registry.register(
+        "probefleet_agent_silence_seconds",
+        "Time since an agent last said anything",
+        silences,
+    );
+    registry.register(
+        "probefleet_agent_fault",
+        "1 for what an agent says is wrong with itself; gone when it is over",
+        faults,
     );
     registry.register("probefleet_agent_connected", "Whether an agent has a session", connected);
     registry.register(

@@ -49,7 +49,14 @@ async fn figures_stand_on_every_page() {
         total_ns: 100_000_000,
         ..v1::ProbeNow::default()
     };
-    let status = v1::Status { backlog_bytes: 4_096, oldest_unsent_s: 0, probes: vec![latest] };
+    let (what, text) = ("disk".to_owned(), "cannot sync x; make <u>room</u>".to_owned());
+    let fault = v1::Fault { what, since_s: 0, text };
+    let status = v1::Status {
+        backlog_bytes: 4_096,
+        probes: vec![latest],
+        faults: vec![fault],
+        ..v1::Status::default()
+    };
     agent.say(Said::Status(status)).await;
     let error = "probe `web`: <u>no such thing</u>".to_owned();
     agent.say(Said::PlanApplied(v1::PlanApplied { hash: vec![0; 32], error })).await;
@@ -73,6 +80,18 @@ async fn figures_stand_on_every_page() {
     for expected in ["berlin-1", "site: berlin", "4 KiB", "100 ms", "connected"] {
         assert!(board.contains(expected), "{expected} in {board}");
     }
+
+    let ready = running.get("/readyz").await;
+    assert_eq!(
+        ready.status, 200,
+        "what is wrong with an agent is not the collector's: {}",
+        ready.body
+    );
+    assert!(
+        ready.body.contains("note: agent berlin-1: disk: cannot sync x; make"),
+        "{}",
+        ready.body
+    );
 
     // Whatever a name holds, it stays text.
     let list = running.get("/").await.body;
@@ -101,6 +120,9 @@ async fn figures_stand_on_every_page() {
         "probefleet_objective_status{agreement=\"acme-web\",objective=\"availability\",status=\"at_risk\"} 1",
         "probefleet_objective_status{agreement=\"acme-web\",objective=\"availability\",status=\"met\"} 0",
         "probefleet_agent_last_report_age_seconds{agent=\"berlin-1\"} ",
+        "probefleet_agent_fault{agent=\"berlin-1\",fault=\"disk\"} 1",
+        "probefleet_agent_silence_seconds{agent=\"berlin-1\"} ",
+        "probefleet_ready 1",
         "probefleet_ingest_records_total 30",
         "probefleet_collector_build_info{version=",
     ] {

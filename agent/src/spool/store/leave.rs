@@ -89,10 +89,11 @@ impl<D: Disk> Store<D> {
     }
 
     fn collapse(&mut self, range: Range<usize>) -> Result<(), SpoolError> {
-        let mut totals = Totals::default();
+        let (mut totals, mut reports) = (Totals::default(), 0);
         for index in range.clone() {
             let (bytes, scan) = self.load(index)?;
             for stored in scan.spans.iter().filter_map(|span| stored_at(&bytes, span)) {
+                reports += u64::from(stored.kind == Kind::Report);
                 totals.add(stored.kind, stored.payload);
             }
         }
@@ -115,6 +116,7 @@ impl<D: Disk> Store<D> {
         let gone: Vec<_> =
             self.units.drain(range.clone()).map(|unit| dir.join(unit.name.file_name())).collect();
         self.units.insert(range.start, unit);
+        self.mishaps.dropped_reports += reports;
         for path in gone {
             files::unlink(&self.disk, &path)?; // what stays behind is covered by the gap, and goes at the next opening
         }

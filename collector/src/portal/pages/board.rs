@@ -40,7 +40,7 @@ impl AgentsPage {
     ) -> Self {
         let state = |agent: &AgentNow| state(agent, window_s, now_ns);
         let mut summary = Vec::new();
-        for word in [CONNECTED, LATE, AWAY] {
+        for word in [CONNECTED, IN_TROUBLE, LATE, AWAY] {
             let count = board.iter().filter(|agent| state(agent).text == word.0).count();
             if count > 0 {
                 summary.push(Marked::new(format!("{count} {}", word.0), word.1));
@@ -64,6 +64,7 @@ impl AgentsPage {
 
 /// The states of an agent, each with the class of its colour.
 const CONNECTED: (&str, &str) = ("connected", "good");
+const IN_TROUBLE: (&str, &str) = ("connected, in trouble", "warn");
 const LATE: (&str, &str) = ("connected, reports late", "warn");
 const AWAY: (&str, &str) = ("not connected", "bad");
 
@@ -71,6 +72,7 @@ fn state(agent: &AgentNow, window_s: u32, now_ns: u64) -> Marked {
     let late_s = LATE_WINDOWS * u64::from(window_s);
     let late = agent.report_age_s(now_ns).is_some_and(|age_s| age_s > late_s);
     let (text, class) = match (agent.session.is_some(), late) {
+        (true, false) if !agent.faults.is_empty() => IN_TROUBLE,
         (true, false) => CONNECTED,
         (true, true) => LATE,
         (false, _) => AWAY,
@@ -113,6 +115,8 @@ impl AgentView {
             Some(age_s) => format!("window ended {} ago{seen}", words::age(age_s)),
             None => format!("none yet{seen}"),
         };
+        let faults = agent.faults.iter().map(|fault| format!("; {}: {}", fault.what, fault.text));
+        let report = report + &faults.collect::<String>();
         let mut probes = probes(agent, now_ns);
         let probes_total = probes.len();
         let failed = |probe: &ProbeView| probe.outcome.class == "bad";
