@@ -73,7 +73,9 @@ fn wait_for_records(fleet: &mut Fleet, agent: &str, least: usize) {
 fn tampered(fleet: &Fleet, name: &str, change: impl FnOnce(&Connection)) -> PathBuf {
     let dir = fleet.dir().join(name);
     std::fs::create_dir(&dir).expect("a folder");
-    std::fs::copy(fleet.store(), dir.join("collector.db")).expect("copies");
+    let copy = dir.join("collector.db");
+    let whole = Connection::open(fleet.store()).expect("opens");
+    whole.execute("VACUUM INTO ?1", [copy.to_str().expect("UTF-8")]).expect("copies");
     change(&Connection::open(dir.join("collector.db")).expect("opens"));
     let config = fleet.dir().join(format!("{name}.yaml"));
     std::fs::write(&config, format!("state_dir: {name}\nplan: plan.yaml\n")).expect("writes");
