@@ -79,7 +79,8 @@ fn fill(state: &Path) -> (u64, u64) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let key = Arc::new(EvidenceKey::kept(state).expect("the agent left it"));
     runtime.block_on(async {
-        let (spool, _) = Spool::open(&state.join("spool"), Limits::new(BUDGET_BYTES), key).expect("the agent left it");
+        let (spool, _) = Spool::open(&state.join("spool"), Limits::new(BUDGET_BYTES), key)
+            .expect("the agent left it");
         for group in 0..windows.div_ceil(GROUP) {
             let starts = (group * GROUP..windows.min((group + 1) * GROUP))
                 .map(|window| last_s - (windows - window) * WINDOW_S);

@@ -5,7 +5,7 @@
 //! stands for it, and the spool takes new records.
 
 use crate::disk::{MemoryDisk, Trouble};
-use crate::stage::{config, report};
+use crate::stage::{config, key_of, report};
 use probefleet_agent::simulation::{Agent, limits};
 use probefleet_proto::record::{Hash, Kind, Record};
 use std::collections::BTreeMap;
@@ -34,9 +34,9 @@ type Promised = BTreeMap<u64, Hash>;
 
 fn open(disk: &MemoryDisk) -> Agent<MemoryDisk> {
     let config = config(Uuid::from_u128(1), 1);
-    let limits = limits(TOTAL_BYTES, SEGMENT_BYTES);
+    let (limits, key) = (limits(TOTAL_BYTES, SEGMENT_BYTES), key_of(config.agent_id));
     for _ in 0..TRIES {
-        let opened = Agent::open(config.clone(), disk.clone(), Path::new(DIR), limits);
+        let opened = Agent::open(config.clone(), disk.clone(), Path::new(DIR), (limits, &key));
         if let Ok((agent, _)) = opened {
             return agent;
         }

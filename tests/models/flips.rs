@@ -6,7 +6,7 @@
 //! collector's chain shows it as a fork.
 
 use crate::disk::MemoryDisk;
-use crate::stage::{config, report};
+use crate::stage::{config, key_of, report};
 use probefleet_agent::simulation::{Agent, limits};
 use probefleet_proto::record::{Kind, Record};
 use probefleet_proto::v1;
@@ -51,7 +51,9 @@ struct Written {
 fn open(disk: MemoryDisk) -> (Agent<MemoryDisk>, probefleet_agent::simulation::Recovered) {
     let config = config(Uuid::from_u128(1), 1);
     let limits = limits(1 << 20, SEGMENT_BYTES);
-    Agent::open(config, disk, Path::new(DIR), limits).expect("a spool that was damaged opens")
+    let key = key_of(config.agent_id);
+    Agent::open(config, disk, Path::new(DIR), (limits, &key))
+        .expect("a spool that was damaged opens")
 }
 
 fn everything(agent: &mut Agent<MemoryDisk>) -> Vec<Record> {

@@ -184,7 +184,8 @@ async fn collect(store: MemoryStore) -> turmoil::Result {
 /// An agent's process: it seals a window every few seconds, and delivers.
 async fn measure(machine: Machine, until: Duration) -> turmoil::Result {
     machine.lives.set(machine.lives.get() + 1);
-    let (handle, spool) = open_spool(machine.disk.clone(), Path::new(DIR), spool(64, 16 << 10), key_of(machine.id))?;
+    let (handle, spool) =
+        open_spool(machine.disk.clone(), Path::new(DIR), spool(64, 16 << 10), key_of(machine.id))?;
     let mut config = config(machine.id, machine.lives.get());
     config.collector = format!("http://127.0.0.1:{PORT}");
     let (uplink, _views) = Uplink::dialling(config, |_, _| Dialler)?;

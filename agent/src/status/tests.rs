@@ -19,7 +19,8 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let (spool, recovered) = Spool::open(dir.path(), Limits::new(0)).expect("opens");
+        let (spool, recovered) =
+            Spool::open(dir.path(), Limits::new(0), crate::evidence::any_key()).expect("opens");
         let (link, link_view) = watch::channel(LinkState::Up);
         let (sessions, sessions_view) = watch::channel(2);
         let (plan, plan_view) = watch::channel(vec![1; 32]);

@@ -287,7 +287,7 @@ objectives:
             first_seen_s: 0,
             labels: vec![(0, Labels::from([("site".to_owned(), "berlin".to_owned())]))],
             last_report_end_s: None,
-        evidence_keys: Vec::new(),
+            evidence_keys: Vec::new(),
         }
     }
 

@@ -139,6 +139,7 @@ fn known(agent: u64) -> anyhow::Result<KnownAgent> {
         first_seen_s: 0,
         labels: vec![(0, Labels::new())],
         last_report_end_s: None,
+        evidence_keys: Vec::new(),
     })
 }
 
@@ -287,6 +288,7 @@ impl Fleet {
                 proposed_name: Name::new(&format!("agent-{number}"))
                     .map_err(|error| anyhow!("{error}"))?,
                 proposed_labels: Labels::new(),
+                evidence: None,
                 now_s: APRIL_S.unsigned_abs(),
             };
             agents
@@ -328,7 +330,7 @@ fn next(agent: u64, spool_id: &SpoolId, opened: &mut Opened) -> anyhow::Result<B
     };
     let hash = record.content_hash(spool_id);
     (opened.head.last_seq, opened.head.last_hash) = (seq, hash);
-    let records = vec![NewRecord { record, hash, window_s: 60, window_start_s }];
+    let records = vec![NewRecord { record, sealed_seq: seq, hash, window_s: 60, window_start_s }];
     Ok(Batch { stream: opened.stream, expected, records, received_s: window_start_s + 61 })
 }
 

@@ -20,6 +20,9 @@ fn well() -> AgentNow {
         probes: Vec::new(),
         latest: Vec::new(),
         faults: Vec::new(),
+        evidence_keys: Vec::new(),
+        health: None,
+        suspect_reports: 0,
         plan: PlanState::Applied,
     }
 }
