@@ -44,7 +44,8 @@
 //!
 //! # Failure
 //! After a write or a sync that failed, nothing is written to that file any more. Another one is tried a second later.
-//! While a sync takes long, results wait in memory, up to [`PENDING_MAX_BYTES`], rather than a probe for the disk.
+//! While a sync takes long, no file is begun, and results wait in memory, up to [`PENDING_MAX_BYTES`], rather than a probe for
+//! the disk.
 
 mod entry;
 mod files;
@@ -86,6 +87,8 @@ const SYNC_EVERY: Duration = Duration::from_millis(500);
 const SYNC_SLOW: Duration = Duration::from_millis(20);
 /// Wait before another file is tried.
 const RETRY: Duration = Duration::from_secs(1);
+/// Why nothing is kept while a sync takes long and there is no more room, or no file, for what lands.
+const BUSY: &str = "the disk does not keep up";
 
 /// What an auditor should know of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +184,7 @@ impl Journal {
             self.flush(now);
         }
         if self.pending.is_empty() {
-            self.turn_page(window_start_s);
+            self.turn_page(now, window_start_s);
         }
         if let Some(trouble) = self.trouble.as_mut().filter(|trouble| now < trouble.again_at) {
             trouble.lost_results = trouble.lost_results.saturating_add(1);
@@ -196,8 +199,12 @@ impl Journal {
         self.pending_results += 1;
     }
 
-    /// Leaves a file that is full, or of older windows alone.
-    fn turn_page(&mut self, window_start_s: u64) {
+    /// Leaves a file that is full, or of older windows alone. Not while the disk is busy: the next one would hold up the
+    /// caller, and this one does not grow meanwhile.
+    fn turn_page(&mut self, now: Instant, window_start_s: u64) {
+        if self.keeper.is_slow(now) {
+            return;
+        }
         let full = |current: &mut Current| {
             let is_older = current.windows.last().is_none_or(|newest_s| *newest_s < window_start_s);
             !current.file.is_empty() && (is_older || current.file.bytes >= FILE_MAX_BYTES)
@@ -217,8 +224,13 @@ impl Journal {
         self.forget_sealed();
     }
 
-    /// Begins a file. False when the disk does not let us; then what lands is counted as lost.
+    /// Begins a file. False when the disk does not let us, or is so busy that it would hold up the caller; then what lands is
+    /// counted as lost.
     fn begin_file(&mut self, now: Instant) -> bool {
+        if self.keeper.is_slow(now) {
+            self.fail(now, 1, BUSY);
+            return false;
+        }
         let number = self.next_number;
         let created = if self.total_bytes().saturating_add(ROOM_BYTES) > self.total_max_bytes {
             Err(io::Error::other(self.used_up()))
@@ -247,7 +259,7 @@ impl Journal {
         let room = self.pending.len() < PENDING_MAX_BYTES;
         if self.keeper.is_slow(now) {
             if !room {
-                self.fail(now, 0, "the disk does not keep up");
+                self.fail(now, 0, BUSY);
             }
             return;
         }

@@ -16,7 +16,7 @@ use crate::task;
 use crate::uplink::{ClockOffset, Links, Uplink, UplinkConfig, UplinkError, Views};
 use probefleet_proto::clock::{Clock, unix_now_ns};
 use probefleet_proto::evidence::PublicKey;
-use probefleet_proto::record::Kind;
+use probefleet_proto::record::{Kind, Record};
 use probefleet_proto::report::Report;
 use probefleet_proto::v1;
 use prost::Message as _;
@@ -282,7 +282,7 @@ async fn read_back(
         from = from.saturating_sub(READ_BACK).max(oldest);
         let mut seq = from;
         while seq < until {
-            let records = spool.read_from(seq, READ_BACK_BYTES).await?;
+            let records = read_on(spool, seq, until).await?;
             let Some(last) = records.last() else { break };
             seq = last.seq_to + 1;
             for record in records.iter().filter(|record| record.seq < until) {
@@ -299,6 +299,18 @@ async fn read_back(
         sealed.forget_oldest();
     }
     Ok(sealed)
+}
+
+/// Records from `seq` on, or, inside of a gap, from behind it; none where nothing begins before `until`. What cannot be read
+/// for another reason is an error: passed over, it would be counted a second time.
+async fn read_on(spool: &SpoolHandle, mut seq: u64, until: u64) -> Result<Vec<Record>, SpoolError> {
+    while seq < until {
+        match spool.read_from(seq, READ_BACK_BYTES).await {
+            Err(SpoolError::NotHeld(at)) if at == seq => seq += 1,
+            read => return read,
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn note_event(sealed: &mut SealedBefore, payload: &[u8]) {
@@ -354,5 +366,60 @@ async fn announce_start(seals: &mpsc::Sender<Seal>, recovery: &Recovery, now_ns:
         if seals.send(event).await.is_err() {
             warn!("the spool has ended before the start was on record");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::any_key;
+    use probefleet_proto::hex::hex;
+    use probefleet_proto::report::{Head, encode};
+
+    /// Of a window (Unix s), without a cell.
+    fn report(window_start_s: u64) -> Vec<u8> {
+        let head = Head { window_start_s, window_s: 10, ..Head::default() };
+        encode(&head, &[]).concat()
+    }
+
+    #[tokio::test]
+    async fn what_was_sealed_is_read_back_from_inside_of_a_gap() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (spool, began) =
+            Spool::open(dir.path(), Limits::new(0), any_key()).expect("a new spool");
+        let last = 80;
+        // As far back is read first: it is the second of two records that one gap will stand for.
+        let inside = last + 1 - READ_BACK;
+        let lost = [inside - 1, inside];
+        let text = |seq: u64| format!("will be lost: {seq}").into_bytes();
+        for seq in 1..=last {
+            let (kind, payload) = if lost.contains(&seq) {
+                (Kind::Event, text(seq))
+            } else {
+                (Kind::Report, report(seq * 10))
+            };
+            spool.append(kind, payload).await.expect("appended");
+        }
+        spool.close().await.expect("closed");
+        let path = dir.path().join(hex(&began.spool_id)).join("0000000001.seg");
+        let mut bytes = std::fs::read(&path).expect("is there");
+        for text in lost.map(text) {
+            let mut places = bytes.windows(text.len());
+            let at = places.position(|place| place == text.as_slice()).expect("is there");
+            bytes[at] ^= 1;
+        }
+        std::fs::write(&path, bytes).expect("is ours");
+
+        let (spool, recovered) =
+            Spool::open(dir.path(), Limits::new(0), any_key()).expect("is mended");
+        assert_eq!((recovered.next_seq, recovered.quarantined.len()), (last + 1, 1));
+        let read = spool.read_from(inside, READ_BACK_BYTES).await;
+        assert!(matches!(read, Err(SpoolError::NotHeld(_))), "it lies inside of a gap");
+        let behind = read_on(&spool, inside, last + 1).await.expect("readable");
+        assert_eq!(behind.first().map(|record| record.seq), Some(inside + 1));
+        assert_eq!(behind.last().map(|record| record.seq), Some(last));
+        assert_eq!(read_on(&spool, inside, inside + 1).await.expect("readable"), []);
+        let sealed = read_back(&spool, &recovered).await.expect("the agent starts");
+        assert_eq!((sealed.newest_s(), sealed.end_s()), (Some(last * 10), Some(last * 10 + 10)));
     }
 }

@@ -24,8 +24,9 @@
 //! ```
 //! Integers are little-endian. A name holds the first sequence. `len` counts what follows the checksum; the checksum
 //! covers `len` and what follows it. Each record is signed as it is sealed, gaps too, with the agent's
-//! [evidence key](crate::evidence); a signature of zeros means unsigned, by a version that did not sign yet. The layout of the header never changes; another
-//! version of the rest is refused and left alone. At most one folder has a bare identity as its name.
+//! [evidence key](crate::evidence); a signature of zeros means unsigned, by a version that did not sign or by the recovery
+//! below. The layout of the header never changes; another version of the rest is refused and left alone. At most one folder
+//! has a bare identity as its name.
 //!
 //! # Write
 //! Appends that wait together share one write and one fdatasync, and are answered after it. A full segment is left for a
@@ -34,8 +35,9 @@
 //! point is ignored from then on. If the new segment fails too, the appends fail and their numbers stay free.
 //!
 //! # Read
-//! By sequence, a bounded number of bytes, each record checked by checksum and chain. Damage that appears while running is
-//! mended as below.
+//! By sequence, a bounded number of bytes, each record checked by checksum and chain. What is not signed on disk is signed
+//! then, each time alike: a spool that a version continued which does not sign can be delivered all the same. Damage that
+//! appears while running is mended as below.
 //!
 //! # Delete
 //! Whole segments, oldest first, once all their records are acknowledged and more than a quarter of the budget of such is
@@ -56,13 +58,13 @@
 //!    number is given again, and if it had been sent the collector's chain shows it as a fork.
 //! 4. Other damage: the records around it are kept in a new file, with one gap for exactly the missing numbers; the
 //!    damaged file is renamed. A missing file becomes a gap too. Such gaps know no counts, and windows only from their
-//!    neighbours.
+//!    neighbours, and are not signed on disk: whether the agent has the right key is not known yet.
 //! 5. A spool that was to take the place of another does so if the other has lost its name already, or is deleted.
 //! 6. Where the last hash cannot be known, or segments do not chain, the folder is set aside and a new spool begins; the
 //!    collector then sees another spool, never a wrong record.
 //!
-//! 7. A spool whose newest record is signed with another key than the agent's is left as it is, and the agent does not run:
-//!    a person must say which key is right.
+//! 7. A spool whose newest record, gaps of recovery aside, is signed with another key than the agent's is left as it is, but
+//!    for what was mended, and the agent does not run: a person must say which key is right.
 //!
 //! # Not yet
 //! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
@@ -423,7 +425,7 @@ pub(crate) fn open_store<D: Disk>(
         [(spool_id, path)] => {
             // The sync that made its name durable may have failed, or the process may have died before it.
             files::sync_dir(&disk, dir)?;
-            let found = Recovery::new(&disk, path, *spool_id, &key, &mut repairs).run()?;
+            let found = Recovery::new(&disk, path, *spool_id, &mut repairs).run()?;
             if found.is_none() {
                 let aside = store::set_aside(&disk, dir, spool_id, "damaged")?;
                 tracing::error!(folder = %aside.display(), "the spool cannot be continued; a new one begins");

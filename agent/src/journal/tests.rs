@@ -251,6 +251,33 @@ async fn where_the_disk_fails_it_says_so_and_recovers() {
 }
 
 #[tokio::test]
+async fn no_file_is_begun_while_the_disk_is_busy() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut journal, _) = open(dir.path());
+    ended(&mut journal, 10, 11);
+    journal.flush(Instant::now());
+    // A sync that takes long: nobody asks whether it has ended.
+    journal.tend(Instant::now());
+    tokio::time::sleep(2 * SYNC_SLOW).await;
+    ended(&mut journal, 20, 21);
+    journal.flush(Instant::now());
+    assert_eq!(files(dir.path()), ["0000000001.log"], "another window waits as well");
+    assert!(!journal.pending.is_empty());
+    // It has given up its file, as after `PENDING_MAX_BYTES`, and it is time to try another.
+    journal.fail(Instant::now() - RETRY, 0, BUSY);
+    ended(&mut journal, 20, 22);
+    assert_eq!(files(dir.path()), ["0000000001.log"]);
+
+    tokio::time::sleep(RETRY).await;
+    tend_until(&mut journal, |journal| !journal.keeper.is_slow(Instant::now())).await;
+    ended(&mut journal, 20, 23);
+    journal.flush(Instant::now());
+    assert_eq!(files(dir.path()), ["0000000001.log", "0000000002.log"]);
+    let notice = journal.take_notice().expect("it works again");
+    assert_eq!((notice.what, notice.detail.starts_with("2 ")), ("journal_recovered", true));
+}
+
+#[tokio::test]
 async fn it_never_holds_more_than_its_share_and_goes_on_when_there_is_room() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut journal = Journal::open(dir.path(), 0, |_| true);

@@ -8,6 +8,9 @@
 //! 2. windows after the last sealed one that have ended: whole;
 //! 3. the window that is open now: up to now, the rest will be run. Unless it was sealed by a clean stop.
 //!
+//! What lies more than a day back is not accounted for, but for the windows that the journal knows: what landed is counted
+//! however long the agent was down.
+//!
 //! The spool outranks the journal: a cell that was sealed, or may have been in a spool that was left, is not counted
 //! again.
 
@@ -93,6 +96,8 @@ pub struct Recovery {
     next_s: u64,
     now_ns: u64,
     /// Windows from here on were never sealed, Unix s.
+    sealed_until_s: u64,
+    /// Those from here on are accounted for though the journal knows nothing of them, Unix s: a day back at most.
     unsealed_from_s: u64,
     /// What the journal knows of windows that are still to be accounted for.
     rebuilt: Windows,
@@ -121,18 +126,19 @@ impl Recovery {
     pub fn new(eras: Vec<Era>, sealed: SealedBefore, now_ns: u64) -> Self {
         let now_s = now_ns / NS_PER_S;
         let earliest_s = now_s.saturating_sub(AGENT_DOWN_MAX_S);
-        let unsealed_from_s =
+        let sealed_until_s =
             sealed.end_s.unwrap_or_else(|| first_whole_window_s(&eras, &sealed, now_ns));
-        let unsealed_from_s = unsealed_from_s.max(earliest_s);
+        let unsealed_from_s = sealed_until_s.max(earliest_s);
         let oldest_noted_s = sealed.cells.first_key_value().map(|(start_s, _)| *start_s);
         let next_s = oldest_noted_s.unwrap_or(unsealed_from_s).min(unsealed_from_s);
         let (rebuilt, seen) = (Windows::new(WIDTHS_S[0], Vec::new()), BTreeMap::new());
         let eras = eras.into_iter().map(Known::new).collect();
-        Self { eras, sealed, next_s, now_ns, unsealed_from_s, rebuilt, seen }
+        Self { eras, sealed, next_s, now_ns, sealed_until_s, unsealed_from_s, rebuilt, seen }
     }
 
     /// Takes an entry of the journal. False when it is of no use: what it is about is sealed, or nobody can say any more
-    /// that it was due.
+    /// that it was due. One that is still to come is not counted, but it is of use: the clock may be behind, and when the
+    /// agent starts again with the right one, it was due.
     pub fn note(&mut self, entry: &Entry) -> bool {
         match entry {
             Entry::Attempt(logged) => self.note_attempt(logged),
@@ -144,13 +150,16 @@ impl Recovery {
     fn note_suspect(&mut self, suspect: &Suspect) -> bool {
         let window_start_s = suspect.window_start_s;
         let open = self.sealed.cells.contains_key(&window_start_s)
-            || window_start_s >= self.unsealed_from_s;
+            || window_start_s >= self.sealed_until_s;
         let Some(known) = self.era(window_start_s).cloned().filter(|_| open) else { return false };
         let (width_s, plan_hash) = (known.era.window_s, known.era.plan_hash.clone());
-        let begun = window_start_s.saturating_mul(NS_PER_S) < self.now_ns;
-        if start_s(window_start_s, width_s) != window_start_s || !begun {
+        if start_s(window_start_s, width_s) != window_start_s {
             return false;
         }
+        if window_start_s.saturating_mul(NS_PER_S) >= self.now_ns {
+            return true;
+        }
+        self.know(window_start_s);
         self.rebuilt.set_plan(width_s, plan_hash);
         self.rebuilt.open(window_start_s.saturating_mul(NS_PER_S));
         self.rebuilt.mark(suspect);
@@ -160,7 +169,10 @@ impl Recovery {
     fn note_attempt(&mut self, logged: &Logged) -> bool {
         let (start_s, scheduled_ns) = (logged.window_start_s, logged.scheduled_ns);
         let Some(task) = self.open_task(logged) else { return false };
-        let seen = self.seen.entry(start_s).or_default();
+        if scheduled_ns >= self.now_ns {
+            return true;
+        }
+        let seen = self.know(start_s);
         if !seen.entry(Arc::clone(&task.series)).or_default().insert(scheduled_ns) {
             return true;
         }
@@ -176,6 +188,12 @@ impl Recovery {
         true
     }
 
+    /// The instants of a window (Unix s) that the journal knows; it is accounted for, however old it is.
+    fn know(&mut self, window_start_s: u64) -> &mut HashMap<Arc<SeriesSpec>, HashSet<u64>> {
+        self.next_s = self.next_s.min(window_start_s);
+        self.seen.entry(window_start_s).or_default()
+    }
+
     /// The task of an attempt whose cell is still to be accounted for.
     fn open_task(&mut self, logged: &Logged) -> Option<Arc<Task>> {
         let window_start_s = logged.window_start_s;
@@ -186,9 +204,7 @@ impl Recovery {
             ..(window_start_s + u64::from(width_s)).saturating_mul(NS_PER_S);
         let was_due = start_s(window_start_s, width_s) == window_start_s
             && span_ns.contains(&logged.scheduled_ns)
-            && task.grid.at_or_after(logged.scheduled_ns) == logged.scheduled_ns
-            // The clock was set back: it is still to come.
-            && logged.scheduled_ns < self.now_ns;
+            && task.grid.at_or_after(logged.scheduled_ns) == logged.scheduled_ns;
         if !was_due || !self.is_open(window_start_s, &logged.series) {
             return None;
         }
@@ -200,8 +216,14 @@ impl Recovery {
     fn is_open(&self, window_start_s: u64, key: &(String, SpecHash)) -> bool {
         match self.sealed.cells.get(&window_start_s) {
             Some(reported) => !reported.contains(key),
-            None => window_start_s >= self.unsealed_from_s,
+            None => window_start_s >= self.sealed_until_s,
         }
+    }
+
+    /// Nothing of a window was sealed, and all of it is to be accounted for.
+    fn is_whole(&self, window_start_s: u64) -> bool {
+        let is_known = self.seen.contains_key(&window_start_s);
+        window_start_s >= if is_known { self.sealed_until_s } else { self.unsealed_from_s }
     }
 
     /// From which instant (Unix ns) the schedule may run: now, or the end of a window that was sealed early.
@@ -269,7 +291,7 @@ impl Iterator for Recovery {
                 return None;
             }
             self.next_s = end_s;
-            let whole = window_start_s >= self.unsealed_from_s;
+            let whole = self.is_whole(window_start_s);
             if !whole && !self.sealed.cells.contains_key(&window_start_s) {
                 continue;
             }

@@ -7,7 +7,6 @@ use super::gap::{Place, SPOOL_DAMAGE, Totals};
 use super::scan::{Frame, Scan, mend, stored_at};
 use super::segment::{HEADER_BYTES, Header, HeaderError};
 use super::store::{Found, Unit, replace, write_gap};
-use crate::evidence::EvidenceKey;
 use probefleet_proto::record::{Hash, Kind, SpoolId};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -21,13 +20,12 @@ pub(super) struct Repairs {
     pub(super) quarantined: Vec<PathBuf>,
 }
 
-/// Reads the folder of one spool, and mends what can be mended.
+/// Reads the folder of one spool, and mends what can be mended. It signs nothing: that the agent's key is the one that belongs
+/// to the spool is checked behind it, and what a wrong one had signed would stay.
 pub(super) struct Recovery<'a, D> {
     disk: &'a D,
     dir: &'a Path,
     spool_id: SpoolId,
-    /// Signs the gaps that stand for what is lost.
-    key: &'a EvidenceKey,
     repairs: &'a mut Repairs,
     units: VecDeque<Unit>,
     /// Where the chain ends so far: the next sequence, and the hash that it must chain to.
@@ -47,10 +45,9 @@ impl<'a, D: Disk> Recovery<'a, D> {
         disk: &'a D,
         dir: &'a Path,
         spool_id: SpoolId,
-        key: &'a EvidenceKey,
         repairs: &'a mut Repairs,
     ) -> Self {
-        Self { disk, dir, spool_id, key, repairs, units: VecDeque::new(), chain: None }
+        Self { disk, dir, spool_id, repairs, units: VecDeque::new(), chain: None }
     }
 
     /// The spool as it can be continued; none where its last hash cannot be known.
@@ -246,7 +243,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
             None => None,
         };
         let prev_hash = segment.prev_hash.or(self.chain.map(|(_, hash)| hash));
-        let frame = Frame { spool_id: self.spool_id, first_seq, prev_hash, behind, key: self.key };
+        let frame = Frame { spool_id: self.spool_id, first_seq, prev_hash, behind };
         let Some((header, mended)) = mend(&segment.bytes, &scan, &frame) else { return Ok(false) };
         let name = self.swap(segment.name, header.first_seq, &mended)?;
         let scan = Scan::of(&mended, header.first_seq, until_seq);
@@ -277,8 +274,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let Some(to_hash) = prev_hash.filter(|_| next_seq < first_seq) else { return Ok(false) };
         let place = Place { seq: next_seq, seq_to: first_seq - 1, prev_hash: hash, to_hash };
         tracing::error!(from = place.seq, to = place.seq_to, "records are missing from the spool");
-        let mut record = Totals::default().into_record(place, SPOOL_DAMAGE);
-        self.key.sign(&mut record, &self.spool_id);
+        let record = Totals::default().into_record(place, SPOOL_DAMAGE);
         self.units.push_back(write_gap(self.disk, self.dir, self.spool_id, place, &record)?);
         self.chain = Some((first_seq, to_hash));
         Ok(true)

@@ -2,7 +2,6 @@
 
 use super::gap::{Place, SPOOL_DAMAGE, Totals, window_of};
 use super::segment::{HEADER_BYTES, Header, Stored, encode_record};
-use crate::evidence::EvidenceKey;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
 use probefleet_proto::v1;
 use prost::Message as _;
@@ -98,7 +97,7 @@ fn hash_of(bytes: &[u8], span: &Span, spool_id: &SpoolId) -> Option<Hash> {
 
 /// What is known of the surroundings of a damaged segment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'a> {
+pub(super) struct Frame {
     /// The spool.
     pub(super) spool_id: SpoolId,
     /// The first sequence, by the segment's name.
@@ -107,14 +106,13 @@ pub(super) struct Frame<'a> {
     pub(super) prev_hash: Option<Hash>,
     /// First sequence of the segment behind, and the hash that it chains to; none for the last segment.
     pub(super) behind: Option<(u64, Hash)>,
-    /// Signs the gaps.
-    pub(super) key: &'a EvidenceKey,
 }
 
-/// A segment that says of a damaged one what can still be said: its intact records, and a gap for each hole.
+/// A segment that says of a damaged one what can still be said: its intact records, and a gap for each hole. The gaps are
+/// not signed: they are written before anybody knows that the key is the right one.
 ///
 /// None where not even a gap can be placed, because no hash around the hole is known.
-pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame<'_>) -> Option<(Header, Vec<u8>)> {
+pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, Vec<u8>)> {
     let intact = scan.spans.first();
     let header = match (frame.prev_hash, intact) {
         (Some(prev_hash), _) => {
@@ -126,10 +124,6 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame<'_>) -> Option<(Head
         }
         (None, None) => return None,
     };
-    let encode_hole = |mut hole: Record, out: &mut Vec<u8>| {
-        frame.key.sign(&mut hole, &frame.spool_id);
-        encode_record(&hole, out);
-    };
     let mut out = header.encode().to_vec();
     let (mut next_seq, mut prev_hash) = (header.first_seq, header.prev_hash);
     let mut before = None;
@@ -138,7 +132,7 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame<'_>) -> Option<(Head
         if span.seq > next_seq {
             let place =
                 Place { seq: next_seq, seq_to: span.seq - 1, prev_hash, to_hash: span.prev_hash };
-            encode_hole(hole(place, before, window), &mut out);
+            encode_record(&hole(place, before, window), &mut out);
         }
         out.extend_from_slice(bytes.get(span.bytes.clone())?);
         (next_seq, prev_hash) = (span.seq_to + 1, hash_of(bytes, span, &frame.spool_id)?);
@@ -146,7 +140,7 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame<'_>) -> Option<(Head
     }
     if let Some((behind_seq, to_hash)) = frame.behind.filter(|(seq, _)| *seq > next_seq) {
         let place = Place { seq: next_seq, seq_to: behind_seq - 1, prev_hash, to_hash };
-        encode_hole(hole(place, before, None), &mut out);
+        encode_record(&hole(place, before, None), &mut out);
     }
     Some((header, out))
 }

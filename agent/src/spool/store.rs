@@ -324,7 +324,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Durable records from `seq` on.
+    /// Durable records from `seq` on, signed whether or not they are on disk: to what they chain is the same either way.
     pub(crate) fn read_from(
         &mut self,
         seq: u64,
@@ -341,7 +341,8 @@ impl<D: Disk> Store<D> {
         let (mut records, mut total) = (Vec::new(), 0_usize);
         let mut expected: Option<Hash> = None;
         for span in scan.spans.iter().skip_while(|span| span.seq < seq) {
-            let record = stored_at(&bytes, span).ok_or(SpoolError::NotHeld(span.seq))?.to_record();
+            let stored = stored_at(&bytes, span).ok_or(SpoolError::NotHeld(span.seq))?;
+            let mut record = stored.to_record();
             total = total.saturating_add(record.payload.len());
             if !records.is_empty() && (total > max_bytes || records.len() >= READ_MAX_RECORDS) {
                 break;
@@ -351,6 +352,10 @@ impl<D: Disk> Store<D> {
             }
             expected =
                 Some(record.hash(&self.spool_id).map_err(|_| SpoolError::Chain(record.seq))?);
+            // Recovery does not sign, and neither did earlier versions: one that ran for a while would block the spool.
+            if record.signature.is_empty() {
+                self.key.sign(&mut record, &self.spool_id);
+            }
             records.push(record);
         }
         match records.first() {
@@ -400,7 +405,6 @@ impl<D: Disk> Store<D> {
             first_seq: unit.first_seq(),
             prev_hash: Some(unit.prev_hash),
             behind: Some((unit.next_seq, behind)),
-            key: &self.key,
         };
         let path = self.path(unit.name);
         let (_, mended) = mend(bytes, scan, &frame).ok_or(SpoolError::NotHeld(unit.first_seq()))?;
@@ -415,18 +419,25 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Makes sure that no other key has signed the newest record: what two keys have signed, no collector takes.
+    /// Makes sure that no other key has signed the newest record: what two keys have signed, no collector takes. A gap that
+    /// is not signed says nothing of that: recovery wrote it.
     pub(super) fn check_key(&mut self) -> Result<(), SpoolError> {
-        let Some(index) = self.units.iter().rposition(|unit| !unit.is_empty()) else {
-            return Ok(());
-        };
-        let (bytes, scan) = self.load(index)?;
-        let newest = scan.spans.last().and_then(|span| stored_at(&bytes, span));
-        let Some(newest) = newest.map(|stored| stored.to_record()) else { return Ok(()) };
-        if newest.signature.is_empty() || self.key.has_signed(&newest, &self.spool_id) {
-            return Ok(());
+        for index in (0..self.units.len()).rev() {
+            if self.units[index].is_empty() {
+                continue;
+            }
+            let (bytes, scan) = self.load(index)?;
+            let records = scan.spans.iter().rev().filter_map(|span| stored_at(&bytes, span));
+            let mut records = records.map(|stored| stored.to_record());
+            let newest =
+                records.find(|record| record.kind != Kind::Gap || !record.signature.is_empty());
+            let Some(newest) = newest else { continue };
+            if newest.signature.is_empty() || self.key.has_signed(&newest, &self.spool_id) {
+                return Ok(());
+            }
+            return Err(SpoolError::OtherKey { dir: self.root.clone(), key: self.key.public() });
         }
-        Err(SpoolError::OtherKey { dir: self.root.clone(), key: self.key.public() })
+        Ok(())
     }
 
     /// The newest window that a report of this spool speaks of: start and width in seconds.

@@ -582,3 +582,60 @@ fn a_spool_of_another_key_is_not_opened_and_stays_as_it_is() {
     assert_eq!((recovered.was_new, recovered.next_seq), (false, 4));
     assert_eq!(everything(&mut again).len(), 3);
 }
+
+/// Takes the signatures off the records of a segment: a version that does not sign leaves it like that.
+fn unsign(path: &Path) {
+    let bytes = fs::read(path).expect("read");
+    let mut unsigned = bytes[..HEADER_BYTES].to_vec();
+    for span in scan::Scan::of(&bytes, 1, u64::MAX).spans {
+        let mut record = scan::stored_at(&bytes, &span).expect("intact").to_record();
+        record.signature.clear();
+        segment::encode_record(&record, &mut unsigned);
+    }
+    assert_eq!(unsigned.len(), bytes.len());
+    fs::write(path, unsigned).expect("written");
+}
+
+#[test]
+fn what_was_sealed_unsigned_is_signed_when_it_is_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut first, _) = store(&dir);
+    fill(&mut first, 0..20);
+    let signed = everything(&mut first);
+    drop(first);
+    for path in segments(&dir) {
+        unsign(&path);
+    }
+    let (mut second, recovered) = store(&dir);
+    assert_eq!((recovered.next_seq, recovered.quarantined.len()), (21, 0));
+    assert_eq!(everything(&mut second), signed);
+    fill(&mut second, 20..22);
+    assert_eq!(everything(&mut second)[..20], signed, "each time alike");
+}
+
+#[test]
+fn a_wrong_key_signs_nothing_of_what_is_mended() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut one, _) = store(&dir);
+    fill(&mut one, 0..40);
+    drop(one);
+    // A record is lost, and a segment; in the last segment is none left, so that the newest record is a gap.
+    let paths = segments(&dir);
+    let [first, .., lost, last] = paths.as_slice() else { panic!("it rolled") };
+    flip(first, 200);
+    fs::remove_file(lost).expect("deleted");
+    let bytes = fs::read(last).expect("read");
+    fs::write(last, &bytes[..HEADER_BYTES]).expect("written");
+    for opening in ["mends", "finds it mended"] {
+        let refused = open_store(FileSystem, dir.path(), SMALL, key(9)).expect_err("another key");
+        assert!(matches!(refused, SpoolError::OtherKey { .. }), "{opening}: {refused}");
+    }
+    let (mut again, recovered) = store(&dir);
+    assert!(!recovered.was_new);
+    let (records, spool_id) = (everything(&mut again), recovered.spool_id);
+    assert_eq!(records.iter().filter(|record| record.kind == Kind::Gap).count(), 2);
+    assert_eq!(records.last().expect("some").kind, Kind::Gap);
+    for record in records {
+        assert!(any_key().has_signed(&record, &spool_id), "{} {:?}", record.seq, record.kind);
+    }
+}

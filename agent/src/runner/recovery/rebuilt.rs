@@ -6,6 +6,7 @@ use crate::journal::Journal;
 use crate::probe::{Outcome, Sample};
 use probefleet_proto::name::{FailureClass, InvalidReason};
 use proptest::prelude::*;
+use std::path::Path;
 use tokio::time::Instant;
 
 const FROM_S: u64 = 1_000;
@@ -195,9 +196,68 @@ fn what_nobody_planned_or_is_still_to_come_is_passed_over() {
         used += u32::from(of_use);
         of_use
     }));
-    assert_eq!(used, 2, "the same instant twice");
+    assert_eq!(used, 3, "the same instant twice, and the one that is still to come");
     let window = recovery.open_window().1.seal_oldest().expect("is open");
     let overruns = window.cells.iter().flat_map(|cell| &cell.others);
     let overruns: u32 = overruns.filter(|o| o.name == "overrun").map(|o| o.count).sum();
     assert_eq!(overruns, 1, "is counted once");
+}
+
+/// Writes a journal that knows of the first attempt of a window, and nothing else: it was overrun.
+fn overrun(dir: &Path, era: &Era, window_start_s: u64) {
+    let mut journal = Journal::open(dir, 1 << 30, |_| true);
+    let (index, at_ns) = instants(era, window_start_s, window_start_s + 10)[0];
+    let place = (window_start_s, at_ns);
+    journal.missed(&era.tasks[index].series, place, MissedReason::Overrun);
+    journal.flush(Instant::now());
+}
+
+/// The account at an instant (Unix s) with what a journal knows, and how many of its entries were of use. Sealed is the
+/// window that begins at [`FROM_S`].
+fn account(dir: &Path, era: &Era, now_s: u64) -> (Recovery, u32) {
+    let sealed = sealed_before(&[report(FROM_S, &["a", "b"])]);
+    let mut recovery = Recovery::new(vec![era.clone()], sealed, now_s * NS_PER_S);
+    let mut used = 0;
+    drop(Journal::open(dir, 1 << 30, |logged| {
+        let of_use = recovery.note(logged);
+        used += u32::from(of_use);
+        of_use
+    }));
+    (recovery, used)
+}
+
+fn missed_for(window: &Sealed, reason: &str) -> u32 {
+    let others = window.cells.iter().flat_map(|cell| &cell.others);
+    others.filter(|other| other.name == reason).map(|other| other.count).sum()
+}
+
+#[test]
+fn what_the_journal_knows_is_counted_however_long_the_agent_was_down() {
+    let (era, dir) = (era(FROM_S), tempfile::tempdir().expect("a folder"));
+    let known_s = FROM_S + 20;
+    overrun(dir.path(), &era, known_s);
+    let now_s = FROM_S + 3 * AGENT_DOWN_MAX_S;
+    let (recovery, used) = account(dir.path(), &era, now_s);
+    assert_eq!(used, 1);
+    let windows: Vec<Sealed> = recovery.collect();
+    let starts: Vec<u64> = windows.iter().map(|window| window.window_start_s).collect();
+    let day_s = now_s - AGENT_DOWN_MAX_S;
+    assert_eq!(starts[..3], [known_s, day_s, day_s + 10], "nothing else of before that day");
+    let due = u32::try_from(instants(&era, known_s, known_s + 10).len()).expect("few");
+    assert_eq!(missed_for(&windows[0], "overrun"), 1);
+    assert_eq!(missed_for(&windows[0], "agent_down"), due - 1, "the rest of it");
+}
+
+#[test]
+fn what_is_still_to_come_by_a_clock_that_is_behind_is_kept_for_a_later_start() {
+    let (era, dir) = (era(FROM_S), tempfile::tempdir().expect("a folder"));
+    overrun(dir.path(), &era, FROM_S + 20);
+    let (mut behind, used) = account(dir.path(), &era, FROM_S + 15);
+    assert_eq!(used, 1, "or the file is deleted");
+    let open = behind.open_window().1.seal_oldest().expect("is open");
+    assert_eq!((open.window_start_s, missed_for(&open, "overrun")), (FROM_S + 10, 0));
+    assert_eq!(behind.count(), 0);
+    let windows: Vec<Sealed> = account(dir.path(), &era, FROM_S + 30).0.collect();
+    let overruns: Vec<u32> = windows.iter().map(|window| missed_for(window, "overrun")).collect();
+    assert_eq!(overruns, [0, 1]);
 }

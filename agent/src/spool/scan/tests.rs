@@ -1,5 +1,4 @@
 use super::*;
-use crate::evidence::any_key;
 use probefleet_proto::record::{Record, genesis_hash};
 use proptest::prelude::*;
 
@@ -34,7 +33,6 @@ fn mend_and_check(damaged: &[u8], original: &[u8], count: u64, behind: Hash) -> 
         first_seq: 1,
         prev_hash: Some(header.map_or(genesis_hash(&SPOOL), |header| header.prev_hash)),
         behind: Some((count + 1, behind)),
-        key: &any_key(),
     };
     let scan = Scan::of(damaged, 1, count + 1);
     let (_, mended) = mend(damaged, &scan, &frame).expect("a frame on both sides");
@@ -90,7 +88,6 @@ fn a_gap_says_between_which_windows_it_lies() {
         first_seq: 1,
         prev_hash: Some(genesis_hash(&SPOOL)),
         behind: Some((4, behind)),
-        key: &any_key(),
     };
     let (_, mended) = mend(&bytes, &Scan::of(&bytes, 1, 4), &frame).expect("mended");
     let gap = Scan::of(&mended, 1, 4).spans[1].clone();
@@ -103,7 +100,7 @@ fn without_any_hash_in_front_the_segment_begins_at_its_first_intact_record() {
     let (mut bytes, behind) = segment(&[1, 1, 1]);
     bytes[..HEADER_BYTES + 10].fill(0);
     let (prev_hash, behind) = (None, Some((4, behind)));
-    let frame = Frame { spool_id: SPOOL, first_seq: 1, prev_hash, behind, key: &any_key() };
+    let frame = Frame { spool_id: SPOOL, first_seq: 1, prev_hash, behind };
     let (header, mended) = mend(&bytes, &Scan::of(&bytes, 1, 4), &frame).expect("mended");
     assert_eq!(header.first_seq, 2);
     assert_eq!(Scan::of(&mended, 2, 4).next_seq(), Some(4));
