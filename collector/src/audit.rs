@@ -10,8 +10,9 @@
 //! # What is not
 //! Who can write the store can take the newest records and set the head back, or begin anew with a key of his own. The first
 //! contradicts the agent, which goes on from the end that was acknowledged to it, and whoever noted an end: so the end is told
-//! with the result. The second shows in the key's fingerprint, which the agent's own log names. What a key-holder measured
-//! stays his word.
+//! with the result. The second shows in the key's fingerprint, which the agent's own log names. From which record on a stream is
+//! signed is the store's word too: who doubts that says it ([`Auditor::expect`]). What a key-holder measured stays his word; the
+//! names and labels of agents are the collector's.
 
 use crate::ingest::session::{Payload, SignatureError, Unread, check_signature};
 use crate::store::{Evidence, SealedRecord, StreamInfo};
@@ -41,6 +42,26 @@ pub enum Problem {
     /// The signature.
     #[error("{0}")]
     Signature(#[from] SignatureError),
+    /// Kept as another record than it was sealed, and not as a gap is that is cut at its front.
+    #[error(
+        "it was sealed as record {0}, and only a gap is ever kept as another, a later one: records before it were removed, or it was moved"
+    )]
+    Reach(u64),
+    /// No signature, and the store alone says that there need not be one.
+    #[error(
+        "it is not signed, and only the store says that it need not be: it may have been made up; if the agent did not sign at first, give with --signed-from from which record on it does, as its log says (next_seq of the first start that names an evidence_key) or an earlier verify"
+    )]
+    Unvouched,
+    /// No signature where whoever asks knows that there must be one.
+    #[error(
+        "it is not signed, and from record {0} on (--signed-from) all must be: it was put there, or its signature was removed"
+    )]
+    Unsigned(u64),
+    /// No signature at all where there must be some.
+    #[error(
+        "none of these records is signed, so the key vouches for none of them, not even those before --signed-from: look at more of them, up to one that is signed; if there is none yet, they may have been made up"
+    )]
+    NoneSigned,
     /// The payload.
     #[error("its payload cannot be read: {0}")]
     Payload(String),
@@ -69,8 +90,12 @@ impl Problem {
             Self::Kind(_) => "kind",
             Self::Malformed(_) => "malformed",
             Self::Hash => "hash",
-            Self::Signature(SignatureError::Missing(_)) => "unsigned",
+            Self::Signature(SignatureError::Missing(_))
+            | Self::Unvouched
+            | Self::Unsigned(_)
+            | Self::NoneSigned => "unsigned",
             Self::Signature(_) => "signature",
+            Self::Reach(_) => "reach",
             Self::Payload(_) => "payload",
             Self::Filed => "filed",
             Self::Key(_) => "key",
@@ -109,6 +134,8 @@ pub struct Account {
 pub struct Auditor {
     spool_id: SpoolId,
     evidence: Option<Evidence>,
+    /// From this sequence on each record must be signed, whatever the store says; 0 = all, none = as the store says.
+    must_sign_from: Option<u64>,
     next_seq: u64,
     /// What the next record may chain to: one hash, or, behind a record whose own is not right, the stored and the right one,
     /// so that one change counts once.
@@ -123,6 +150,7 @@ impl Auditor {
         Self {
             spool_id: info.spool_id,
             evidence: info.evidence,
+            must_sign_from: None,
             next_seq: 1,
             before: vec![genesis_hash(&info.spool_id)],
             account: Account::default(),
@@ -135,8 +163,10 @@ impl Auditor {
         self.next_seq = record.seq_to.saturating_add(1);
     }
 
-    /// The stream must be signed by the key with this fingerprint.
-    pub fn expect(&mut self, key: Fingerprint) {
+    /// The stream must be signed by the key with this fingerprint: each record, or those from `signed_from` on. What the store
+    /// says of that is not believed: who can write it can have records of his own lie before the first signature.
+    pub fn expect(&mut self, key: Fingerprint, signed_from: Option<u64>) {
+        self.must_sign_from = Some(signed_from.unwrap_or(0));
         let pinned = self.evidence.map(|evidence| evidence.key.fingerprint());
         if pinned != Some(key) {
             self.note(0, Problem::Key(key));
@@ -167,7 +197,12 @@ impl Auditor {
         }
         let is_whole = stored.seq == self.next_seq;
         match self.check(stored, is_whole) {
-            Ok(hash) => self.before = vec![hash],
+            Ok(hash) => {
+                self.before = vec![hash];
+                if let Some(problem) = self.unsigned(stored) {
+                    self.note(stored.seq, problem);
+                }
+            }
             Err((problem, right)) => {
                 self.note(stored.seq, problem);
                 let stored_hash = stored.hash.as_slice().try_into().ok();
@@ -184,6 +219,15 @@ impl Auditor {
         self.account.first_problem.get_or_insert((seq, problem));
     }
 
+    /// What is wrong with a record that is unsigned although whoever asks says that it must not be.
+    fn unsigned(&self, stored: &SealedRecord) -> Option<Problem> {
+        let from = self.must_sign_from?;
+        if !stored.signature.is_empty() || stored.seq_to < from {
+            return None;
+        }
+        Some(if from == 0 { Problem::Unvouched } else { Problem::Unsigned(from) })
+    }
+
     /// The hash behind a record that is sound. Of another: what is wrong, and the hash that it should have, if that is known.
     /// Behind a hole the hash before is not known, and neither is whether this one's is right.
     fn check(
@@ -193,6 +237,7 @@ impl Auditor {
     ) -> Result<Hash, (Problem, Option<Hash>)> {
         let kind = u8::try_from(stored.kind).ok().and_then(Kind::from_code);
         let kind = kind.ok_or((Problem::Kind(stored.kind), None))?;
+        check_cut(stored, kind).map_err(|problem| (problem, None))?;
         let stored_hash: Option<Hash> = stored.hash.as_slice().try_into().ok();
         let chained = |before: Hash| -> Result<(Record, Hash), Problem> {
             let record = self.as_sealed(stored, kind, before)?;
@@ -267,8 +312,21 @@ impl Auditor {
         {
             self.note(found.0, Problem::Head(last_seq));
         }
+        let Account { to_seq, records, signed, problems, .. } = self.account;
+        if self.must_sign_from.is_some() && problems == 0 && records > 0 && signed == 0 {
+            self.note(to_seq, Problem::NoneSigned);
+        }
         self.account
     }
+}
+
+/// Whether a record that is stored as another than it was sealed is a gap that is cut at its front, as one is that reaches back
+/// over records that are held: it is kept from the first sequence that it settles. Of any other, what it was sealed as would
+/// hide that records before it are gone, or put in place of others.
+fn check_cut(stored: &SealedRecord, kind: Kind) -> Result<(), Problem> {
+    let Some((sealed_seq, _)) = stored.reaches_back else { return Ok(()) };
+    let is_cut = kind == Kind::Gap && sealed_seq < stored.seq && stored.seq <= stored.seq_to;
+    if is_cut { Ok(()) } else { Err(Problem::Reach(sealed_seq)) }
 }
 
 #[cfg(test)]

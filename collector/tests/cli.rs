@@ -410,3 +410,21 @@ fn init_writes_an_agreement_that_passes_its_check() {
         std::fs::read_to_string(out).expect("written")
     );
 }
+
+#[test]
+fn what_is_not_asked_together_is_refused() {
+    let key = ["0123"; 8].join("-");
+    for (args, why) in [
+        (&["verify", "--signed-from", "6"][..], "--key <FINGERPRINT>"),
+        (&["verify", "--key", key.as_str(), "--signed-from", "0"], "--signed-from <SEQ>"),
+        (&["report", "--agreement", "a", "--from-records", "--revisions"], "cannot be used with"),
+    ] {
+        let refused = run(args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(text(&refused.stderr).contains(why), "{args:?}: {}", text(&refused.stderr));
+    }
+    // Each command's help names the other's way to doubt the store.
+    let help = |command: &str| text(&run(&[command, "--help"]).stdout).to_owned();
+    assert!(help("verify").contains("--signed-from") && help("verify").contains("--from-records"));
+    assert!(help("report").contains("--from-records"));
+}

@@ -160,6 +160,85 @@ fn a_gap_is_held_by_its_signature() {
     assert_eq!(changed(reaches), (1, 6, "signature"));
 }
 
+/// A gap that reaches back is only ever kept from a later record than it was sealed from.
+#[test]
+fn what_is_filed_as_another_is_a_gap_that_was_cut_at_its_front() {
+    // The gap was sealed as [5, 7]: it is filed as if it stood for those before it, too.
+    let removed = |all: &mut Vec<SealedRecord>| {
+        all.drain(2..5);
+        all[2].seq = 3;
+    };
+    assert_eq!(changed(removed), (1, 3, "reach"));
+    // As it was sealed, yet with a hash before it that need not be that of the record before.
+    let same = |all: &mut Vec<SealedRecord>| {
+        all.remove(4);
+        all[4].seq = 5;
+    };
+    assert_eq!(changed(same), (1, 5, "reach"));
+    let report = |all: &mut Vec<SealedRecord>| {
+        let before = all[2].hash.clone();
+        all[3].reaches_back = Some((4, before));
+    };
+    assert_eq!(changed(report), (1, 4, "reach"), "no gap");
+
+    // Behind its own end.
+    let signer = Signer::new(1);
+    let records = stream(&signer);
+    let mut auditor = Auditor::new(&info(&signer, records.last().expect("some")));
+    auditor.begin_behind(&records[5]);
+    auditor.take(&SealedRecord { seq: 8, ..records[5].clone() });
+    let found = auditor.end(None).first_problem.expect("is found");
+    assert_eq!((found.0, found.1.word()), (8, "reach"));
+}
+
+/// What comes of a stream when whoever asks names the key, and perhaps from which record on it signs.
+fn expected(info: &StreamInfo, records: &[SealedRecord], signed_from: Option<u64>) -> Account {
+    let key = info.evidence.expect("a key is pinned").key;
+    let mut auditor = Auditor::new(info);
+    auditor.expect(key.fingerprint(), signed_from);
+    records.iter().for_each(|record| auditor.take(record));
+    auditor.end(Some((info.last_seq, &info.last_hash)))
+}
+
+#[test]
+fn with_a_key_what_may_be_unsigned_is_not_for_the_store_to_say() {
+    let signer = Signer::new(1);
+    let records = stream(&signer);
+    let whole = info(&signer, records.last().expect("some"));
+    let found = |account: Account| {
+        let (seq, problem) = account.first_problem.expect("is found");
+        (account.problems, seq, problem)
+    };
+    // The first two are unsigned, and the store says that they may be.
+    assert_eq!(audit(&whole, &records).problems, 0);
+    assert_eq!(found(expected(&whole, &records, None)), (2, 1, Problem::Unvouched));
+    assert_eq!(found(expected(&whole, &records, Some(2))), (1, 2, Problem::Unsigned(2)));
+    assert_eq!(expected(&whole, &records, Some(SIGNED_FROM)).problems, 0);
+    // A later one than the store says does not excuse what it does not.
+    let mut stripped = records.clone();
+    stripped[3].signature.clear();
+    let (problems, seq, problem) = found(expected(&whole, &stripped, Some(9)));
+    assert_eq!((problems, seq, problem.word()), (1, 4, "unsigned"));
+    assert!(Problem::Unvouched.to_string().contains("--signed-from"), "it says what to do");
+}
+
+/// Whoever can write the store writes another one, of records that nobody signed, under the right key.
+#[test]
+fn a_history_without_a_signature_is_nobodys() {
+    let signer = Signer::new(1);
+    let all = stream(&signer);
+    let forged = &all[..2];
+    let mut info = info(&signer, &forged[1]);
+    info.evidence = Some(Evidence { key: signer.public(), signed_from: 1_000 });
+    assert_eq!(audit(&info, forged).problems, 0, "the store is believed");
+    assert_eq!(expected(&info, forged, None).problems, 2);
+    let account = expected(&info, forged, Some(3));
+    assert_eq!((account.problems, account.first_problem), (1, Some((2, Problem::NoneSigned))));
+    // Nothing is nobody's word.
+    let empty = StreamInfo { last_seq: 0, last_hash: genesis_hash(&SPOOL).to_vec(), ..info };
+    assert_eq!(expected(&empty, &[], None).problems, 0);
+}
+
 /// Who rewrites all of it, hashes too, has no signature; with a key of his own he has another fingerprint.
 #[test]
 fn a_history_that_was_made_up_is_not_signed_by_the_key() {
@@ -170,7 +249,7 @@ fn a_history_that_was_made_up_is_not_signed_by_the_key() {
     let forged_info = info(&theirs, forged.last().expect("some"));
     assert_eq!(audit(&forged_info, &forged).problems, 0);
     let mut auditor = Auditor::new(&forged_info);
-    auditor.expect(ours.public().fingerprint());
+    auditor.expect(ours.public().fingerprint(), None);
     let found = auditor.end(None).first_problem.expect("is found");
     assert_eq!((found.0, found.1.word()), (0, "key"));
 }

@@ -43,6 +43,9 @@ pub struct Args {
     /// Show the result of this revision of the period, to the last byte as it was published (JSON).
     #[arg(long, value_name = "N", requires = "period", conflicts_with = "revisions")]
     pub revision: Option<u64>,
+    /// Believe only the records, which `verify` checks, and no digest of them: slower.
+    #[arg(long, conflicts_with_all = ["revisions", "revision"])]
+    pub from_records: bool,
     /// The configuration of the collector.
     #[arg(long, value_name = "FILE", default_value = "collector.yaml")]
     pub config: PathBuf,
@@ -127,7 +130,8 @@ pub fn make(args: &Args) -> Result<String, Failure> {
     let input = |error: JudgeError| Failure::Input(error.to_string());
     let stretch = looks_at(agreement, exclusions, (label, as_of_s)).map_err(input)?;
     let all = config.agreements.iter().map(|signed| &signed.agreement);
-    let known = runtime.block_on(known(&store, (agreement, all), label, stretch));
+    let read = (stretch, args.from_records);
+    let known = runtime.block_on(known(&store, (agreement, all), label, read));
     let (windows, revisions) = known.map_err(|error| environment(&error))?;
     let question = (label, as_of_s, signed.countersigned);
     let verdict = judge(agreement, &windows, exclusions, question).map_err(input)?;
@@ -137,15 +141,15 @@ pub fn make(args: &Args) -> Result<String, Failure> {
 }
 
 /// What the store has of a period: what it is judged from, and what was published of it. `all` are the agreements that are
-/// judged there.
+/// judged there; `read` is what is looked at, and whether in the records alone.
 async fn known<'a>(
     store: &AnyStore,
     (agreement, all): (&Agreement, impl Iterator<Item = &'a Agreement>),
     label: PeriodLabel,
-    stretch: Span,
+    read: (Span, bool),
 ) -> Result<(Windows, Arc<[Revision]>), EvaluateError> {
     let (key, scope) = (key(agreement, label), TenantScope::default());
-    let windows = read_stretch((store, &scope), (agreement, all), stretch).await?;
+    let windows = read_stretch((store, &scope), (agreement, all), read).await?;
     let revisions = store.revisions(&scope, &key.agreement, Some(&key.period)).await?;
     Ok((windows, revisions.into_iter().map(|(_, revision)| revision).collect()))
 }

@@ -24,10 +24,16 @@ its signature is checked by the key that was pinned when the agent first came; i
 So a record that was changed, added, removed or moved shows, and one that its agent did not sign.
 
 Whose key that is, only the agent can say: its log names it at each start, evidence_key=3b6a-27bc-…
-Have whoever runs the agent read it out, and give it with --key.
+Have whoever runs the agent read it out, and give it with --key. Then no record may be unsigned:
+that some may be, only the store says. If the agent did not sign at first, give with --signed-from
+from which record on it does: next_seq beside the first evidence_key in its log, or what an earlier
+verify told (all signed from record).
 
 Who can write the store can also take the newest records away: note the end that is told here
 (sequence and hash); every later store must still have it.
+
+Verdicts may come from digests of hours, which nobody signs: check them by `report --from-records`,
+which believes only records. Names and labels of agents are the collector's own word.
 
 Examples:
   probefleet-collector verify                   # everything; beside a collector that runs, too
@@ -48,9 +54,12 @@ pub struct Args {
     /// Until the last record of a window that starts before this.
     #[arg(long, value_name = "DATE", value_parser = instant_s)]
     pub until: Option<u64>,
-    /// Every stream must be signed by the key with this fingerprint.
+    /// Every record must be signed, and by the key with this fingerprint.
     #[arg(long, value_name = "FINGERPRINT")]
     pub key: Option<Fingerprint>,
+    /// With --key: the records before this one may be unsigned.
+    #[arg(long, value_name = "SEQ", requires = "key", value_parser = clap::value_parser!(u64).range(1..))]
+    pub signed_from: Option<u64>,
     /// How to print the result.
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -182,7 +191,7 @@ async fn stream(
 ) -> Result<Account, StoreError> {
     let mut auditor = Auditor::new(info);
     if let Some(key) = args.key {
-        auditor.expect(key);
+        auditor.expect(key, args.signed_from);
     }
     let is_part = args.from.is_some() || args.until.is_some();
     let (mut seq, last) = if is_part {
@@ -215,3 +224,6 @@ async fn stream(
     let head = (info.last_seq, info.last_hash.as_slice());
     Ok(auditor.end((!is_part).then_some(head)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A stretch of time from the store, for one agreement and without a running collector: from the digests of hours that have
-//! them, from records elsewhere. It only reads: hours without a digest get theirs from the service.
+//! them, from records elsewhere. It only reads: hours without a digest get theirs from the service. Whoever doubts the store has
+//! the records alone read: nobody signs a digest, nor that an hour has any reports.
 
 use super::{EvaluateError, add_record};
 use crate::contract::Agreement;
@@ -13,14 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Reads the windows of an agreement that begin in a stretch; `all` are the agreements that the store's collector judges,
-/// because its digests say what those ask together.
+/// because its digests say what those ask together. With `from_records` no digest is looked at, and not which hours there are.
 ///
 /// # Errors
 /// [`EvaluateError`] when the store cannot be read, or there is no room.
 pub async fn read_stretch<'a>(
     (store, scope): (&AnyStore, &TenantScope),
     (agreement, all): (&Agreement, impl Iterator<Item = &'a Agreement>),
-    stretch: Span,
+    (stretch, from_records): (Span, bool),
 ) -> Result<Windows, EvaluateError> {
     let known = store.agents(scope).await?;
     let seconds = |instant_s: i64| u64::try_from(instant_s).unwrap_or_default();
@@ -34,7 +35,12 @@ pub async fn read_stretch<'a>(
         until_s: seconds(stretch.until_s),
         windows: [Windows::for_agreement(agreement)],
     };
-    reading.hours().await?;
+    if from_records {
+        let whole = (reading.from_s, reading.until_s);
+        reading.records_between(whole, |_| true).await?;
+    } else {
+        reading.hours().await?;
+    }
     let [windows] = reading.windows;
     Ok(windows)
 }
@@ -99,13 +105,22 @@ impl Reading<'_> {
         if streams.is_empty() {
             return Ok(());
         }
-        let until_s = self.until_s.min(begin_s + HOUR_S);
-        let mut cursor = Cursor::before(begin_s.max(self.from_s));
+        let within_s = (begin_s.max(self.from_s), self.until_s.min(begin_s + HOUR_S));
+        self.records_between(within_s, |stream| streams.contains(&stream)).await
+    }
+
+    /// Reads the records of the streams that are wanted and of the windows that begin in `[from_s, until_s)`.
+    async fn records_between(
+        &mut self,
+        (from_s, until_s): (u64, u64),
+        is_wanted: impl Fn(StreamId) -> bool,
+    ) -> Result<(), EvaluateError> {
+        let mut cursor = Cursor::before(from_s);
         loop {
             let page = self.store.records_between(self.scope, cursor, until_s).await?;
             let Some(last) = page.last() else { return Ok(()) };
             cursor = Cursor::from(last);
-            for record in page.iter().filter(|record| streams.contains(&record.stream)) {
+            for record in page.iter().filter(|record| is_wanted(record.stream)) {
                 if let Some(agent) = self.agents.get(&record.agent) {
                     add_record(&mut self.windows, agent, record)?;
                 }

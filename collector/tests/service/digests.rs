@@ -244,6 +244,8 @@ async fn a_report_has_the_same_bytes_from_digests_and_from_records() {
     };
     let from_digests = reports();
     assert!(from_digests[0].contains("\"conflicts\":1"), "{}", from_digests[0]);
+    let asked_to = asked(&site, &["--period", &day.label, "--format", "json", "--from-records"]);
+    assert_eq!(asked_to, from_digests[0], "from records, although there are digests");
     let run = |statements: &str| store(&site).execute_batch(statements).expect("runs");
     run("CREATE TABLE kept AS SELECT * FROM digest; UPDATE digest SET basis = NULL, body = NULL");
     assert_eq!(reports(), from_digests, "from records");

@@ -75,6 +75,7 @@ fn reports(site: &Site) {
         let args = report::Args {
             revisions: false,
             revision: None,
+            from_records: false,
             agreement: "acme-web".to_owned(),
             period: Some(day.clone()),
             config: site.path("collector.yaml"),

@@ -193,6 +193,7 @@ async fn a_report_is_made_while_the_service_runs() {
         let args = report::Args {
             revisions: false,
             revision: None,
+            from_records: false,
             agreement: agreement.to_owned(),
             period: period.map(str::to_owned),
             config: site.path("collector.yaml"),

@@ -129,6 +129,53 @@ async fn a_damaged_digest_is_made_anew() {
     assert!(refused.contains("its hour has reports"), "{refused}");
 }
 
+/// What `report` says of yesterday.
+async fn reported(store: &AnyStore, from_records: bool) -> Verdict {
+    let (signed, none, scope) = (agreement(), Exclusions::default(), TenantScope::default());
+    let agreement = &signed.agreement;
+    let label = PeriodLabel::parse("2027-01-14").expect("a day");
+    let stretch = looks_at(agreement, &none, (label, MORNING_S)).expect("has bounds");
+    let all = std::iter::once(agreement);
+    let windows = read_stretch((store, &scope), (agreement, all), (stretch, from_records)).await;
+    let windows = windows.expect("reads");
+    judge(agreement, &windows, &none, (label, MORNING_S, true)).expect("is judged")
+}
+
+#[tokio::test]
+async fn who_asks_the_records_is_told_nothing_by_a_digest() {
+    let Disk { _folder, path, store } = disk();
+    history(&store).await;
+    let honest = reported(&store, true).await;
+    started(&store, MORNING_S).await;
+    assert_eq!(hours(&store).await, (20, 20));
+    assert_eq!(reported(&store, false).await, honest, "from digests");
+    assert_eq!(reported(&store, true).await, honest, "from records");
+
+    // The digests of hours in which nothing failed.
+    let flawless = disk();
+    for agent in [1, 2] {
+        let mut stream = Stream::open(&flawless.store, agent).await;
+        for minute in 0..600 {
+            stream.deliver(MORNING_S - DAY_S + minute * 60).await;
+        }
+    }
+    started(&flawless.store, MORNING_S).await;
+    assert_eq!(hours(&flawless.store).await, (20, 20));
+    let forge = format!(
+        "ATTACH '{}' AS flawless;
+         UPDATE main.digest SET body = (SELECT good.body FROM flawless.digest AS good
+           WHERE good.hour_s = digest.hour_s AND good.stream = digest.stream)",
+        flawless.path.display()
+    );
+    change(&path, &forge);
+    assert_ne!(reported(&store, false).await, honest, "a digest that fits is believed");
+    assert_eq!(reported(&store, true).await, honest);
+    // Hours are hidden.
+    change(&path, "DROP TRIGGER digest_stays; DELETE FROM digest");
+    assert_ne!(reported(&store, false).await, honest);
+    assert_eq!(reported(&store, true).await, honest);
+}
+
 #[tokio::test]
 async fn what_was_not_asked_before_is_read_from_the_records() {
     let store = store();
