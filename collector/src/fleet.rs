@@ -5,6 +5,7 @@
 
 use crate::ingest::session::{Greeting, bounded};
 use crate::store::{KnownAgent, Opened};
+use probefleet_proto::codec::FAULTS_MAX;
 use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::{NAME_MAX_BYTES, Name};
@@ -20,8 +21,8 @@ use uuid::Uuid;
 /// Most probes of a status that are kept of an agent: what a board can show.
 const PROBES_NOW_MAX: usize = 1_000;
 
-/// Most faults of an agent that are kept: more than there can be.
-const FAULTS_MAX: usize = 16;
+/// Most evidence keys of an agent that are shown: one in the life of its machine, and then somebody asks why.
+const KEYS_MAX: usize = 16;
 
 /// What the fleet should measure.
 #[derive(Clone, Debug, Default)]
@@ -135,6 +136,7 @@ impl Fleet {
         now.probes = plan.probes.iter().map(|probe| probe.schedule.name.to_string()).collect();
         if let Some(evidence) = opened.evidence
             && !now.evidence_keys.contains(&evidence.key)
+            && now.evidence_keys.len() < KEYS_MAX
         {
             now.evidence_keys.push(evidence.key);
         }

@@ -18,6 +18,8 @@ use tonic_prost::ProstCodec;
 pub const RECORDS_MAX: usize = 1_024;
 /// Most probes of a status: the collector shows a thousand.
 pub const PROBES_MAX: usize = 4_096;
+/// Most faults of a status: more than there can be.
+pub const FAULTS_MAX: usize = 16;
 /// Most names of a report, and most probes of a gap: one that says anything takes eight of the 128 KiB at least, with the
 /// column that refers to it.
 pub const ENTRIES_MAX: usize = PAYLOAD_MAX_BYTES / 8;
@@ -29,6 +31,7 @@ const RECORD_PAYLOAD: u32 = 5;
 const PAYLOAD_ENTRIES: u32 = 5;
 const STATUS: u32 = 3;
 const STATUS_PROBES: u32 = 3;
+const STATUS_FAULTS: u32 = 4;
 
 /// A message whose memory is known before it is decoded.
 pub trait Bound {
@@ -46,7 +49,7 @@ impl Bound for v1::ToAgent {}
 
 impl Bound for v1::FromAgent {
     fn check(message: &[u8]) -> Result<(), &'static str> {
-        let (mut records, mut probes) = (0, 0);
+        let (mut records, mut probes, mut faults) = (0, 0, 0);
         walk(message, |field, data| match field {
             DATA => walk(data, |field, record| match field {
                 DATA_RECORDS => {
@@ -57,6 +60,7 @@ impl Bound for v1::FromAgent {
             }),
             STATUS => walk(data, |field, _| match field {
                 STATUS_PROBES => count(&mut probes, PROBES_MAX, "too many probes"),
+                STATUS_FAULTS => count(&mut faults, FAULTS_MAX, "too many faults"),
                 _ => Ok(()),
             }),
             _ => Ok(()),
@@ -176,6 +180,12 @@ mod tests {
         };
         assert_eq!(check(status(PROBES_MAX)), Ok(()));
         assert_eq!(check(status(PROBES_MAX + 1)), Err("too many probes"));
+        let troubled = |faults| {
+            let faults = vec![v1::Fault::default(); faults];
+            Said::Status(v1::Status { faults, ..v1::Status::default() })
+        };
+        assert_eq!(check(troubled(FAULTS_MAX)), Ok(()));
+        assert_eq!(check(troubled(FAULTS_MAX + 1)), Err("too many faults"));
         let names =
             |names| v1::Report { names: vec![String::new(); names], ..v1::Report::default() };
         let gap = |probes| v1::Gap {

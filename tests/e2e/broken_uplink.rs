@@ -2,8 +2,9 @@
 //! piles up, and all goes on when it is mended.
 
 use harness::command::run;
-use harness::fleet::{Fleet, start_responder};
+use harness::fleet::{Fleet, get, start_responder};
 use harness::namespace::is_within;
+use harness::ports::free_port;
 use harness::process::eventually;
 use harness::secure::{Authority, Speaker, Spool, secure, small_report};
 use probefleet_proto::record::Kind;
@@ -40,6 +41,10 @@ fn a_silent_partition_is_noticed_at_both_ends() {
     let mut fleet = Fleet::new(&plan, &[]);
     let collector = fleet.start_collector().agents;
     fleet.add_agent("berlin", "berlin", &collector, &target);
+    let status = format!("127.0.0.1:{}", free_port());
+    let config = fleet.dir().join("berlin/agent.yaml");
+    let text = std::fs::read_to_string(&config).expect("reads");
+    std::fs::write(config, format!("{text}status: {status}\n")).expect("writes");
     fleet.start_agent("berlin");
     let log = |name: &str| {
         std::fs::read_to_string(fleet.dir().join(format!("{name}.log"))).unwrap_or_default()
@@ -58,6 +63,12 @@ fn a_silent_partition_is_noticed_at_both_ends() {
     says("berlin", "not connected to the collector", 1, NOTICED_MAX);
     let agent_noticed = cut.elapsed();
     says("collector", "session ended", 1, NOTICED_MAX.saturating_sub(cut.elapsed()));
+    let told = eventually(NOTICED_MAX.saturating_sub(cut.elapsed()), || {
+        let (code, said) = get(&status, "/readyz");
+        (code == 503 && said.contains("uplink: ")).then(|| cut.elapsed())
+    });
+    let told = told.unwrap_or_else(|| panic!("not told: {:?}", get(&status, "/readyz")));
+    println!("told by the agent's /readyz after {told:?}");
     println!(
         "noticed by the agent after {agent_noticed:?}, by the collector after {:?}",
         cut.elapsed()

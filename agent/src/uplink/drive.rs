@@ -324,8 +324,9 @@ impl Drive<'_> {
     }
 
     /// Sends what is happening now, unless the line is busy: then the next one says it better.
+    /// What is happening now goes before what waits: while a spool is drained something always does.
     fn push_status(&mut self) {
-        if !self.outbox.is_empty() {
+        if self.outbox.iter().any(|waiting| matches!(waiting, Up::Status(_))) {
             return;
         }
         let state = self.state.borrow().clone();
@@ -335,7 +336,7 @@ impl Drive<'_> {
         while status.encoded_len() > STATUS_MAX_BYTES {
             status.probes.truncate(status.probes.len() / 2);
         }
-        self.outbox.push_back(Up::Status(status));
+        self.outbox.push_front(Up::Status(status));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
 use crate::config::Config;
 use crate::service::{Collector, ServiceError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +30,16 @@ pub struct Args {
     config: PathBuf,
 }
 
+/// Asks for as many open files as the system lets this process have: connections that wait and handshakes alone take more
+/// than the usual soft limit of 1,024.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "as many open files as before");
+    }
+}
+
 /// Runs the service until SIGTERM or Ctrl-C.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
@@ -40,6 +51,7 @@ pub fn run(args: &Args) -> ExitCode {
             return ExitCode::from(EXIT_BAD_INPUT);
         }
     };
+    raise_open_files();
     for warnings in &config.warnings {
         for warning in warnings.to_string().lines() {
             tracing::warn!("{warning}");

@@ -30,6 +30,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// An agent's share, bytes of payload a second: six thousand times what fifty probes make in windows of a minute, and less
 /// than a tenth of what a disk takes.
 const SHARE_BYTES_S: u32 = 1 << 20;
+/// What a record costs beside its payload, in bytes of it: a signature to check, a hash, a row to look up or to write.
+const RECORD_BYTES: usize = 1 << 10;
 /// What it may have at once before that counts: one credit.
 const SHARE_BURST: Duration = Duration::from_secs(1);
 /// Others count for so long after their last commit.
@@ -110,14 +112,20 @@ impl Pace {
         self.had.retain(|_, until| *until > now);
     }
 
-    /// An agent has committed so many bytes. Gives when to read from it again, if others are to have their turn first.
-    pub fn committed(&mut self, agent: Uuid, bytes: usize, now: Instant) -> Option<Instant> {
+    /// An agent has sent so many records, of which so many bytes of payload were committed. Gives when to read from it again, if others are to have their turn first.
+    pub fn took(
+        &mut self,
+        agent: Uuid,
+        (records, bytes): (usize, usize),
+        now: Instant,
+    ) -> Option<Instant> {
         let others = self.others_commit(agent, now);
         self.note(agent, now);
         if !others {
             self.had.remove(&agent);
             return None;
         }
+        let bytes = bytes.saturating_add(records.saturating_mul(RECORD_BYTES));
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let took = Duration::from_secs(1).mul_f64(f64::from(bytes) / f64::from(SHARE_BYTES_S));
         let earliest = now.checked_sub(SHARE_BURST).unwrap_or(now);
@@ -190,10 +198,10 @@ mod tests {
         let (mut now, mut bytes, mut due) = (start, 0.0, start);
         while now < start + Duration::from_secs(20) {
             if let Some(every) = beside.filter(|_| now >= due) {
-                assert_eq!(pace.committed(B, 8_000, now), None, "who is modest never waits");
+                assert_eq!(pace.took(B, (1, 8_000), now), None, "who is modest never waits");
                 due += every;
             }
-            let resume = pace.committed(A, 128 << 10, now);
+            let resume = pace.took(A, (16, 112 << 10), now);
             bytes += f64::from(128 << 10);
             now = resume.unwrap_or(now).max(now + 10 * MS);
         }
@@ -210,11 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn records_that_carry_nothing_have_their_price() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.took(B, (1, 8_000), now), None);
+        let waits = |pace: &mut Pace| pace.took(A, (1_024, 0), now);
+        let resume = (0..4).find_map(|_| waits(&mut pace));
+        assert!(resume.is_some_and(|resume| resume > now), "{resume:?}");
+    }
+
+    #[test]
     fn nobody_is_remembered_for_long() {
         let now = Instant::now();
         let mut pace = Pace::default();
         for agent in 0..1_000 {
-            pace.committed(Uuid::from_u128(agent), 1 << 20, now);
+            pace.took(Uuid::from_u128(agent), (1, 1 << 20), now);
         }
         assert!(pace.had.len() >= 999);
         minute(&mut pace, now, MS);

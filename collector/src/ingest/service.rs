@@ -436,8 +436,9 @@ impl<S: Shared> Conversation<S> {
         let commit = Commit::begin(&self.ingest);
         let accepted = accept(store, scope, session, data, now_ns).await;
         drop(commit);
-        let resume = (accepted.bytes > 0)
-            .then(|| self.ingest.pace().committed(self.who.agent, accepted.bytes, Instant::now()));
+        // Records that are held already, or that are refused, have cost something, too.
+        let cost = (data.records.len(), accepted.bytes);
+        let resume = self.ingest.pace().took(self.who.agent, cost, Instant::now());
         metrics.count(&accepted);
         if accepted.records > 0 {
             let reports = (accepted.newest.as_ref(), accepted.suspects);
@@ -450,7 +451,7 @@ impl<S: Shared> Conversation<S> {
         for answer in answers {
             self.answer(answer).await?;
         }
-        if over { Err(Over) } else { Ok(resume.flatten()) }
+        if over { Err(Over) } else { Ok(resume) }
     }
 
     /// Says why not; the session goes on if the agent can do something about it within it.
