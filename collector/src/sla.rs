@@ -27,7 +27,7 @@ pub mod span;
 pub mod states;
 mod status;
 mod termination;
-mod uncertainty;
+pub mod uncertainty;
 pub mod verdict;
 mod window_state;
 mod witnesses;

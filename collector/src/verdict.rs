@@ -18,7 +18,8 @@
 //! and a number of outages have none. That of a mean success is reduced, because its intervals have many denominators;
 //! `intervals` says of how many it is the mean, and `intervals_empty` how many of them were without attempts.
 //! `uncertainty.rank_interval` has the ranks that bracket the true percentile, from the good end, `null` where too few
-//! attempts have no such end.
+//! attempts have no such end; `uncertainty.share_interval` of a success, a `within` and a ratio has the percentages between
+//! which the true share lies (Clopper and Pearson), as if attempts were independent.
 //! `value_at_most` and `exact_at_most` stand there where a threshold lies inside a bucket that nobody counted exactly.
 //! A `credit` has a `rate`, or `days` of the charge, and with credits by the unit how many `units` that is to be taken; a
 //! claim that has a deadline has `credits.claim_until`, the first instant after it.
@@ -36,11 +37,12 @@ pub mod csv;
 pub mod life;
 pub mod text;
 
-use crate::contract::model::{Operator, Unit, Worth};
+use crate::contract::model::{Measure, Operator, Unit, Worth};
 use crate::contract::money::Money;
 use crate::contract::number::{self, Exact, fixed, percent_short, percent_text, short};
 use crate::contract::period::instant_text;
 use crate::sla::burn::{Burn, length_text};
+use crate::sla::uncertainty::{SHARE_PARTS, share_interval};
 use crate::sla::verdict::{
     Attempts, Budget, Claim, CreditLine, CreditTotals, Distance, Intervals, Mean, Measured,
     NextBand, ObjectiveVerdict, Outage, Seconds, Share, Verdict,
@@ -130,6 +132,9 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
     if let Some(bracket) = verdict.downtime_bracket_s {
         put("uncertainty", json!({"downtime_s": bracket, "confidence": CONFIDENCE}));
     }
+    if let Some([low, high]) = share_left_open(verdict) {
+        put("uncertainty", json!({"share_interval": [low, high], "confidence": CONFIDENCE}));
+    }
     if let Some(Measured::Percentile(it)) = &verdict.value
         && let Some(ranks) = it.rank_interval
     {
@@ -162,6 +167,18 @@ fn objective(of: &Verdict, verdict: &ObjectiveVerdict) -> Value {
         }
     }
     Value::Object(keys)
+}
+
+/// Between which percentages the true share of counted attempts lies.
+fn share_left_open(verdict: &ObjectiveVerdict) -> Option<[String; 2]> {
+    let of_attempts =
+        matches!(verdict.measure, Measure::Success | Measure::Within { .. } | Measure::Ratio(_));
+    let Some(Measured::Share(share)) = verdict.value.as_ref().filter(|_| of_attempts) else {
+        return None;
+    };
+    let ends = share_interval([share.numerator, share.numerator_most], share.denominator)?;
+    let [low, high] = ends.map(|part| number::ratio(part, SHARE_PARTS));
+    Some([percent_text(&low?), percent_text(&high?)])
 }
 
 /// The value, and the unreduced fraction that was compared.

@@ -97,6 +97,7 @@ pub(super) fn check(
         }
         charge(placed, &read.terms, problems, warnings);
         wisdom(placed, warnings);
+        vantages(placed, &read.terms, warnings);
         exclusions(placed, &read.terms, warnings);
         mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
@@ -220,6 +221,21 @@ fn wisdom(placed: &Placed, warnings: &mut Problems) {
         warn("budget-under-one-window", message, "narrow `window: width` or lower the target");
     }
 }
+
+/// Who measures: where the provider's own agents do it alone, he grades himself.
+fn vantages(placed: &Placed, terms: &Terms, warnings: &mut Problems) {
+    let own = [PROVIDER, terms.parties.provider.name.as_str()];
+    let is_own = |value: &String| own.iter().any(|own| value.eq_ignore_ascii_case(own));
+    let mut wanted = placed.objective.agents.wanted();
+    if terms.kind != Kind::Ola && wanted.any(|(_, values)| values.iter().all(is_own)) {
+        let message = "only agents of the provider measure this";
+        let cure = "choose agents of the customer, too: `agents: {operator: [provider, customer]}`";
+        warnings.report::<()>(placed.at, "provider-only-vantages", message, cure);
+    }
+}
+
+/// The value of a label that says whose agent it is.
+const PROVIDER: &str = "provider";
 
 /// What helps where the intervals of a mean are shorter than what fills them.
 const MOSTLY_EMPTY_CURE: &str = "an interval without attempts counts as 100%: write a longer one";

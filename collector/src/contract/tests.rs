@@ -719,6 +719,8 @@ fn what_is_unwise_is_a_warning() {
         (22, "    probe: slow", "after-under-interval"),
         (22, "    probe: slow", "bridge-under-interval"),
         (23, "    agents: {agent: [a-1, a-2]}", "quorum-over-agents"),
+        (23, "    agents: {operator: provider}", "provider-only-vantages"),
+        (23, "    agents: {operator: [provider, Provider]}", "provider-only-vantages"),
         (29, "    unknown: {as: up}", "unknown-as-up"),
         (29, "    failures: exclude", "failures-excluded"),
         (31, "      bands: [{below: 0%, rate: 10%}]", "credit-cannot-occur"),
@@ -730,6 +732,14 @@ fn what_is_unwise_is_a_warning() {
         let found = warnings(&text, Some(&plan()));
         assert!(found.contains(&expected), "{expected}: {found:?}");
     }
+}
+
+#[test]
+fn agents_of_both_are_no_reason_to_warn() {
+    let text = with(23, "    agents: {operator: [provider, customer]}");
+    assert!(!warnings(&text, Some(&plan())).contains(&"provider-only-vantages"));
+    let ola = with(23, "    agents: {operator: provider}").replace("kind: sla", "kind: ola");
+    assert!(!warnings(&ola, Some(&plan())).contains(&"provider-only-vantages"));
 }
 
 #[test]

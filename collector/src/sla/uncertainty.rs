@@ -1,9 +1,14 @@
-//! What sampling leaves open: by which ranks the true percentile is bracketed. It is stated beside a verdict, and decides
-//! nothing.
+//! What sampling leaves open: by which ranks the true percentile is bracketed, and between which shares the true share of
+//! good attempts lies. It is stated beside a verdict, and decides nothing.
 //!
 //! Of n independent attempts, those below the true q-quantile are Binomial(n, q) in number. So the attempts of ranks l and
 //! u bracket it in at least 95 % of all cases, where l is the largest and u the smallest with P(fewer than l) and
-//! P(u or more) of at most 2.5 % each (David & Nagaraja, Order Statistics, §7.1). Too few attempts have no upper end: 72 are needed at 95 %, 368 at 99 %.
+//! P(u or more) of at most 2.5 % each (David & Nagaraja, Order Statistics, §7.1). Too few attempts have no upper end: 72 are
+//! needed at 95 %, 368 at 99 %.
+//!
+//! Of n independent attempts with k good ones, the true share lies between the largest p with P(k or more) and the smallest
+//! with P(k or fewer) of at most 2.5 % each, in at least 95 % of all cases, however few there are (Clopper & Pearson 1934). Both ends
+//! are found on a grid of [`SHARE_PARTS`], outwards, by exact sums.
 
 use crate::contract::number::{self, Exact};
 use num_bigint::BigInt;
@@ -16,6 +21,52 @@ const WEIGHT_BITS: u32 = 128;
 /// Most attempts that are bracketed: the work grows with their root, and beyond a hundred million the bracket is narrower
 /// than a histogram bucket.
 const ATTEMPTS_MAX: u64 = 100_000_000;
+
+/// Parts of a share: a percentage of six places, as it is shown.
+pub const SHARE_PARTS: u64 = 100_000_000;
+
+/// The ends of the interval in which the true share lies, in [`SHARE_PARTS`], of so many good attempts: certainly, which
+/// decides the lower end, and possibly, which decides the upper one. `None` for no attempt, or more than [`ATTEMPTS_MAX`].
+#[must_use]
+pub fn share_interval([certain, possible]: [u64; 2], attempts: u64) -> Option<[u64; 2]> {
+    if attempts == 0 || attempts > ATTEMPTS_MAX || certain > possible || possible > attempts {
+        return None;
+    }
+    // As the share grows, k or more become likelier, k or fewer less likely.
+    let lower = match certain {
+        0 => 0,
+        k => first_part(|part| !in_tail(part, attempts, |good| good >= k)) - 1,
+    };
+    let upper = match possible {
+        k if k == attempts => SHARE_PARTS,
+        k => first_part(|part| in_tail(part, attempts, |good| good <= k)),
+    };
+    Some([lower, upper])
+}
+
+/// The first part of which something holds that goes on holding, and holds in the end.
+fn first_part(holds: impl Fn(u64) -> bool) -> u64 {
+    let (mut fails, mut known) = (0, SHARE_PARTS);
+    while known - fails > 1 {
+        let middle = u64::midpoint(fails, known);
+        if holds(middle) { known = middle } else { fails = middle }
+    }
+    known
+}
+
+/// Whether such numbers of good attempts are so unlikely that they fit into a tail together.
+fn in_tail(part: u64, attempts: u64, counts: impl Fn(u64) -> bool) -> bool {
+    let Some(share) = number::ratio(part, SHARE_PARTS) else { return false };
+    let (first, weights) = weights(&share, attempts);
+    let (mut total, mut tail) = (BigInt::ZERO, BigInt::ZERO);
+    for (good, weight) in (first..).zip(&weights) {
+        total += weight;
+        if counts(good) {
+            tail += weight;
+        }
+    }
+    tail * TAIL <= total
+}
 
 /// The lower and the upper rank, from 1, each `None` where too few attempts have none. `None` for more than
 /// [`ATTEMPTS_MAX`].
@@ -123,6 +174,71 @@ mod tests {
                 assert_eq!(interval(q, attempts), [lower, upper], "{q} of {attempts}");
             }
         }
+    }
+
+    fn share(good: u64, attempts: u64) -> [u64; 2] {
+        share_interval([good, good], attempts).expect("not too many")
+    }
+
+    /// Newcombe 1998, Statistics in Medicine 17:857, table I, method 5, to four places.
+    #[test]
+    fn shares_are_those_of_the_table() {
+        for (good, attempts, table) in [
+            (81, 263, [2_527, 3_676]),
+            (15, 148, [578, 1_617]),
+            (0, 20, [0, 1_684]),
+            (1, 29, [9, 1_776]),
+        ] {
+            let rounded = share(good, attempts).map(|part| (part + 5_000) / 10_000);
+            assert_eq!(rounded, table, "{good} of {attempts}");
+        }
+    }
+
+    /// The ends of all or nothing have a closed form: 1 − 0.025^(1/n).
+    #[test]
+    fn nothing_and_everything_leave_one_end_open() {
+        assert_eq!(share(0, 10), [0, 30_849_711]);
+        assert_eq!(share(10, 10), [69_150_289, SHARE_PARTS]);
+        assert_eq!(share(0, 1), [0, 97_500_000]);
+        assert_eq!(share_interval([0, 0], 0), None);
+        assert_eq!(share_interval([1, 1], ATTEMPTS_MAX + 1), None);
+    }
+
+    /// By the definition, with exact sums, for all small cases: the ends hold, and one part further in they do not.
+    #[test]
+    fn every_small_share_by_the_definition() {
+        let whole = BigInt::from(SHARE_PARTS);
+        for attempts in 1_u64..=12 {
+            let choose = |k: u64| (0..k).fold(BigInt::from(1), |c, i| c * (attempts - i) / (i + 1));
+            let p = |part: u64, k: u64| {
+                let power =
+                    |base: BigInt, exponent: u64| base.pow(u32::try_from(exponent).expect("small"));
+                choose(k) * power(part.into(), k) * power(&whole - part, attempts - k)
+            };
+            let all = whole.pow(u32::try_from(attempts).expect("small"));
+            let rare = |part, ks: std::ops::RangeInclusive<u64>| {
+                ks.map(|k| p(part, k)).sum::<BigInt>() * TAIL <= all
+            };
+            for good in 0..=attempts {
+                let [lower, upper] = share(good, attempts);
+                if good > 0 {
+                    assert!(rare(lower, good..=attempts), "{good} of {attempts}: {lower}");
+                    assert!(!rare(lower + 1, good..=attempts), "{good} of {attempts}: {lower}");
+                }
+                if good < attempts {
+                    assert!(rare(upper, 0..=good), "{good} of {attempts}: {upper}");
+                    assert!(!rare(upper - 1, 0..=good), "{good} of {attempts}: {upper}");
+                }
+            }
+        }
+    }
+
+    /// A threshold within a bucket opens it at both ends.
+    #[test]
+    fn what_is_uncertain_widens_it() {
+        let [lower, _] = share(90, 100);
+        let [_, upper] = share(95, 100);
+        assert_eq!(share_interval([90, 95], 100), Some([lower, upper]));
     }
 
     /// 43 011 calls at 95 %: 40 860 ± 1.96 · √(43 011 · 0.95 · 0.05) = 40 860 ± 88.6.
