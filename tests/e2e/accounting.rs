@@ -243,7 +243,8 @@ fn kill_9_of_anyone_loses_and_doubles_nothing() {
     let (fleet, relay, _responder, target) = start(&names);
     let (mut dice, mut landed) = (Dice(0x5eed), LandedAttempts::new());
     let soak = std::env::var_os("PROBEFLEET_SOAK").is_some();
-    for _ in 0..if soak { SOAK_CYCLES } else { CYCLES } {
+    let cycles = if soak { SOAK_CYCLES } else { CYCLES };
+    for _ in 0..cycles {
         std::thread::sleep(Duration::from_millis(50 + dice.below(700)));
         let name = names[dice.below(3) as usize];
         let mut fleet = fleet.lock().expect("not poisoned");
@@ -271,7 +272,7 @@ fn kill_9_of_anyone_loses_and_doubles_nothing() {
         // A kill finds one attempt of a probe in flight at most, and so does the stop of each agent.
         let counted: u64 =
             cells.iter().filter(|((_, of, _), _)| of == probe).map(|(_, c)| c.ok + c.failed).sum();
-        let in_flight = (CYCLES + names.len()) as u64;
+        let in_flight = (cycles + names.len()) as u64;
         let unknown = answered.checked_sub(counted).expect("each was answered");
         assert!(unknown <= in_flight, "{probe}: {unknown} of {answered} answered are not counted");
     }

@@ -145,7 +145,7 @@ pub fn put(store: &Path, (number, name): (u8, &str), cells: impl IntoIterator<It
     drop(insert);
     write
         .execute(
-            "INSERT INTO stream VALUES (?1, ?1, ?2, ?3, zeroblob(32), 1, NULL)",
+            "INSERT INTO stream (id, agent, spool_id, last_seq, last_hash, session) VALUES (?1, ?1, ?2, ?3, zeroblob(32), 1)",
             rusqlite::params![number, uuid, seq],
         )
         .expect("the schema is that of the format");
