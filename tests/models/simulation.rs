@@ -41,7 +41,8 @@
 //! * Threads, the machine's clock, its disk and network, memory addresses: none is used.
 //!
 //! # Not covered
-//! Signatures and certificates, `Status` and plans: none of them decides what is delivered. Several collectors at once: a
+//! Certificates (signatures are made and checked; who has none is in [`crate::exhaustive`]), `Status` and plans: none of
+//! them decides what is delivered. Several collectors at once: a
 //! conversation shares nothing with others but the store, so that an agent whose broken connection the collector has not
 //! noticed (`Reset`) has two at once, as it would with two collectors; what a store does with that, its conformance suite shows.
 
