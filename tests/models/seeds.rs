@@ -1,7 +1,7 @@
 //! Many seeds of the simulation, each twice; and by name those that once failed.
 
 use crate::outer;
-use crate::simulation::{Fired, run};
+use crate::simulation::{many, run};
 use std::time::Instant;
 
 /// Seeds of a run of all tests; `--bin simulate` runs more. Unoptimised, each takes ten times as long.
@@ -18,30 +18,21 @@ fn every_seed_ends_with_everything_accounted_for_and_twice_in_the_same_way() {
     let began = Instant::now();
     let soak = std::env::var_os("PROBEFLEET_SOAK").is_some();
     let seeds = if soak { SOAK } else { SEEDS };
-    let (mut fired, mut failed, mut windows, mut simulated_s) =
-        (Fired::default(), Vec::new(), 0, 0);
-    let (mut agents, mut events) = (0, 0);
-    for seed in 0..seeds {
-        let (first, second) = (run(seed, false), run(seed, false));
-        assert_eq!(first.trace, second.trace, "seed {seed} has two traces");
-        failed.extend(first.failure.map(|why| format!("seed {seed}: {why}")));
-        fired.merge(&first.fired);
-        agents += first.agents;
-        events += first.events;
-        windows += first.windows;
-        simulated_s += first.simulated_s;
-    }
+    let tally = many(0..seeds, true);
     let took_s = began.elapsed().as_secs_f64();
     println!(
-        "{fired}{seeds} seeds twice: {agents} agents, {windows} windows, {events} events, {simulated_s} s simulated in {took_s:.1} s"
+        "{}{seeds} seeds twice: {} agents, {} windows, {} events, {} s simulated in {took_s:.1} s",
+        tally.fired, tally.agents, tally.windows, tally.events, tally.simulated_s
     );
+    let failed: Vec<_> =
+        tally.failed.iter().map(|(seed, why)| format!("seed {seed}: {why}")).collect();
     assert!(
         failed.is_empty(),
         "{} of {seeds} seeds fail:\n  {}",
         failed.len(),
         failed.join("\n  ")
     );
-    assert!(fired.missing().is_empty(), "never happened: {:?}", fired.missing());
+    assert!(tally.fired.missing().is_empty(), "never happened: {:?}", tally.fired.missing());
 }
 
 /// A seed that once failed.

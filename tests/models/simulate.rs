@@ -18,7 +18,7 @@ mod store;
 
 use clap::Parser;
 use exhaustive::{Bounds, NEEDED, SMALL, SOUND, SPARE, check};
-use simulation::Fired;
+use simulation::many;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -120,25 +120,26 @@ fn main() -> ExitCode {
         };
     }
     let began = Instant::now();
-    let (mut fired, mut failed, mut windows, mut simulated_s) = (Fired::default(), 0, 0, 0);
-    for seed in args.from..args.from + args.seeds {
-        let run = simulation::run(seed, false);
-        fired.merge(&run.fired);
-        windows += run.windows;
-        simulated_s += run.simulated_s;
-        if let Some(why) = run.failure {
-            failed += 1;
-            println!("seed {seed}: {why}");
-        }
+    let tally = many(args.from..args.from.saturating_add(args.seeds), false);
+    for (seed, why) in &tally.failed {
+        println!("seed {seed}: {why}");
     }
     let took_s = began.elapsed().as_secs_f64();
     println!(
-        "{fired}{} seeds, {failed} failed, {windows} windows, {simulated_s} s simulated in {took_s:.1} s",
-        args.seeds
+        "{}{} seeds, {} failed, {} windows, {} s simulated in {took_s:.1} s",
+        tally.fired,
+        args.seeds,
+        tally.failed.len(),
+        tally.windows,
+        tally.simulated_s
     );
-    let missing = fired.missing();
+    let missing = tally.fired.missing();
     if !missing.is_empty() {
         println!("never happened: {missing:?}");
     }
-    if failed > 0 || !missing.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if !tally.failed.is_empty() || !missing.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

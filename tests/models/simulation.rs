@@ -47,12 +47,14 @@
 //! noticed (`Reset`) has two at once, as it would with two collectors; what a store does with that, its conformance suite shows.
 
 mod faults;
+mod many;
 mod network;
 mod oracle;
 mod verdict;
 mod world;
 
 pub use faults::{Fault, Fired};
+pub use many::many;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
