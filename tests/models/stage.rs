@@ -157,7 +157,7 @@ impl Collector {
 pub struct Accounts {
     /// How often each window is counted.
     pub counted: BTreeMap<u64, u32>,
-    /// Sequences that gaps stand for, by spool, with the attempts that each gap says were scheduled, if it knows.
+    /// Sequences that gaps stand for as they were sealed, by spool, with the attempts that each gap says were scheduled, if it knows.
     pub gaps: Vec<(SpoolId, (u64, u64), Option<u64>)>,
     /// What events say happened.
     pub events: Vec<String>,
@@ -179,7 +179,7 @@ pub fn audit(store: &MemoryStore) -> Accounts {
                     let scheduled = gap.probes.iter().map(|probe| probe.scheduled).sum();
                     accounts.gaps.push((
                         spool_id,
-                        (row.held.seq, row.held.seq_to),
+                        (row.sealed_seq, row.held.seq_to),
                         known.then_some(scheduled),
                     ));
                 }

@@ -19,6 +19,8 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub held: Held,
+    /// Where it begins as its agent sealed it: a gap may reach back over what is held.
+    pub sealed_seq: u64,
     pub kind: Kind,
     pub payload: Vec<u8>,
     pub signature: Vec<u8>,
@@ -215,7 +217,13 @@ impl State {
             if new.record.kind != Kind::Gap || lack != Some(Lack::Gaps) {
                 let (kind, payload) = (new.record.kind, new.record.payload.clone());
                 let signature = new.record.signature.clone();
-                stream.rows.push(Arc::new(Row { held, kind, payload, signature }));
+                stream.rows.push(Arc::new(Row {
+                    held,
+                    sealed_seq: new.sealed_seq,
+                    kind,
+                    payload,
+                    signature,
+                }));
             }
         }
         Some(())
