@@ -74,13 +74,13 @@ fn a_reconnect_is_no_fault_and_an_outage_is() {
     let mut seen = well(start);
     seen.link = LinkState::Down("no route".to_owned());
     assert_eq!(watch.look(&seen, start), []);
-    seen.runner_at = after(9, start);
-    assert_eq!(watch.look(&seen, after(9, start)), []);
-    seen.runner_at = after(10, start);
-    let found = watch.look(&seen, after(10, start));
+    seen.runner_at = after(3, start);
+    assert_eq!(watch.look(&seen, after(3, start)), []);
+    seen.runner_at = after(4, start);
+    let found = watch.look(&seen, after(4, start));
     assert_eq!((names_of(&found), found[0].since), (vec!["uplink"], start));
     seen.link = LinkState::Refused("revoked".to_owned());
-    assert_eq!(names_of(&watch.look(&seen, after(11, start))), ["refused"]);
+    assert_eq!(names_of(&watch.look(&seen, after(5, start))), ["refused"]);
 }
 
 #[test]
