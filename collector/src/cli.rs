@@ -19,6 +19,28 @@ pub const EXIT_BAD_INPUT: u8 = 2;
 /// Exit code: the environment failed.
 pub const EXIT_ENVIRONMENT: u8 = 3;
 
+/// Why a command that reads the store has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The question is wrong.
+    #[error("{0}")]
+    Input(String),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Environment(String),
+}
+
+impl Failure {
+    /// Says it, and gives the exit code.
+    fn told(&self) -> ExitCode {
+        anstream::eprintln!("{self}");
+        ExitCode::from(match self {
+            Self::Input(_) => EXIT_BAD_INPUT,
+            Self::Environment(_) => EXIT_ENVIRONMENT,
+        })
+    }
+}
+
 /// The variable that says what is logged, such as `debug` or `probefleet_collector::ingest=trace`.
 const LOG_VARIABLE: &str = "PROBEFLEET_LOG";
 

@@ -27,7 +27,7 @@ Subjects:
   sip-truth  delays of calls as they are reported, beside what tcpdump saw pass, at 500 calls a second
   ingest     windows that one core of the collector takes in, beside append + fdatasync of the same bytes
   herd       sessions over mutual TLS that come at once and come back after kill -9, and an agent that floods beside others
-  verdicts   a month of an agreement judged from a file and from what is held, and a thousand agreements for now
+  verdicts   a month of an agreement judged from a file, from what is held and from digests; a thousand for now
   page       the portal's pages with a day of history and with thirty
   histogram  encoding and merging histograms, beside the hdrhistogram crate's V2
 

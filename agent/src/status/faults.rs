@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// An operation of the spool that takes that long holds everything up that is measured.
 const SLOW: Duration = Duration::from_secs(5);
 /// A session ends every quarter of an hour, and the next begins within seconds: that is no fault. A silent partition takes
-/// 25 s to be noticed, and is told after that.
+/// 22 s to be noticed, and is so told within half a minute.
 const RECONNECTS: Duration = Duration::from_secs(4);
 /// What waits is acknowledged within milliseconds by a collector that works, within seconds by one that is busy.
 const DELIVERS: Duration = Duration::from_secs(15);

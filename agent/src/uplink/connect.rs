@@ -17,8 +17,8 @@ const DEFAULT_PORT: u16 = 7400;
 /// Longest wait for TLS and HTTP/2 to be agreed.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How often a connection is asked whether it lives, and how long the answer may take: one that is dead is known to be after
-/// 25 s, within the half minute that TCP has ([`super::dial`]).
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// 22 s, and told by `/readyz` within half a minute.
+const PING_EVERY: Duration = Duration::from_secs(12);
 const PING_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// What the collector may send ahead of our reading; its messages are small and few.
 const WINDOW_BYTES: u32 = 256 << 10;

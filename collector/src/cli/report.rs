@@ -2,7 +2,7 @@
 
 mod revisions;
 
-use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT};
+use super::Failure;
 use crate::config::{Config, Signed};
 use crate::contract::Agreement;
 use crate::contract::exclusions::Exclusions;
@@ -65,29 +65,12 @@ pub enum Format {
     Csv,
 }
 
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The question is wrong.
-    #[error("{0}")]
-    Input(String),
-    /// The store cannot be read.
-    #[error("{0}")]
-    Environment(String),
-}
-
 /// Runs `report`: exit code 0 with a verdict, whatever it is.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
     let text = match make(args) {
         Ok(text) => text,
-        Err(failure) => {
-            anstream::eprintln!("{failure}");
-            return ExitCode::from(match failure {
-                Failure::Input(_) => EXIT_BAD_INPUT,
-                Failure::Environment(_) => EXIT_ENVIRONMENT,
-            });
-        }
+        Err(failure) => return failure.told(),
     };
     super::print("the report", &text)
 }

@@ -2,7 +2,7 @@
 
 mod print;
 
-use super::{EXIT_BAD_INPUT, EXIT_ENVIRONMENT, EXIT_NO};
+use super::{EXIT_NO, Failure};
 use crate::audit::{Account, Auditor};
 use crate::config::Config;
 use crate::store::{AnyStore, SqliteStore, Store as _, StoreError, StreamInfo, TenantScope};
@@ -74,17 +74,6 @@ pub enum Format {
     Json,
 }
 
-/// Why there is no result.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The question is wrong.
-    #[error("{0}")]
-    Input(String),
-    /// The store cannot be read.
-    #[error("{0}")]
-    Environment(String),
-}
-
 /// A day in UTC, or an instant, as Unix seconds.
 fn instant_s(text: &str) -> Result<u64, String> {
     let whole_day = || {
@@ -102,13 +91,7 @@ fn instant_s(text: &str) -> Result<u64, String> {
 pub fn run(args: &Args) -> ExitCode {
     let checked = match check(args) {
         Ok(checked) => checked,
-        Err(failure) => {
-            anstream::eprintln!("{failure}");
-            return ExitCode::from(match failure {
-                Failure::Input(_) => EXIT_BAD_INPUT,
-                Failure::Environment(_) => EXIT_ENVIRONMENT,
-            });
-        }
+        Err(failure) => return failure.told(),
     };
     let text = match args.format {
         Format::Text => print::text(&checked),
