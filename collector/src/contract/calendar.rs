@@ -44,7 +44,8 @@ impl Calendar {
     pub fn hours_in(&self, stretch: Span, zone: &TimeZone) -> Vec<Span> {
         let date = |instant_s: i64| zone.to_datetime(clamped(instant_s)).date();
         let first = date(stretch.from_s).checked_sub(DATES_BEFORE.days()).unwrap_or(Date::MIN);
-        let last = date(stretch.until_s);
+        // Clocks that go back just after midnight may still show the date before.
+        let last = date(stretch.until_s).tomorrow().unwrap_or(Date::MAX);
         let dates = first.series(1.day()).take_while(|date| *date <= last);
         let open = dates.filter(|date| !self.holidays.contains(date));
         let hours = open.flat_map(|date| {

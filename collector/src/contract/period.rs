@@ -186,7 +186,10 @@ impl PeriodLabel {
     #[must_use]
     pub fn at(kind: PeriodKind, zone: &TimeZone, instant_s: i64) -> Option<Self> {
         let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
-        Some(Self { first: kind.first(date)?, kind })
+        let label = Self { first: kind.first(date)?, kind };
+        // Clocks that go back just after midnight show the date before once more, when its end has passed.
+        let end_s = start_of_date(label.end_date()?, zone)?;
+        if end_s <= instant_s { label.next() } else { Some(label) }
     }
 
     /// What it names where months begin on a billing day: the one that begins in that month.
@@ -283,11 +286,8 @@ pub fn start_of_date(date: Date, zone: &TimeZone) -> Option<i64> {
 /// The first instant of a date that is not before another one: the end of its date, unless it begins one itself.
 #[must_use]
 pub fn end_of_date_at(instant_s: i64, zone: &TimeZone) -> Option<i64> {
-    let date = zone.to_datetime(Timestamp::from_second(instant_s).ok()?).date();
-    if start_of_date(date, zone) == Some(instant_s) {
-        return Some(instant_s);
-    }
-    start_of_date(date.tomorrow().ok()?, zone)
+    let day = PeriodLabel::at(PeriodKind::Day, zone, instant_s)?.span(zone).ok()?;
+    Some(if day.from_s == instant_s { instant_s } else { day.until_s })
 }
 
 /// Reads an instant, RFC 3339 with offset and whole seconds, as seconds since 1970 UTC.
@@ -472,6 +472,28 @@ mod tests {
         ] {
             assert_eq!(instant_s(bad), None, "{bad}");
         }
+    }
+
+    /// At a minute past the midnight with which 1 November 2009 began, the clocks of Newfoundland went back to 23:01: the hour
+    /// that shows October once more is November's.
+    #[test]
+    fn a_date_that_clocks_show_again_is_over() {
+        let zone = zone("America/St_Johns");
+        let begins_s = instant_s("2009-11-01T02:30:00Z").expect("an instant");
+        for (kind, before, after) in [
+            (PeriodKind::Month, "2009-10", "2009-11"),
+            (PeriodKind::Day, "2009-10-31", "2009-11-01"),
+            (PeriodKind::Billing(1), "2009-10", "2009-11"),
+        ] {
+            let at =
+                |instant_s| PeriodLabel::at(kind, &zone, instant_s).expect("in range").to_string();
+            assert_eq!(at(begins_s - 1), before);
+            for instant_s in [0, 59, 60, 1_800, 3_599, 3_600].map(|later_s| begins_s + later_s) {
+                assert_eq!(at(instant_s), after, "{}", local_text(instant_s, &zone));
+            }
+        }
+        assert_eq!(end_of_date_at(begins_s, &zone), Some(begins_s));
+        assert_eq!(end_of_date_at(begins_s + 1_800, &zone), Some(begins_s + 25 * 3_600));
     }
 
     /// Cuba's midnight of 8 March 2026 does not exist.

@@ -742,6 +742,39 @@ fn agents_of_both_are_no_reason_to_warn() {
     assert!(!warnings(&ola, Some(&plan())).contains(&"provider-only-vantages"));
 }
 
+/// Only breaches that have a price open a right to terminate, and an OLA prices none.
+#[test]
+fn a_right_that_never_opens_is_a_warning() {
+    let right = with(37, "termination: [{breached: 3, of_last: 6}]");
+    let priced: Vec<&str> = right.lines().collect();
+    // Without the credit of the one, and without the other.
+    let free = [&priced[..29], &priced[32..]].concat().join("\n").replace("priority: [fast], ", "");
+    for (text, expected) in
+        [(right.clone(), false), (free, true), (right.replace("kind: sla", "kind: ola"), true)]
+    {
+        let found = warnings(&text, Some(&plan()));
+        assert_eq!(found.contains(&"termination-without-credit"), expected, "{found:?}");
+    }
+}
+
+/// Of February, 0.05 % are 20 minutes and 10 seconds.
+#[test]
+fn maintenance_that_breaks_the_promise_is_a_warning() {
+    for (at_most, rule, expected) in [
+        ("21m", "none", true),
+        ("20m", "none", false),
+        ("21m", "removed", false),
+        ("21m", "as_up", false),
+    ] {
+        let allowed =
+            format!("maintenance: {{notice: 48h, at_most: {at_most}, approval: automatic}}");
+        let text =
+            with(37, &allowed).replace("exclusions: removed", &format!("exclusions: {rule}"));
+        let found = warnings(&text, Some(&plan()));
+        assert_eq!(found.contains(&"maintenance-over-budget"), expected, "{at_most} {rule}");
+    }
+}
+
 #[test]
 fn files_that_are_no_family_are_refused() {
     let rejected = Agreement::load(&[("a.yaml", GOOD), ("b.yaml", GOOD)]).expect_err("several");

@@ -8,10 +8,8 @@ use crate::sla::verdict::Seconds;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
-/// Worlds whose verdict is looked at.
+/// Worlds that each property is looked at in.
 const CASES: u32 = if cfg!(debug_assertions) { 60 } else { 10_000 };
-/// Worlds of which two verdicts are compared.
-const PAIRS: u32 = if cfg!(debug_assertions) { 60 } else { 1_000 };
 
 /// Days of Berlin with 24, 23 and 25 hours, and a Sunday before a short one.
 const DAYS: [&str; 4] = ["2026-04-14", "2026-03-29", "2026-10-25", "2026-03-28"];
@@ -286,7 +284,7 @@ fn last_seconds(states: &States, window_s: u64, as_of_s: i64) -> Option<Seconds>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(PAIRS))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     /// Whatever hours and exclusions cut out.
     #[test]
@@ -329,12 +327,15 @@ proptest! {
     /// An outage that an Up window cuts is two, so that their number is another matter.
     #[test]
     fn an_up_window_more_never_makes_it_worse(mut world in world(), place in 0_usize..400) {
-        prop_assume!(MEASURES[world.measure].0 != "outages");
+        if MEASURES[world.measure].0 == "outages" {
+            world.measure = 0;
+        }
         world.rules = world.rules.replace("until: 2", "until: 1");
         let (_, before) = world.judged();
         let mut letters: Vec<char> = world.letters().chars().collect();
-        let Some(letter) = letters.get_mut(place).filter(|letter| **letter == '.') else { return Ok(()) };
-        *letter = 'U';
+        let unknown = || (0..letters.len()).filter(|place| letters[*place] == '.');
+        let Some(place) = unknown().nth(place % unknown().count().max(1)) else { return Ok(()) };
+        letters[place] = 'U';
         world.runs = letters.into_iter().map(|letter| (1, letter)).collect();
         let (_, after) = world.judged();
         for (before, after) in before.objectives.iter().zip(&after.objectives) {
