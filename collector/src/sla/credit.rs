@@ -1,8 +1,8 @@
 //! What breaches are worth: each line exact, at most its base, rounded once; then combined, capped and filled in order.
 //! What is projected of an open period goes through the same steps.
 
-use super::Judged;
 use super::band::Amount;
+use super::court::Judged;
 use super::verdict::{CreditLine, CreditTotals};
 use crate::contract::Agreement;
 use crate::contract::model::{

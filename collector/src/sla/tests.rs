@@ -18,7 +18,7 @@ mod response;
 mod rounded;
 mod vantages;
 
-use super::verdict::{Measured, ObjectiveVerdict};
+use super::verdict::{Measured, ObjectiveVerdict, Reason};
 use super::*;
 use crate::contract::model::Worth;
 use crate::contract::number::{self, percent_text};

@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::contract::exclusions::{Exclusion, Exclusions, Reason};
+use crate::contract::number::Exact;
+use crate::sla::span::Spans;
 use crate::sla::states::States;
 use crate::sla::verdict::Seconds;
 use proptest::prelude::*;
