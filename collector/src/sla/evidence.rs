@@ -7,13 +7,21 @@
 //! and never more than the cells have: made when the next eight hours begin, so that the first verdict is as quick as the
 //! others, and of what digests say of hours ([`Merged`]), where they say it. A cell that comes again with equal content
 //! changes nothing; with different content it becomes a conflict, whichever came first.
+//!
+//! In reading order: `observed` (what is told), `wanted` (what of it an agreement asks), `series` (the cells of one probe of
+//! one agent, in `block`s of eight hours), `samples` (what is kept of samples, as bytes) and `column` (those bytes of many
+//! cells); `interned` has the numbers that stand for names.
 
 mod block;
+mod column;
+mod interned;
+mod observed;
 mod samples;
 mod series;
 mod wanted;
 
 pub(super) use block::{Reach, Stretch};
+pub use observed::{Counts, Merged, Observed, Phases};
 pub(super) use samples::{Keep, Pool};
 pub use samples::{Total, merged_buckets, pass_buckets};
 pub(super) use series::Series;
@@ -24,10 +32,9 @@ pub(super) use wanted::Places;
 use crate::contract::Agreement;
 use crate::contract::model::Objective;
 use crate::contract::period::Span;
-use probefleet_proto::histogram::Histogram;
+use interned::Interned;
 use probefleet_proto::label::{Labels, Selector};
 use series::Kept;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use wanted::{Wanted, column_of};
 
@@ -47,87 +54,6 @@ const START_MAX_S: u64 = 253_402_300_800;
 
 /// The label that every agent has: its name.
 pub const AGENT_LABEL: &str = "agent";
-
-/// Attempts by outcome; `scheduled` is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Good.
-    pub ok: u32,
-    /// Failed: the provider's.
-    pub failed: u32,
-    /// Spoiled by us.
-    pub invalid: u32,
-    /// Never started: ours.
-    pub missed: u32,
-}
-
-/// The samples and counters of a cell; `None` when it has no such phase. A value goes by its name like a phase; its figures
-/// are in its own unit instead of ns.
-pub trait Phases {
-    /// How many of the phase's samples are at most `threshold_ns`. A histogram bucket that straddles it leaves the two
-    /// apart.
-    fn at_most(&self, phase: &str, threshold_ns: u64) -> Option<Within>;
-
-    /// The phase's samples by bucket.
-    fn histogram(&self, phase: &str) -> Option<Cow<'_, Histogram>>;
-
-    /// Number and exact sum of the phase's samples.
-    fn total(&self, phase: &str) -> Option<Total>;
-
-    /// What a counter has counted: zero where the cell has no such counter.
-    fn counter(&self, name: &str) -> u64;
-
-    /// Appends the phase's samples by bucket as [`Histogram::encode`] writes them; nothing where it has no such phase.
-    fn write_buckets(&self, phase: &str, into: &mut Vec<u8>) {
-        if let Some(histogram) = self.histogram(phase) {
-            histogram.encode(into);
-        }
-    }
-}
-
-/// A cell as it is read.
-pub struct Observed<'a> {
-    /// The agent's name.
-    pub agent: &'a str,
-    /// The agent's labels at the window's start; its name need not be among them.
-    pub labels: &'a Labels,
-    /// The probe's name.
-    pub probe: &'a str,
-    /// The probe's specification; zeros for "one and the same".
-    pub spec: [u8; 16],
-    /// The window's start, in s since 1970.
-    pub start_s: i64,
-    /// The window's width, in s.
-    pub width_s: u32,
-    /// The probe's interval, in s.
-    pub interval_s: u32,
-    /// What happened.
-    pub counts: Counts,
-    /// The agent or its clock was not to be trusted: the window is Unknown.
-    pub flagged: bool,
-    /// Digest of all the cell says, so that equal duplicates are told from conflicts.
-    pub content: [u8; 16],
-    /// Its samples.
-    pub phases: &'a dyn Phases,
-}
-
-/// What cells of a series in a row come to together, said by somebody who has added them up before. It changes nothing that
-/// is judged: it stands for those cells, and is taken where all of them are there and believed.
-pub struct Merged<'a> {
-    /// The agent's name.
-    pub agent: &'a str,
-    /// The probe's name.
-    pub probe: &'a str,
-    /// The probe's specification.
-    pub spec: [u8; 16],
-    /// The start of the first one, in s since 1970; they do not reach over a full hour.
-    pub start_s: i64,
-    /// How many there are, each beginning where the one before it ends.
-    pub cells: usize,
-    /// What they come to. Counts at thresholds and counters are not asked: adding up those of the cells is as quick, and
-    /// bounds each by its cell's attempts.
-    pub samples: &'a dyn Phases,
-}
 
 /// There is no room for more evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -431,36 +357,6 @@ fn says(set: &LabelSet, observed: &Observed<'_>) -> bool {
     set.len() == observed.labels.len() + named
         && known(AGENT_LABEL, observed.agent)
         && observed.labels.iter().all(|(key, value)| key == AGENT_LABEL || known(key, value))
-}
-
-/// Values by number, each once.
-#[derive(Clone, Debug)]
-struct Interned<T> {
-    numbers: HashMap<T, u32>,
-    items: Vec<T>,
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
-    fn new() -> Self {
-        Self { numbers: HashMap::new(), items: Vec::new() }
-    }
-
-    fn number(&mut self, item: T, most: usize) -> Result<u32, EvidenceError> {
-        if let Some(number) = self.numbers.get(&item) {
-            return Ok(*number);
-        }
-        let number = u32::try_from(self.items.len()).map_err(|_| EvidenceError::Full)?;
-        if self.items.len() >= most {
-            return Err(EvidenceError::Full);
-        }
-        self.items.push(item.clone());
-        self.numbers.insert(item, number);
-        Ok(number)
-    }
-
-    fn get(&self, number: u32) -> Option<&T> {
-        self.items.get(usize::try_from(number).ok()?)
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The cells of a stretch of time, and what is derived from them: where stretches of equal cells begin, what each of those
 //! comes to, and the digest of all of them.
 
-use super::samples::{Column, Keep, Pool};
+use super::column::Column;
+use super::samples::{Keep, Pool};
 use super::series::{Added, Cell, Kept, Within};
 use super::{Merged, WINDOW_MAX_S};
 use sha2::{Digest as _, Sha256};

@@ -7,7 +7,8 @@
 #[cfg(test)]
 use super::block::Held;
 use super::block::{Block, Stretch};
-use super::samples::{Column, Keep};
+use super::column::Column;
+use super::samples::Keep;
 use super::{Counts, Merged, Observed};
 use crate::contract::period::Span;
 use std::collections::BTreeMap;

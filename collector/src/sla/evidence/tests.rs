@@ -1,5 +1,6 @@
 use super::series::{Added, Cell, Series, Within};
-use super::{Counts, Histogram, Kept, Labels, Observed, Phases, Total};
+use super::{Counts, Kept, Labels, Observed, Phases, Total};
+use probefleet_proto::histogram::Histogram;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
