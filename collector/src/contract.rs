@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`number`] and [`money`] (exact quantities), [`period`] and [`calendar`] (time), [`model`] (what an
 //! agreement says), `parse` (text to model, all problems in one run), [`exclusions`] (records that claim time), `levels`
-//! (what is inherited), `chain` (what it rests on), `lint` (what is legal but unwise), [`show`] (what it says, in plain
+//! (what is inherited), `chain` (what it rests on), `phases` (what agents measure), `lint` (what is legal but unwise), [`show`] (what it says, in plain
 //! sentences) and [`schema`] (what editors check while somebody writes).
 //!
 //! A measure of samples names a phase, whose samples are durations, or a value, whose name ends with its unit: `_ppm` is
@@ -26,6 +26,7 @@ mod chain;
 mod levels;
 mod lint;
 mod parse;
+mod phases;
 
 pub use model::{Objective, Service, Terms};
 pub use period::{PeriodLabel, Span};

@@ -1,5 +1,7 @@
 //! What is wrong or unwise in an agreement that can be read.
 
+mod plan;
+
 use super::model::{
     Band, CreditForm, ExclusionRule, Failures, Good, Kind, Measure, Objective, Operator, Scale,
     TerminationRule, Terms, Unit, UnknownAs, Vantages,
@@ -7,62 +9,13 @@ use super::model::{
 use super::number::{self, Exact};
 use super::parse::{Placed, Read};
 use super::period::PeriodKind;
-use num_bigint::BigInt;
 use probefleet_proto::name::Name;
-use probefleet_proto::plan::{Plan, PlannedProbe};
+use probefleet_proto::plan::Plan;
 use probefleet_proto::units::seconds_text;
 use probefleet_proto::yaml::Problems;
 
-/// The phases and values that agents report of good attempts, by kind of probe.
-pub(super) const PHASES: [(&str, &[&str]); 3] = [
-    ("http", &["resolve", "connect", "tls", "redirect", "wait", "receive", "total"]),
-    ("sql", &["resolve", "connect", "tls", "login", "first_row", "fetch", "query", "total"]),
-    (
-        "sip",
-        &[
-            "resolve",
-            "connect",
-            "tls",
-            "options_request_delay",
-            "trying",
-            "session_request_delay",
-            "time_to_answer",
-            "session_disconnect_delay",
-            "registration_request_delay",
-            "media_setup",
-            "jitter",
-            "loss_ppm",
-            "mos_centi",
-            "total",
-        ],
-    ),
-];
-
 /// The label that every agent has: its name.
 const AGENT_LABEL: &str = "agent";
-/// Begins the phases that are named by a journey's steps.
-pub(super) const STEP: &str = "step.";
-
-/// True when agents report such a phase of good attempts.
-pub(super) fn known_phase(phase: &str) -> bool {
-    PHASES.iter().any(|(kind, _)| kind_has_phase(kind, phase)) || is_step(phase)
-}
-
-fn kind_has_phase(kind: &str, phase: &str) -> bool {
-    let listed = PHASES.iter().any(|(name, phases)| *name == kind && phases.contains(&phase));
-    listed || (kind == "http" && is_step(phase))
-}
-
-fn is_step(phase: &str) -> bool {
-    phase.strip_prefix(STEP).is_some_and(|name| !name.is_empty())
-}
-
-/// All phases, for messages.
-pub(super) fn phases_text() -> String {
-    let lists: Vec<String> =
-        PHASES.iter().map(|(kind, phases)| format!("{kind}: {}", phases.join(" "))).collect();
-    format!("phases of good attempts are {}, {STEP}NAME", lists.join("; "))
-}
 
 /// Reports what is wrong and what is unwise; without a plan, names and intervals stay unchecked.
 pub(super) fn check(
@@ -101,7 +54,7 @@ pub(super) fn check(
         exclusions(placed, &read.terms, warnings);
         mean_alone(placed, &read.objectives, warnings);
         if let Some(plan) = plan {
-            against_plan(placed, plan, problems, warnings);
+            plan::against(placed, plan, problems, warnings);
         }
     }
 }
@@ -326,154 +279,5 @@ fn shortest_s(objective: &Objective) -> u64 {
         None => days * 86_400,
         Some(hours) if days == 1 => hours.shortest_day_s(),
         Some(hours) => days * hours.week_s() / 7,
-    }
-}
-
-fn against_plan(placed: &Placed, plan: &Plan, problems: &mut Problems, warnings: &mut Problems) {
-    let objective = &placed.objective;
-    let mut slowest_s = 0;
-    let mut attempts = 0;
-    for name in &objective.probes {
-        let Some(probe) = plan.probes.iter().find(|probe| probe.schedule.name == *name) else {
-            let known: Vec<&str> =
-                plan.probes.iter().map(|probe| probe.schedule.name.as_str()).take(20).collect();
-            let cure = format!("probes of the plan: {}", known.join(", "));
-            problems.report::<()>(placed.probes_at, "unknown-probe", format!("`{name}`"), cure);
-            continue;
-        };
-        slowest_s = slowest_s.max(probe.schedule.every_s);
-        attempts += shortest_s(objective).div_ceil(probe.schedule.every_s.max(1));
-        phase_of(placed, probe, problems);
-        ratio_of(placed, probe, problems);
-    }
-    if attempts == 0 {
-        return;
-    }
-    if objective.measure.is_of_time() {
-        intervals(placed, slowest_s, warnings);
-    }
-    let attempted = mostly_empty(objective, slowest_s, "attempts are");
-    if let Some(message) = attempted.filter(|_| slowest_s > u64::from(objective.window.width_s)) {
-        warnings.report::<()>(placed.at, "interval-mostly-empty", message, MOSTLY_EMPTY_CURE);
-    }
-    let agents = match &objective.vantages {
-        Vantages::Quorum { at_least, .. } => *at_least,
-        Vantages::Each(_) => 1,
-    };
-    let attempts = attempts.saturating_mul(agents);
-    let promised_share = match &objective.measure {
-        Measure::Percentile { share, .. } => share.clone(),
-        Measure::Downtime
-        | Measure::LongestOutage
-        | Measure::Outages
-        | Measure::Mean { .. }
-        | Measure::GoodDays { .. } => return,
-        Measure::Availability
-        | Measure::Success
-        | Measure::Within { .. }
-        | Measure::Ratio(_)
-        | Measure::MeanSuccess { .. } => match objective.measure.scale().good {
-            Good::High => objective.target.limit.clone(),
-            Good::Low => number::whole(1) - &objective.target.limit,
-        },
-    };
-    if unprovable(&promised_share, attempts) {
-        let message = format!("{attempts} attempts in a period cannot prove such a target");
-        let cure = "probe more often, from more agents, or promise less";
-        warnings.report::<()>(placed.at, "unprovable", message, cure);
-    }
-}
-
-fn phase_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
-    let Some(phase) = placed.objective.measure.phase() else { return };
-    if !kind_has_phase(&probe.kind, phase) && PHASES.iter().any(|(kind, _)| *kind == probe.kind) {
-        let message =
-            format!("`{phase}` of `{}`, a probe of kind {}", probe.schedule.name, probe.kind);
-        problems.report::<()>(placed.at, "unknown-phase", message, phases_text());
-    }
-}
-
-/// A ratio is of what the probe does: calls, or registrations.
-fn ratio_of(placed: &Placed, probe: &PlannedProbe, problems: &mut Problems) {
-    let Measure::Ratio(ratio) = placed.objective.measure else { return };
-    let block = probe.block.to_json();
-    // A probe that says no mode asks, and calls nobody.
-    let mode = block.get("mode").and_then(|mode| mode.as_str()).unwrap_or("options");
-    let counts = match mode {
-        "call" | "ring" => ratio.is_of_calls(),
-        "register" => !ratio.is_of_calls(),
-        _ => false,
-    };
-    if probe.kind == "sip" && counts {
-        return;
-    }
-    let kind = match probe.kind.as_str() {
-        "sip" => format!("sip with `mode: {mode}`"),
-        kind => kind.to_owned(),
-    };
-    let message =
-        format!("`{}` of `{}`, a probe of kind {kind}", ratio.as_str(), probe.schedule.name);
-    let cure = if ratio.is_of_calls() {
-        "it is of calls: name a sip probe with `mode: call` or `mode: ring`"
-    } else {
-        "it is of registrations: name a sip probe with `mode: register`"
-    };
-    problems.report::<()>(placed.at, "ratio-mismatch", message, cure);
-}
-
-/// Rules that count windows mean little where one attempt fills several.
-fn intervals(placed: &Placed, slowest_s: u64, warnings: &mut Problems) {
-    let objective = &placed.objective;
-    let width_s = u64::from(objective.window.width_s);
-    let held = slowest_s.div_ceil(width_s);
-    if held > 1 && objective.outage.after > 1 && objective.outage.after <= held {
-        let message =
-            format!("one attempt every {slowest_s} s fills {held} windows of {width_s} s");
-        let cure = format!("a single bad attempt is an outage: write `after: {}`", held + 1);
-        warnings.report::<()>(placed.at, "after-under-interval", message, cure);
-    }
-    if held > 1 && objective.outage.bridge < held {
-        let message = format!("one lost attempt leaves {held} windows of {width_s} s Unknown");
-        let cure = format!("it ends an outage: write `bridge: {held}`");
-        warnings.report::<()>(placed.at, "bridge-under-interval", message, cure);
-    }
-}
-
-/// True when even faultless attempts are fewer than ln 0.05 / ln target, that is when target^attempts > 5 %.
-///
-/// In fixed point of 62 bits, rounded down a step, which is far finer than a warning needs.
-fn unprovable(target: &Exact, attempts: u64) -> bool {
-    const BITS: u32 = 62;
-    let scaled = (target * Exact::from_integer(BigInt::from(1_u64 << BITS))).to_integer();
-    let Ok(mut square) = u128::try_from(scaled) else { return false };
-    if square >= 1 << BITS {
-        return true;
-    }
-    let (mut power, mut rest) = (1_u128 << BITS, attempts);
-    while rest > 0 {
-        if rest % 2 == 1 {
-            power = (power * square) >> BITS;
-        }
-        square = (square * square) >> BITS;
-        rest /= 2;
-    }
-    power > (1_u128 << BITS) / 20
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The numbers of attempts that prove a target at 95 %.
-    #[test]
-    fn what_can_be_proven() {
-        for (target, enough) in
-            [("99.9%", 2_995), ("99.95%", 5_990), ("99.99%", 29_956), ("99.999%", 299_572)]
-        {
-            let target = number::percentage(target).expect("valid");
-            assert!(!unprovable(&target, enough), "{enough} suffice");
-            assert!(unprovable(&target, enough - 1), "{enough} are needed");
-        }
-        assert!(unprovable(&number::whole(1), u64::MAX));
     }
 }

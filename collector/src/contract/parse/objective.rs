@@ -5,13 +5,13 @@ use super::scalar::{Written, bad_share, count, figure, period, share, share_abov
 use super::terms::NAME_CURE;
 use super::{Entry, Placed};
 use crate::contract::calendar::Calendar;
-use crate::contract::lint;
 use crate::contract::model::{
     During, ExclusionRule, Failures, Good, Inherit, Measure, Objective, Operator, OutageRule,
     PLACES_MAX, Ratio, Round, Scale, Terms, Unit, UnknownAs, UnknownRule, Vantages, WindowRule,
 };
 use crate::contract::number::Exact;
 use crate::contract::period::PeriodKind;
+use crate::contract::phases;
 use probefleet_proto::label::Selector;
 use probefleet_proto::name::Name;
 use probefleet_proto::yaml::{Map, Node, Position, Problems, Value, list, one_or_many, scalar};
@@ -338,7 +338,7 @@ fn round(node: &Node, measure: Option<&Measure>, problems: &mut Problems) -> Opt
 /// A phase or value whose samples ok attempts have.
 fn phase(node: &Node, problems: &mut Problems) -> Option<String> {
     scalar(node, problems, "unknown-phase", |text| {
-        lint::known_phase(text).then(|| text.to_owned()).ok_or_else(lint::phases_text)
+        phases::known_phase(text).then(|| text.to_owned()).ok_or_else(phases::phases_text)
     })
 }
 

@@ -1,7 +1,7 @@
 //! Schemas of single values, as lenient as the parser: `1` and `"1"` are the same number to it.
 
-use crate::contract::lint;
 use crate::contract::parse::calendar::DAYS;
+use crate::contract::phases;
 use serde_json::{Value, json};
 
 /// An unsigned decimal.
@@ -125,12 +125,12 @@ fn with_maximum(mut schema: Value, most: u64) -> Value {
 /// A phase or value that good attempts have.
 pub(super) fn phase() -> Value {
     let mut known: Vec<&str> =
-        lint::PHASES.iter().flat_map(|(_, phases)| *phases).copied().collect();
+        phases::PHASES.iter().flat_map(|(_, phases)| *phases).copied().collect();
     known.sort_unstable();
     known.dedup();
     json!({
-        "description": lint::phases_text(),
-        "anyOf": [{"enum": known}, {"type": "string", "pattern": format!("^{}.", lint::STEP.replace('.', "\\."))}],
+        "description": phases::phases_text(),
+        "anyOf": [{"enum": known}, {"type": "string", "pattern": format!("^{}.", phases::STEP.replace('.', "\\."))}],
     })
 }
 
