@@ -1,5 +1,6 @@
 //! A verdict as others read it: JSON with a frozen order of keys here, text for people in [`text`], and lines for
-//! spreadsheets in [`csv`]; what a collector adds about its publication, in [`life`].
+//! spreadsheets in [`csv`]; what a collector adds about its publication, in [`life`]. `words` has the figures in words, as
+//! the text and the pages show them.
 //!
 //! Figures are exact until here. Percentages are shown with six places, half away from zero; durations as exact text, a
 //! mean's rounded to the nanosecond; values in ppm as the shortest percentage of at most six places (`0.08%`), those in
@@ -36,6 +37,7 @@
 pub mod csv;
 pub mod life;
 pub mod text;
+pub(crate) mod words;
 
 use crate::contract::model::{Measure, Operator, Unit, Worth};
 use crate::contract::money::Money;

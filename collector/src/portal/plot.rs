@@ -12,7 +12,7 @@ use crate::contract::period::Span;
 use crate::sla::states::States;
 use crate::sla::verdict::Seconds;
 use crate::timeline::{Course, Latency, Point};
-use crate::verdict::text::counted;
+use crate::verdict::words::counted;
 use jiff::tz::TimeZone;
 use probefleet_proto::units::{duration_text, seconds_text};
 use scale::{Durations, Tick, Times, place};

@@ -3,7 +3,7 @@
 use crate::contract::period::{Span, instant_text};
 use crate::sla::Status;
 use crate::sla::verdict::{Attempts, Seconds};
-use crate::verdict::text::span_text;
+use crate::verdict::words::span_text;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -2,7 +2,7 @@
 
 use crate::audit::Account;
 use crate::store::StreamInfo;
-use crate::verdict::text::counted;
+use crate::verdict::words::counted;
 use probefleet_proto::hex::hex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use super::Frame;
 use crate::fleet::{AgentNow, PlanState};
 use crate::portal::words::{self, Marked};
-use crate::verdict::text::counted;
+use crate::verdict::words::counted;
 use askama::Template;
 use probefleet_proto::health::is_suspect;
 use probefleet_proto::units::{NS_PER_S, seconds_text};

@@ -295,7 +295,7 @@ fn an_open_period_projects_every_form() {
         assert_eq!(amount(&verdict), expected, "{minutes} {credit}");
         let found = verdict.objectives[0].next_band.as_ref().map(|band| {
             let verdict::Distance::Seconds(away) = band.away else { panic!("is of time") };
-            (crate::verdict::text::next_band_text(&verdict.objectives[0], band), away)
+            (crate::verdict::words::next_band_text(&verdict.objectives[0], band), away)
         });
         assert_eq!(found.as_ref().map(|(_, away)| *away), next.map(|(_, away)| away), "{credit}");
         if let Some(((text, _), (worth, _))) = found.zip(next) {
