@@ -7,28 +7,32 @@
 //! transaction, and only if the head is still where the caller saw it. So a record is in the store exactly once,
 //! whoever sends it how often, through however many collectors. What was published of a period stands beside them, as
 //! revisions that are only ever added ([`Store::publish`]).
+//!
+//! Here is what every engine can do; `session` and `record` have the words of it, `digests` and `evidence` theirs. `sqlite`
+//! is the one engine: `schema` is its tables, `sql`, `digests`, `evidence` and `revisions` what it asks of them.
 
+mod any;
 #[cfg(test)]
 mod conformance;
 mod digests;
 mod evidence;
+mod record;
 mod revisions;
 mod schema;
+mod session;
 mod sql;
 mod sqlite;
 
+pub use any::AnyStore;
 pub use digests::{Digest, HOUR_S, HOURS_PAGE, HourCursor, NewDigest, StoredHour};
 pub use evidence::{Evidence, SealedRecord, StreamInfo};
+pub use record::{Batch, Cursor, Held, NewRecord, Outcome, StoredRecord, StreamEnd};
+pub use session::{Head, Introduction, KnownAgent, OpenError, Opened};
 pub use sqlite::{Durability, SqliteStore};
 
 use crate::revision::Revision;
-use probefleet_proto::evidence::PublicKey;
-use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
-use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
-use std::fmt;
 use std::future::Future;
-use uuid::Uuid;
 
 /// Most rows that one read returns, so that no read holds the reader, or memory, for long: 512 records of 128 KiB are
 /// 64 MiB at worst, some 2 MiB in practice.
@@ -65,213 +69,6 @@ impl Default for TenantScope {
 /// A stream in this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) i64);
-
-/// Who opens a session, and what is used of it when the agent is seen for the first time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Introduction {
-    /// The agent, from its certificate.
-    pub agent: Uuid,
-    /// The spool that it speaks of.
-    pub spool_id: SpoolId,
-    /// Name at first sight.
-    pub proposed_name: Name,
-    /// Labels at first sight.
-    pub proposed_labels: Labels,
-    /// The key that it names, and from which sequence on it signs by it; pinned to the spool if none is yet.
-    pub evidence: Option<Evidence>,
-    /// Now, Unix seconds.
-    pub now_s: u64,
-}
-
-/// The end of what is committed of a stream.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Highest committed sequence; 0 = none.
-    pub last_seq: u64,
-    /// Its hash; of an empty stream, the hash that record 1 chains to.
-    pub last_hash: Hash,
-    /// The session that may commit: the newest.
-    pub session: u64,
-}
-
-impl fmt::Debug for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.last_hash;
-        write!(f, "{} {a:02x}{b:02x}{c:02x}{d:02x}… session {}", self.last_seq, self.session)
-    }
-}
-
-/// A session that was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The spool's stream.
-    pub stream: StreamId,
-    /// Where it ends, and this session's number.
-    pub head: Head,
-    /// The agent's name: the proposed one only if it was free when the agent was first seen.
-    pub name: Name,
-    /// The labels in force.
-    pub labels: Labels,
-    /// This was the first sight of the agent.
-    pub first_sight: bool,
-    /// The key that is pinned to the stream.
-    pub evidence: Option<Evidence>,
-    /// It was pinned just now, and the agent's stream before has this other one.
-    pub key_before: Option<PublicKey>,
-}
-
-/// Why a session was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The spool was first seen with another agent: a copied disk.
-    #[error("this spool belongs to another agent: a spool is not copied from one agent to another")]
-    ForeignSpool,
-    /// Another key is pinned to the spool than the one that the agent names.
-    #[error(
-        "the records of this spool are signed with the key {pinned}, this agent has {offered}: its state directory was copied or restored, or its evidence.key swapped. Put back the evidence.key that belongs here; if it is lost, stop the agent and move the folder `spool` beside it away: a new spool begins with the new key"
-    )]
-    OtherKey {
-        /// The one that is pinned.
-        pinned: PublicKey,
-        /// The one that the agent names.
-        offered: PublicKey,
-    },
-    /// The agent's id is known under another tenant.
-    #[error("this agent belongs to another tenant")]
-    ForeignAgent,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A record that is to be committed, with what was read of its payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewRecord {
-    /// As it came, but for the first sequence of a gap that reaches back over records that are held.
-    pub record: Record,
-    /// Its first sequence as it was sealed.
-    pub sealed_seq: u64,
-    /// What the next record chains to.
-    pub hash: Hash,
-    /// Width of the window, s; 0 for anything but a report.
-    pub window_s: u32,
-    /// Start of the window, or when it happened, Unix seconds.
-    pub window_start_s: u64,
-}
-
-/// Records that follow each other, and the head they follow.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The stream.
-    pub stream: StreamId,
-    /// The head that the first record chains to; its session must still be the newest.
-    pub expected: Head,
-    /// In order, without a hole.
-    pub records: Vec<NewRecord>,
-    /// Now, Unix seconds.
-    pub received_s: u64,
-}
-
-/// What became of a commit.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Durable.
-    Committed,
-    /// The head was elsewhere, or a newer session exists; nothing was written.
-    Conflict,
-    /// The store cannot say: read the head again.
-    Unknown(StoreError),
-}
-
-/// A committed record's place and hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// First sequence.
-    pub seq: u64,
-    /// Last sequence.
-    pub seq_to: u64,
-    /// What the next record chains to.
-    pub hash: Hash,
-}
-
-/// A committed record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRecord {
-    /// Its stream.
-    pub stream: StreamId,
-    /// Its agent.
-    pub agent: Uuid,
-    /// First sequence.
-    pub seq: u64,
-    /// Last sequence.
-    pub seq_to: u64,
-    /// What the payload is.
-    pub kind: Kind,
-    /// Start of the window, or when it happened, Unix seconds.
-    pub window_start_s: u64,
-    /// When it was committed, Unix seconds.
-    pub received_s: u64,
-    /// As the agent encoded it.
-    pub payload: Vec<u8>,
-}
-
-/// A place in the order (window start, stream, sequence).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor {
-    window_start_s: u64,
-    stream: StreamId,
-    seq: u64,
-}
-
-impl Cursor {
-    /// Before every record of the windows that start at `from_s` or later.
-    #[must_use]
-    pub const fn before(from_s: u64) -> Self {
-        Self { window_start_s: from_s, stream: StreamId(0), seq: 0 }
-    }
-}
-
-impl From<&StoredRecord> for Cursor {
-    fn from(record: &StoredRecord) -> Self {
-        Self { window_start_s: record.window_start_s, stream: record.stream, seq: record.seq }
-    }
-}
-
-/// A stream and where it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamEnd {
-    /// The stream.
-    pub stream: StreamId,
-    /// Highest committed sequence; 0 = none.
-    pub last_seq: u64,
-}
-
-/// An agent as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownAgent {
-    /// Its identity.
-    pub agent: Uuid,
-    /// Its name.
-    pub name: Name,
-    /// When it was first seen, Unix seconds.
-    pub first_seen_s: u64,
-    /// Its labels, each with the Unix second from which they hold, ascending; never empty.
-    pub labels: Vec<(u64, Labels)>,
-    /// End of the window of its newest report, Unix seconds.
-    pub last_report_end_s: Option<u64>,
-    /// The different keys that were pinned to its streams, oldest first.
-    pub evidence_keys: Vec<PublicKey>,
-}
-
-impl KnownAgent {
-    /// The labels in force at a Unix second; before the first sight, the first ones: an agent may have measured
-    /// for days before it reached its collector.
-    #[must_use]
-    pub fn labels_at(&self, unix_s: u64) -> Option<&Labels> {
-        let valid = self.labels.iter().rev().find(|(from_s, _)| *from_s <= unix_s);
-        valid.or_else(|| self.labels.first()).map(|(_, labels)| labels)
-    }
-}
 
 /// A period of an agreement.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -434,158 +231,4 @@ pub trait Store {
 
     /// Whether a write transaction can be had now.
     fn check_writable(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-/// The engines.
-#[derive(Clone, Debug)]
-pub enum AnyStore {
-    /// One file of this machine.
-    Sqlite(SqliteStore),
-}
-
-/// Hands a call to the engine at hand.
-macro_rules! engine {
-    ($self:ident . $method:ident ( $($argument:expr),* )) => {
-        match $self {
-            AnyStore::Sqlite(engine) => engine.$method($($argument),*).await,
-        }
-    };
-}
-
-impl Store for AnyStore {
-    async fn open_session(
-        &self,
-        scope: &TenantScope,
-        introduction: Introduction,
-    ) -> Result<Opened, OpenError> {
-        engine!(self.open_session(scope, introduction))
-    }
-
-    async fn head(
-        &self,
-        scope: &TenantScope,
-        stream: StreamId,
-    ) -> Result<Option<Head>, StoreError> {
-        engine!(self.head(scope, stream))
-    }
-
-    async fn held(
-        &self,
-        scope: &TenantScope,
-        stream: StreamId,
-        sequences: Vec<u64>,
-    ) -> Result<Vec<Option<Held>>, StoreError> {
-        engine!(self.held(scope, stream, sequences))
-    }
-
-    async fn commit(&self, scope: &TenantScope, batch: Batch) -> Outcome {
-        engine!(self.commit(scope, batch))
-    }
-
-    async fn agents(&self, scope: &TenantScope) -> Result<Vec<KnownAgent>, StoreError> {
-        engine!(self.agents(scope))
-    }
-
-    async fn stream_ends(&self, scope: &TenantScope) -> Result<Vec<StreamEnd>, StoreError> {
-        engine!(self.stream_ends(scope))
-    }
-
-    async fn records_between(
-        &self,
-        scope: &TenantScope,
-        after: Cursor,
-        until_s: u64,
-    ) -> Result<Vec<StoredRecord>, StoreError> {
-        engine!(self.records_between(scope, after, until_s))
-    }
-
-    async fn records_after(
-        &self,
-        scope: &TenantScope,
-        stream: StreamId,
-        seq: u64,
-    ) -> Result<Vec<StoredRecord>, StoreError> {
-        engine!(self.records_after(scope, stream, seq))
-    }
-
-    async fn streams(&self, scope: &TenantScope) -> Result<Vec<StreamInfo>, StoreError> {
-        engine!(self.streams(scope))
-    }
-
-    async fn stretch(
-        &self,
-        scope: &TenantScope,
-        stream: StreamId,
-        within_s: (u64, u64),
-    ) -> Result<Option<(u64, u64)>, StoreError> {
-        engine!(self.stretch(scope, stream, within_s))
-    }
-
-    async fn sealed_from(
-        &self,
-        scope: &TenantScope,
-        stream: StreamId,
-        seq: u64,
-    ) -> Result<Vec<SealedRecord>, StoreError> {
-        engine!(self.sealed_from(scope, stream, seq))
-    }
-
-    async fn hours_after(
-        &self,
-        scope: &TenantScope,
-        after: HourCursor,
-        until_s: u64,
-    ) -> Result<Vec<StoredHour>, StoreError> {
-        engine!(self.hours_after(scope, after, until_s))
-    }
-
-    async fn hour_due(
-        &self,
-        scope: &TenantScope,
-        from_s: u64,
-        until_s: u64,
-    ) -> Result<Option<u64>, StoreError> {
-        engine!(self.hour_due(scope, from_s, until_s))
-    }
-
-    async fn keep_digests(
-        &self,
-        scope: &TenantScope,
-        hour_s: u64,
-        made: Vec<NewDigest>,
-    ) -> Result<(), StoreError> {
-        engine!(self.keep_digests(scope, hour_s, made))
-    }
-
-    async fn publish(
-        &self,
-        scope: &TenantScope,
-        of: PeriodKey,
-        revision: Revision,
-        result: String,
-    ) -> Result<bool, StoreError> {
-        engine!(self.publish(scope, of, revision, result))
-    }
-
-    async fn revisions(
-        &self,
-        scope: &TenantScope,
-        agreement: &str,
-        period: Option<&str>,
-    ) -> Result<Vec<(String, Revision)>, StoreError> {
-        engine!(self.revisions(scope, agreement, period))
-    }
-
-    async fn result(
-        &self,
-        scope: &TenantScope,
-        of: &PeriodKey,
-        number: u64,
-    ) -> Result<Option<String>, StoreError> {
-        engine!(self.result(scope, of, number))
-    }
-
-    async fn check_writable(&self) -> Result<(), StoreError> {
-        engine!(self.check_writable())
-    }
 }

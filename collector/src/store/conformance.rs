@@ -1,21 +1,24 @@
 //! What every engine must do: one suite, run for each.
 
+mod digests;
+mod revisions;
+
+pub(super) use revisions::{period, revision};
+
 use super::{
-    AnyStore, Batch, Cursor, Digest, Evidence, HOUR_S, HOURS_PAGE, Head, HourCursor, Introduction,
-    NewDigest, NewRecord, OpenError, Opened, Outcome, PAGE_ROWS, PeriodKey, SqliteStore,
-    Store as _, StoreError, StreamEnd, TenantScope,
+    AnyStore, Batch, Cursor, Evidence, Head, Introduction, NewRecord, OpenError, Opened, Outcome,
+    PAGE_ROWS, SqliteStore, Store as _, StoreError, StreamEnd, TenantScope,
 };
-use crate::revision::{Basis, Cause, Revision};
 use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::label::Labels;
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use uuid::Uuid;
 
-const SPOOL: SpoolId = [7; 16];
+pub(super) const SPOOL: SpoolId = [7; 16];
 const NOW_S: u64 = 1_800_000_000;
 
-fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introduction {
+pub(super) fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introduction {
     Introduction {
         agent: Uuid::from_u128(agent),
         spool_id,
@@ -27,7 +30,7 @@ fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introduction {
 }
 
 /// Records that continue a chain, one a minute from the epoch of these tests.
-fn records(spool: &SpoolId, from: &Head, count: u64) -> Vec<NewRecord> {
+pub(super) fn records(spool: &SpoolId, from: &Head, count: u64) -> Vec<NewRecord> {
     let mut prev_hash: Hash = from.last_hash;
     (from.last_seq + 1..=from.last_seq + count)
         .map(|seq| {
@@ -47,7 +50,7 @@ fn records(spool: &SpoolId, from: &Head, count: u64) -> Vec<NewRecord> {
         .collect()
 }
 
-fn batch(opened: &Opened, expected: Head, records: &[NewRecord]) -> Batch {
+pub(super) fn batch(opened: &Opened, expected: Head, records: &[NewRecord]) -> Batch {
     Batch { stream: opened.stream, expected, records: records.to_vec(), received_s: NOW_S }
 }
 
@@ -65,9 +68,9 @@ async fn suite(open: impl AsyncFn() -> AnyStore) {
     what_was_sealed_is_kept_to_the_last_byte(open().await).await;
     tenants_do_not_see_each_other(open().await).await;
     reads_page_through_everything_once(open().await).await;
-    a_revision_is_added_once_and_stays(open().await).await;
-    a_digest_lasts_until_a_record_of_its_hour_comes(open().await).await;
-    hours_page_through_everything_once(open().await).await;
+    revisions::a_revision_is_added_once_and_stays(open().await).await;
+    digests::a_digest_lasts_until_a_record_of_its_hour_comes(open().await).await;
+    digests::hours_page_through_everything_once(open().await).await;
     open().await.check_writable().await.expect("writable");
 }
 
@@ -150,7 +153,7 @@ async fn a_commit_is_whole_or_nothing(store: AnyStore) {
     assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
 }
 
-fn signed(mut introduction: Introduction, key: u8, signed_from: u64) -> Introduction {
+pub(super) fn signed(mut introduction: Introduction, key: u8, signed_from: u64) -> Introduction {
     introduction.evidence = Some(Evidence { key: key_of(key), signed_from });
     introduction
 }
@@ -293,175 +296,6 @@ async fn reads_page_through_everything_once(store: AnyStore) {
     assert!(known[0].labels_at(0).is_some_and(|labels| labels.contains_key("site")));
 }
 
-async fn a_digest_lasts_until_a_record_of_its_hour_comes(store: AnyStore) {
-    let (ours, theirs) =
-        (TenantScope::default(), TenantScope::new(&Name::new("other").expect("a name")));
-    let opened = store.open_session(&ours, introduction(1, SPOOL, "a")).await.expect("opens");
-    let mut head = opened.head;
-    // The 60th begins in the next hour.
-    for expected in [2, 57] {
-        let more = records(&SPOOL, &head, expected);
-        let outcome = store.commit(&ours, batch(&opened, head, &more)).await;
-        assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
-        head = after(head, &more);
-    }
-    let digest = Digest { basis: vec![1], body: vec![2, 3] };
-    let keep = async |scope: &TenantScope, read_to| {
-        let made = NewDigest { stream: opened.stream, read_to, digest: digest.clone() };
-        store.keep_digests(scope, NOW_S, vec![made]).await.expect("writes");
-    };
-    let kept = async || {
-        let hours = store.hours_after(&ours, HourCursor::before(NOW_S + 5), NOW_S + HOUR_S).await;
-        let hours = hours.expect("reads");
-        assert_eq!(hours.len(), 1);
-        assert_eq!((hours[0].hour_s, hours[0].agent), (NOW_S, Uuid::from_u128(1)));
-        hours.into_iter().find_map(|hour| hour.digest)
-    };
-    let due = async |until_s| store.hour_due(&ours, 0, until_s).await.expect("reads");
-    assert_eq!((kept().await, due(NOW_S).await, due(NOW_S + 1).await), (None, None, Some(NOW_S)));
-    keep(&ours, 58).await;
-    assert_eq!(kept().await, None, "it knows of 58 records, and there are 59");
-    keep(&theirs, 59).await;
-    assert_eq!(kept().await, None, "of another tenant");
-    keep(&ours, 59).await;
-    assert_eq!((kept().await, due(NOW_S + 1).await), (Some(digest.clone()), None));
-    assert_eq!(store.hour_due(&theirs, 0, NOW_S + 1).await.expect("reads"), None);
-    let seen = store.hours_after(&theirs, HourCursor::before(0), u64::MAX).await;
-    assert_eq!(seen.expect("reads"), []);
-
-    // Of the next hour: this one keeps its digest.
-    let next = records(&SPOOL, &head, 1);
-    let outcome = store.commit(&ours, batch(&opened, head, &next)).await;
-    assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
-    head = after(head, &next);
-    assert_eq!(kept().await, Some(digest.clone()));
-    keep(&ours, 59).await;
-    assert_eq!(kept().await, Some(digest.clone()), "the 60th is of another hour");
-    // A late one.
-    let mut late = records(&SPOOL, &head, 1);
-    late[0].window_start_s = NOW_S + 1_800;
-    let outcome = store.commit(&ours, batch(&opened, head, &late)).await;
-    assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
-    assert_eq!(kept().await, None);
-    keep(&ours, 60).await;
-    assert_eq!(kept().await, None, "it does not know the late one");
-    keep(&ours, 61).await;
-    assert_eq!(kept().await, Some(digest.clone()));
-}
-
-async fn hours_page_through_everything_once(store: AnyStore) {
-    let scope = TenantScope::default();
-    let hours = u64::from(HOURS_PAGE) + 6;
-    for (agent, spool) in [(1, SPOOL), (2, [8; 16])] {
-        let name = format!("agent-{agent}");
-        let opened =
-            store.open_session(&scope, introduction(agent, spool, &name)).await.expect("opens");
-        let mut all = records(&spool, &opened.head, hours);
-        for (hour, record) in (0..).zip(&mut all) {
-            record.window_start_s = NOW_S + hour * HOUR_S + 17;
-        }
-        let outcome = store.commit(&scope, batch(&opened, opened.head, &all)).await;
-        assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
-    }
-    let (mut cursor, mut seen) = (HourCursor::before(NOW_S + HOUR_S), Vec::new());
-    loop {
-        let page = store.hours_after(&scope, cursor, NOW_S + hours * HOUR_S).await;
-        let page = page.expect("reads");
-        let Some(last) = page.last() else { break };
-        cursor = last.into();
-        seen.extend(page.iter().map(|hour| (hour.hour_s, hour.agent)));
-    }
-    let expected: Vec<(u64, Uuid)> = (1..hours)
-        .flat_map(|hour| [1, 2].map(|agent| (NOW_S + hour * HOUR_S, Uuid::from_u128(agent))))
-        .collect();
-    assert_eq!(seen, expected);
-}
-
-fn period(agreement: &str, label: &str) -> PeriodKey {
-    PeriodKey { agreement: agreement.to_owned(), kind: "month", period: label.to_owned() }
-}
-
-fn revision(number: u64) -> Revision {
-    let text = |what: &str| format!("{what} {number}");
-    Revision {
-        number,
-        version: 7,
-        made_s: 1_800_000_000,
-        cause: if number == 1 { Cause::Published } else { Cause::ExclusionsChanged },
-        after_final: number > 1,
-        basis: Basis {
-            form: u32::try_from(number).expect("small"),
-            inputs: text("i"),
-            terms: text("t"),
-            exclusions: text("x"),
-        },
-        payable: "0.00".to_owned(),
-        currency: "EUR".to_owned(),
-        delta: "-120.00".to_owned(),
-    }
-}
-
-async fn a_revision_is_added_once_and_stays(store: AnyStore) {
-    let (ours, theirs) =
-        (TenantScope::default(), TenantScope::new(&Name::new("other").expect("a name")));
-    let april = period("acme", "2026-04");
-    let publish = async |of: &PeriodKey, number, result: &str| {
-        store.publish(&ours, of.clone(), revision(number), result.to_owned()).await.expect("writes")
-    };
-    assert!(!publish(&april, 2, "{}").await, "the first one is missing");
-    assert!(publish(&april, 1, "first").await);
-    assert!(!publish(&april, 1, "again").await, "is there already");
-    assert!(!publish(&april, 3, "{}").await, "the second one is missing");
-    assert!(publish(&april, 2, "second").await);
-    assert!(publish(&period("acme", "2026-05"), 1, "of May").await);
-    assert!(publish(&period("other", "2026-04"), 1, "of others").await);
-
-    let of = async |scope: &TenantScope, period: Option<&str>| {
-        store.revisions(scope, "acme", period).await.expect("reads")
-    };
-    let april_s = "2026-04".to_owned();
-    let expected = [(april_s.clone(), revision(1)), (april_s, revision(2))];
-    assert_eq!(of(&ours, Some("2026-04")).await, expected);
-    let all: Vec<String> = of(&ours, None).await.into_iter().map(|(label, _)| label).collect();
-    assert_eq!(all, ["2026-04", "2026-04", "2026-05"]);
-    assert_eq!(of(&theirs, None).await, []);
-    let result = async |number| store.result(&ours, &april, number).await.expect("reads");
-    assert_eq!(result(1).await.as_deref(), Some("first"));
-    assert_eq!(result(2).await.as_deref(), Some("second"));
-    assert_eq!(result(3).await, None);
-}
-
-#[tokio::test]
-async fn a_pinned_key_cannot_be_changed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("collector.db");
-    let (store, _) = SqliteStore::open(&path).expect("opens");
-    let introduced = signed(introduction(1, SPOOL, "a"), 5, 1);
-    store.open_session(&TenantScope::default(), introduced).await.expect("opens");
-    let file = rusqlite::Connection::open(&path).expect("opens");
-    for wrong in ["evidence_key = x'00'", "signed_from = 99", "evidence_key = NULL"] {
-        let refused = file.execute(&format!("UPDATE stream SET {wrong}"), []);
-        let refused = refused.expect_err("refused").to_string();
-        assert!(refused.contains("a key that was pinned is never changed"), "{wrong}: {refused}");
-    }
-}
-
-#[tokio::test]
-async fn what_was_published_cannot_be_changed_or_removed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("collector.db");
-    let (store, _) = SqliteStore::open(&path).expect("opens");
-    let scope = TenantScope::default();
-    let written =
-        store.publish(&scope, period("acme", "2026-04"), revision(1), "first".to_owned()).await;
-    assert!(written.expect("writes"));
-    let file = rusqlite::Connection::open(&path).expect("opens");
-    for wrong in ["UPDATE revision SET payable = '0.00'", "DELETE FROM revision"] {
-        let refused = file.execute(wrong, []).expect_err("refused").to_string();
-        assert!(refused.contains("what was published is never"), "{wrong}: {refused}");
-    }
-}
-
 #[tokio::test]
 async fn sqlite_in_memory_conforms() {
     suite(async || AnyStore::Sqlite(SqliteStore::in_memory().expect("opens"))).await;
@@ -479,69 +313,4 @@ async fn sqlite_in_a_file_conforms() {
         AnyStore::Sqlite(store)
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_file_outlives_its_process() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("collector.db");
-    let scope = TenantScope::default();
-    let (store, _) = SqliteStore::open(&path).expect("opens");
-    let opened = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
-    let two = records(&SPOOL, &opened.head, 2);
-    assert!(matches!(
-        store.commit(&scope, batch(&opened, opened.head, &two)).await,
-        Outcome::Committed
-    ));
-    // Another process reads while the service runs.
-    let reader = SqliteStore::open_read_only(&path).expect("opens");
-    let seen = reader.records_after(&scope, opened.stream, 0).await.expect("reads");
-    assert_eq!(seen.len(), 2);
-    assert!(reader.check_writable().await.is_err(), "read only");
-    drop((store, reader));
-
-    let (store, _) = SqliteStore::open(&path).expect("opens again");
-    let again = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
-    assert_eq!(again.head.last_hash, two[1].hash);
-    assert_eq!(again.head.session, opened.head.session + 1, "the fence is durable");
-}
-
-#[test]
-fn files_of_others_are_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let refused = |name: &str, statements: &str| {
-        let path = folder.path().join(name);
-        let connection = rusqlite::Connection::open(&path).expect("opens");
-        connection.execute_batch(statements).expect("runs");
-        drop(connection);
-        SqliteStore::open(&path).expect_err("refused").to_string()
-    };
-    let later = refused("later.db", "PRAGMA user_version = 5");
-    assert!(later.contains("version 5") && later.contains("a later one"), "{later}");
-    let foreign = refused("foreign.db", "CREATE TABLE t (x)");
-    assert!(foreign.contains("not one of a collector"), "{foreign}");
-    assert!(SqliteStore::open_read_only(&folder.path().join("none.db")).is_err());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn concurrent_writers_of_one_stream_never_double() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
-    let scope = TenantScope::default();
-    let opened = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
-    let one = records(&SPOOL, &opened.head, 1);
-    let racers = (0..32).map(|_| {
-        let (store, scope) = (store.clone(), scope.clone());
-        let batch = batch(&opened, opened.head, &one);
-        tokio::spawn(async move { store.commit(&scope, batch).await })
-    });
-    let mut committed = 0;
-    for racer in racers.collect::<Vec<_>>() {
-        match racer.await.expect("ends") {
-            Outcome::Committed => committed += 1,
-            Outcome::Conflict => {}
-            Outcome::Unknown(error) => panic!("{error}"),
-        }
-    }
-    assert_eq!(committed, 1);
 }

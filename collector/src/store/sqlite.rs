@@ -7,6 +7,8 @@
 //! A failed commit is answered [`StoreError::Unknown`], and the connection is opened anew before the next one: after a
 //! failed fsync the pages in memory prove nothing, what SQLite recovers from the file does.
 
+mod threads;
+
 use super::schema::{prepare, prepare_reader, unusable};
 use super::sql::{self, Opening};
 use super::{
@@ -15,24 +17,17 @@ use super::{
     StreamId, StreamInfo, TenantScope, digests, evidence, revisions,
 };
 use crate::revision::Revision;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use threads::{GROUP_MAX, ReadJob, WriteJob, deliver, in_savepoint, read_loop, spawn, write_loop};
 use tokio::sync::{mpsc, oneshot};
 
 pub use super::schema::Durability;
 
-/// Most jobs of one transaction: a bound on what one failing fsync puts in doubt.
-const GROUP_MAX: usize = 64;
 /// Jobs that may wait for a thread: four groups; whoever comes later waits in its own session.
 const QUEUE_JOBS: usize = 4 * GROUP_MAX;
-
-/// Gives a waiting task its answer, once it is known whether the transaction is durable.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
-/// Runs in a transaction, or learns that there is none.
-type WriteJob = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Answer + Send>;
-type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
 /// A store in one SQLite file.
 #[derive(Clone)]
@@ -139,13 +134,6 @@ impl SqliteStore {
     }
 }
 
-// === threads ===
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    started.map(drop).map_err(|error| StoreError::Unusable(format!("no thread for it: {error}")))
-}
-
 fn open_writer(path: &Path) -> Result<(Connection, Durability), StoreError> {
     let mut connection = Connection::open(path).map_err(unusable)?;
     let durability = prepare(&mut connection)?;
@@ -163,77 +151,6 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
     prepare_reader(&connection)?;
     Ok(connection)
-}
-
-fn write_loop(path: &Path, mut connection: Connection, mut jobs: mpsc::Receiver<WriteJob>) {
-    while let Some(first) = jobs.blocking_recv() {
-        if run_group(&mut connection, first, &mut jobs).is_ok() {
-            continue;
-        }
-        match open_writer(path) {
-            Ok((fresh, _)) => connection = fresh,
-            Err(error) => {
-                tracing::error!(%error, "the store could not be opened again after a failed commit")
-            }
-        }
-    }
-}
-
-/// Runs a job, and whatever else is waiting, in one transaction.
-fn run_group(
-    connection: &mut Connection,
-    first: WriteJob,
-    jobs: &mut mpsc::Receiver<WriteJob>,
-) -> Result<(), StoreError> {
-    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = failed(error);
-            first(Err(error.clone()))(Err(error.clone()));
-            return Err(error);
-        }
-    };
-    let mut answers = vec![first(Ok(&transaction))];
-    // A disk that is full may end the transaction under us: whatever ran after that would commit by itself.
-    while answers.len() < GROUP_MAX && !transaction.is_autocommit() {
-        let Ok(job) = jobs.try_recv() else { break };
-        answers.push(job(Ok(&transaction)));
-    }
-    let committed = transaction.commit().map_err(unknown);
-    if let Err(error) = &committed {
-        tracing::error!(%error, jobs = answers.len(), "commit failed");
-    }
-    for answer in answers {
-        answer(committed.clone());
-    }
-    committed
-}
-
-fn read_loop(connection: &Connection, mut jobs: mpsc::Receiver<ReadJob>) {
-    while let Some(job) = jobs.blocking_recv() {
-        job(connection);
-    }
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> Result<T, StoreError> {
-    let ran = connection
-        .execute_batch("SAVEPOINT job")
-        .and_then(|()| run(connection))
-        .and_then(|value| connection.execute_batch("RELEASE job").map(|()| value));
-    if ran.is_err()
-        && let Err(error) = connection.execute_batch("ROLLBACK TO job; RELEASE job")
-    {
-        tracing::warn!(%error, "the whole transaction is gone with one of its jobs");
-    }
-    ran.map_err(failed)
-}
-
-/// Answers a task; one that no longer waits has been dropped, and needs no answer.
-fn deliver<T>(answer: oneshot::Sender<T>, value: T) {
-    drop(answer.send(value));
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
@@ -419,82 +336,4 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use probefleet_proto::label::Labels;
-    use probefleet_proto::name::Name;
-    use uuid::Uuid;
-
-    fn introduction(agent: u128, name: &str) -> Introduction {
-        Introduction {
-            agent: Uuid::from_u128(agent),
-            spool_id: agent.to_be_bytes(),
-            proposed_name: Name::new(name).expect("a name"),
-            proposed_labels: Labels::new(),
-            evidence: None,
-            now_s: 1,
-        }
-    }
-
-    /// A full disk as SQLite sees it: the file may not grow any more.
-    async fn fill(store: &SqliteStore) {
-        let filled = store.write(|db| {
-            let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
-            db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-        });
-        filled.await.expect("sets the limit");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_full_disk_refuses_and_loses_nothing() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
-        let scope = TenantScope::default();
-        let before = store.open_session(&scope, introduction(1, "a")).await.expect("opens");
-        fill(&store).await;
-        let large = store
-            .write(|db| {
-                db.execute("CREATE TABLE filler (x)", [])?;
-                db.execute("INSERT INTO filler VALUES (zeroblob(10000000))", [])
-            })
-            .await;
-        assert!(large.is_err(), "{large:?}");
-
-        // Reading goes on, what was there is there, and what fits is taken.
-        let head = store.head(&scope, before.stream).await.expect("reads");
-        assert_eq!(head, Some(before.head));
-        let after = store.open_session(&scope, introduction(1, "a")).await.expect("opens");
-        assert_eq!(after.head.session, before.head.session + 1);
-        store.check_writable().await.expect("writes");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_job_that_fails_takes_nothing_of_its_neighbours_with_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (store, _) = SqliteStore::open(&folder.path().join("collector.db")).expect("opens");
-        let scope = TenantScope::default();
-        let mut jobs = Vec::new();
-        for index in 0..40_u128 {
-            let (store, scope) = (store.clone(), scope.clone());
-            jobs.push(tokio::spawn(async move {
-                if index % 2 == 0 {
-                    let name = format!("agent-{index}");
-                    let opened = store.open_session(&scope, introduction(index, &name)).await;
-                    opened.map(drop).map_err(|error| error.to_string())
-                } else {
-                    let wrong = store.write(|db| {
-                        db.execute("DELETE FROM agent", [])?;
-                        db.execute("INSERT INTO nowhere VALUES (1)", [])
-                    });
-                    wrong.await.map(drop).map_err(|error| error.to_string())
-                }
-            }));
-        }
-        let mut failed = 0;
-        for job in jobs {
-            failed += usize::from(job.await.expect("no panic").is_err());
-        }
-        assert_eq!(failed, 20);
-        assert_eq!(store.agents(&scope).await.expect("reads").len(), 20);
-    }
-}
+mod tests;
