@@ -15,7 +15,7 @@ fn bench(args: &[&str]) -> String {
 
 #[test]
 fn the_bench_prints_a_row_for_everything_it_compares() {
-    let printed = bench(&["--seconds", "2", "--agents", "40"]);
+    let printed = bench(&["--seconds", "1", "--agents", "40"]);
     println!("{printed}");
     let mut rows = vec!["machine", "versions", "n = 1 ", "n = 6 ", "n = 60 ", "n = 600 "];
     rows.extend(["/ after 1 d", "/agreements/shop after 30 d", "/agents after 30 d"]);
@@ -41,7 +41,7 @@ fn the_bench_prints_a_row_for_everything_it_compares() {
             "wrk",
         ]);
         rows.extend(["started at once", "after kill -9", "beside a flood"]);
-        rows.extend(["20 agents", "availability", "success", "within 25 ms", "percentile"]);
+        rows.extend(["10 agents", "availability", "success", "within 25 ms", "percentile"]);
         rows.extend(["1,000 agreements", "from records", "from digests"]);
     }
     for row in rows {

@@ -28,8 +28,8 @@ const PHASES: [(&str, u64); 6] =
     [("resolve", 20), ("connect", 10), ("tls", 5), ("wait", 2), ("receive", 30), ("total", 1)];
 /// Records that wait for the disk together.
 const GROUP: u64 = 64;
-/// An agent in its first minute waits no longer than that between two tries.
-const RECONNECT: Duration = Duration::from_secs(60);
+/// An agent that had no session yet waits up to two minutes between two tries.
+const RECONNECT: Duration = Duration::from_secs(130);
 /// At least so many times faster than it was measured.
 const DRAIN_MIN: f64 = 20.0;
 /// What is known of now is no older than two windows.
