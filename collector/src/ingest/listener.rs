@@ -101,7 +101,7 @@ pub fn incoming(
     let (ready, connections) = mpsc::channel(READY_MAX);
     // Each handshake under way says once that it has ended, and each that gave way to another.
     let (ended, ends) = mpsc::channel(2 * HANDSHAKES_MAX);
-    let admission = Admission::new(rate_per_s());
+    let admission = Admission::new(rate_per_s(), block);
     let counts = Arc::default();
     let under_way = BTreeMap::new();
     let reception = Reception { door, metrics, counts, admission, under_way, ready, ended };
@@ -109,7 +109,7 @@ pub fn incoming(
     ReceiverStream::new(connections)
 }
 
-/// An address as admission tells them apart: of IPv6 the network, which is what one site has.
+/// An address as admission tells them apart: of IPv6 the network, which is what one machine can have.
 type Site = IpAddr;
 
 /// A handshake has ended.
@@ -285,6 +285,13 @@ fn site(address: IpAddr) -> Site {
     }
 }
 
+/// Sites that somebody may have many of: of IPv6, those of a /48. An address of IPv4 is dear enough to stand for itself.
+fn block(site: Site) -> Option<Site> {
+    let IpAddr::V6(site) = site else { return None };
+    let [a, b, c, ..] = site.segments();
+    Some(IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
+}
+
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -421,5 +428,9 @@ mod tests {
         assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.2"), of("192.0.2.1"));
+        let block_of = |address| block(of(address));
+        assert_eq!(block_of("2001:db8:1:2::3"), block_of("2001:db8:1:ffff::4"));
+        assert_ne!(block_of("2001:db8:1:2::3"), block_of("2001:db8:2:2::3"));
+        assert_eq!((block_of("192.0.2.1"), block_of("::ffff:192.0.2.1")), (None, None));
     }
 }
