@@ -7,7 +7,9 @@
 
 use super::admission::{Admission, Begin, HANDSHAKES_MAX, Refused, rate_of};
 use super::budget::Budget;
+use super::sparing::Sparing;
 use crate::metrics::IngestMetrics;
+use crate::text::bounded;
 use crate::tls::{Identity, IdentityError};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
@@ -36,8 +38,6 @@ const READY_MAX: usize = 64;
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// Most connections of one agent: it needs one, and may have lost several without our knowing yet, which takes 30 s.
 const AGENT_CONNECTIONS_MAX: u32 = 16;
-/// Refusals are logged at most so often; all are counted.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Who is behind a connection.
 #[derive(Clone, Debug)]
@@ -104,7 +104,8 @@ pub fn incoming(
     let admission = Admission::new(rate_per_s(), block);
     let counts = Arc::default();
     let under_way = BTreeMap::new();
-    let reception = Reception { door, metrics, counts, admission, under_way, ready, ended };
+    let log = Arc::default();
+    let reception = Reception { door, metrics, counts, log, admission, under_way, ready, ended };
     tokio::spawn(reception.run(listener, ends));
     ReceiverStream::new(connections)
 }
@@ -120,6 +121,8 @@ struct Reception {
     door: Door,
     metrics: Arc<IngestMetrics>,
     counts: Counts,
+    /// Of what is refused; all of it is counted.
+    log: Arc<Sparing>,
     admission: Admission<Site, (TcpStream, SocketAddr)>,
     /// Handshakes, to break them off.
     under_way: BTreeMap<u64, AbortHandle>,
@@ -129,12 +132,11 @@ struct Reception {
 
 impl Reception {
     async fn run(mut self, listener: TcpListener, mut ends: mpsc::Receiver<End>) {
-        let mut log = Log::default();
         loop {
             let wake_at = self.admission.wake_at();
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => self.arrived(stream, address, &mut log),
+                    Ok((stream, address)) => self.arrived(stream, address),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_RETRY).await;
@@ -147,38 +149,40 @@ impl Reception {
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 () = self.ready.closed() => return,
             }
-            self.go_on(&mut log);
+            self.go_on();
         }
     }
 
-    fn arrived(&mut self, stream: TcpStream, address: SocketAddr, log: &mut Log) {
+    fn arrived(&mut self, stream: TcpStream, address: SocketAddr) {
         let now = Instant::now();
         if let Some(((_, address), why)) =
             self.admission.arrive(site(address.ip()), (stream, address), now)
         {
-            self.refused(address, why, now, log);
+            self.refused(address, why, now);
         }
     }
 
-    fn refused(&self, address: SocketAddr, why: Refused, now: Instant, log: &mut Log) {
+    fn refused(&self, address: SocketAddr, why: Refused, now: Instant) {
         self.metrics.refuse_connection(why.word());
-        log.refused(address, why.word(), now);
+        if let Some(others) = self.log.line(now) {
+            tracing::warn!(%address, why = why.word(), others, "connection closed before its handshake");
+        }
     }
 
     /// Begins what may begin, and closes who waited too long.
-    fn go_on(&mut self, log: &mut Log) {
+    fn go_on(&mut self) {
         let now = Instant::now();
         for (_, address) in self.admission.sweep(now) {
-            self.refused(address, Refused::Waited, now, log);
+            self.refused(address, Refused::Waited, now);
         }
         while let Some(begin) = self.admission.next(now) {
-            self.begin(begin, log);
+            self.begin(begin);
         }
         self.metrics.connections_waiting.set(gauge(self.admission.waiting()));
         self.metrics.handshakes.set(gauge(self.admission.handshakes()));
     }
 
-    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>, log: &mut Log) {
+    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>) {
         let Begin { ticket, address: site, connection: (stream, address), instead_of } = begin;
         if let Some(broken_off) = instead_of.and_then(|ticket| self.under_way.remove(&ticket)) {
             self.metrics.refuse_connection(Refused::Displaced.word());
@@ -187,13 +191,14 @@ impl Reception {
         // One that gave way says so, too, a moment later: until then its place in this queue is taken.
         let Ok(ended) = self.ended.clone().try_reserve_owned() else {
             self.admission.ended(site, ticket);
-            return self.refused(address, Refused::Crowded, Instant::now(), log);
+            return self.refused(address, Refused::Crowded, Instant::now());
         };
         let leave = Leave { end: (site, ticket), ended: Some(ended) };
         let greeter = Greeter {
             door: self.door.clone(),
             metrics: Arc::clone(&self.metrics),
             counts: Arc::clone(&self.counts),
+            log: Arc::clone(&self.log),
             ready: self.ready.clone(),
         };
         let handshake = tokio::spawn(async move {
@@ -256,25 +261,6 @@ impl Drop for Leave {
     }
 }
 
-/// Refusals come by the thousand when they come: one line a second says what the counters say in full.
-#[derive(Default)]
-struct Log {
-    last: Option<Instant>,
-    silent: u64,
-}
-
-impl Log {
-    fn refused(&mut self, address: SocketAddr, why: &str, now: Instant) {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_EVERY) {
-            self.silent += 1;
-            return;
-        }
-        let others = std::mem::take(&mut self.silent);
-        self.last = Some(now);
-        tracing::warn!(%address, why, others, "connection closed before its handshake");
-    }
-}
-
 fn site(address: IpAddr) -> Site {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -301,6 +287,7 @@ struct Greeter {
     door: Door,
     metrics: Arc<IngestMetrics>,
     counts: Counts,
+    log: Arc<Sparing>,
     ready: mpsc::Sender<io::Result<Connection>>,
 }
 
@@ -309,22 +296,18 @@ impl Greeter {
         let (stream, peer) = match timeout(HANDSHAKE_DEADLINE, self.door.open(stream)).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                self.metrics.refuse_connection("handshake");
-                tracing::info!(%address, %error, "connection refused");
-                return;
+                // It may tell of the certificate that came.
+                return self.refuse(address, "handshake", &bounded(&error.to_string()));
             }
             Err(_) => {
-                self.metrics.refuse_connection("slow");
-                tracing::info!(%address, "handshake took too long");
-                return;
+                return self.refuse(address, "slow", "the handshake took too long");
             }
         };
         let held = match &peer {
             Peer::Certificate(Ok(identity)) => {
                 let Some(held) = Held::take(&self.counts, identity.agent) else {
-                    self.metrics.refuse_connection("many");
-                    tracing::warn!(%address, agent = %identity.agent, "the agent has too many connections");
-                    return;
+                    let why = format!("the agent {} has too many connections", identity.agent);
+                    return self.refuse(address, "many", &why);
                 };
                 Some(held)
             }
@@ -333,6 +316,13 @@ impl Greeter {
         let info = ConnectionInfo { peer, address, budget: Budget::default() };
         // The receiver is gone only when the collector stops.
         drop(self.ready.send(Ok(Connection { stream, info, _held: held })).await);
+    }
+
+    fn refuse(&self, address: SocketAddr, reason: &'static str, why: &str) {
+        self.metrics.refuse_connection(reason);
+        if let Some(others) = self.log.line(Instant::now()) {
+            tracing::warn!(%address, %why, others, "connection refused");
+        }
     }
 }
 

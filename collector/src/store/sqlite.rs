@@ -259,6 +259,7 @@ impl Store for SqliteStore {
             Opening::Done(opened) => Ok(opened),
             Opening::ForeignSpool => Err(OpenError::ForeignSpool),
             Opening::ForeignAgent => Err(OpenError::ForeignAgent),
+            Opening::NewSpool => Err(OpenError::NewSpool),
             Opening::OtherKey { pinned, offered } => Err(OpenError::OtherKey { pinned, offered }),
         }
     }
@@ -433,6 +434,7 @@ mod tests {
             proposed_labels: Labels::new(),
             evidence: None,
             now_s: 1,
+            may_begin: true,
         }
     }
 
