@@ -39,6 +39,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// Most connections of one agent: it needs one, and may have lost several without our knowing yet, which takes 30 s.
 const AGENT_CONNECTIONS_MAX: u32 = 16;
 
+/// How long an agent is not let in after one of its connections sent much and said nothing: a connection may send some 70 KB
+/// a second of that then, and a handshake that leads nowhere costs as much as one by a stranger.
+const HELD_OFF: Duration = Duration::from_secs(30);
+
 /// Who is behind a connection.
 #[derive(Clone, Debug)]
 pub enum Peer {
@@ -65,7 +69,7 @@ pub struct Connection {
     stream: Stream,
     info: ConnectionInfo,
     /// Counted as long as it stands.
-    _held: Option<Held>,
+    held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -209,8 +213,16 @@ impl Reception {
     }
 }
 
-/// Connections that stand, by agent.
-type Counts = Arc<Mutex<BTreeMap<Uuid, u32>>>;
+/// What is known of agents at the door.
+#[derive(Debug, Default)]
+struct AtTheDoor {
+    /// Connections that stand.
+    connections: BTreeMap<Uuid, u32>,
+    /// Until when agents are not let in.
+    held_off: BTreeMap<Uuid, Instant>,
+}
+
+type Counts = Arc<Mutex<AtTheDoor>>;
 
 /// One of an agent's connections.
 #[derive(Debug)]
@@ -220,27 +232,37 @@ struct Held {
 }
 
 impl Held {
-    /// Counts one more connection; none if the agent has as many as it may.
-    fn take(counts: &Counts, agent: Uuid) -> Option<Self> {
+    /// Counts one more connection; or why there may be none, as a word for metrics and in words.
+    fn take(counts: &Counts, agent: Uuid, now: Instant) -> Result<Self, (&'static str, String)> {
         {
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(agent).or_default();
+            counts.held_off.retain(|_, until| *until > now);
+            if counts.held_off.contains_key(&agent) {
+                return Err(("flood", format!("the agent {agent} sent much and said nothing")));
+            }
+            let count = counts.connections.entry(agent).or_default();
             if *count >= AGENT_CONNECTIONS_MAX {
-                return None;
+                return Err(("many", format!("the agent {agent} has too many connections")));
             }
             *count += 1;
         }
-        Some(Self { agent, counts: Arc::clone(counts) })
+        Ok(Self { agent, counts: Arc::clone(counts) })
+    }
+
+    /// The agent is not let in for a while.
+    fn hold_off(&self, now: Instant) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.held_off.insert(self.agent, now + HELD_OFF);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.agent) {
+        if let Some(count) = counts.connections.get_mut(&self.agent) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.agent);
+                counts.connections.remove(&self.agent);
             }
         }
     }
@@ -305,17 +327,16 @@ impl Greeter {
         };
         let held = match &peer {
             Peer::Certificate(Ok(identity)) => {
-                let Some(held) = Held::take(&self.counts, identity.agent) else {
-                    let why = format!("the agent {} has too many connections", identity.agent);
-                    return self.refuse(address, "many", &why);
-                };
-                Some(held)
+                match Held::take(&self.counts, identity.agent, Instant::now()) {
+                    Ok(held) => Some(held),
+                    Err((reason, why)) => return self.refuse(address, reason, &why),
+                }
             }
             Peer::Certificate(Err(_)) | Peer::Local => None,
         };
         let info = ConnectionInfo { peer, address, budget: Budget::default() };
         // The receiver is gone only when the collector stops.
-        drop(self.ready.send(Ok(Connection { stream, info, _held: held })).await);
+        drop(self.ready.send(Ok(Connection { stream, info, held })).await);
     }
 
     fn refuse(&self, address: SocketAddr, reason: &'static str, why: &str) {
@@ -360,6 +381,7 @@ impl AsyncRead for Connection {
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         if !self.info.budget.spend(buffer.filled().len().saturating_sub(before)) {
+            self.held.iter().for_each(|held| held.hold_off(Instant::now()));
             return Poll::Ready(Err(io::Error::other("it sends much and says nothing")));
         }
         read
@@ -401,14 +423,27 @@ mod tests {
     fn an_agent_has_so_many_connections_and_no_more() {
         let counts = Counts::default();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut held: Vec<_> =
-            (0..AGENT_CONNECTIONS_MAX).filter_map(|_| Held::take(&counts, one)).collect();
+        let take = |agent| Held::take(&counts, agent, Instant::now());
+        let mut held: Vec<_> = (0..AGENT_CONNECTIONS_MAX).filter_map(|_| take(one).ok()).collect();
         assert_eq!(held.len(), 16);
-        assert!(Held::take(&counts, one).is_none() && Held::take(&counts, other).is_some());
+        assert!(take(one).is_err_and(|(reason, _)| reason == "many") && take(other).is_ok());
         held.pop();
-        assert!(Held::take(&counts, one).is_some(), "one has ended");
+        assert!(take(one).is_ok(), "one has ended");
         drop(held);
-        assert!(counts.lock().expect("no panic").is_empty());
+        assert!(counts.lock().expect("no panic").connections.is_empty());
+    }
+
+    #[test]
+    fn who_sent_much_and_said_nothing_is_held_off_for_a_while() {
+        let (counts, now) = (Counts::default(), Instant::now());
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let take = |agent, later| Held::take(&counts, agent, now + later);
+        take(one, Duration::ZERO).expect("nothing is known of it").hold_off(now);
+        let refused = take(one, HELD_OFF - Duration::from_millis(1));
+        assert!(refused.is_err_and(|(reason, _)| reason == "flood"));
+        assert!(take(other, Duration::ZERO).is_ok(), "others are let in");
+        assert!(take(one, HELD_OFF).is_ok());
+        assert!(counts.lock().expect("no panic").held_off.is_empty(), "and it is forgotten");
     }
 
     #[test]

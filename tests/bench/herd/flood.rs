@@ -24,7 +24,7 @@ const DELIVER_EVERY: Duration = Duration::from_millis(100);
 const FLOOD_FRAME: usize = 8;
 /// How long one of its connections goes on if nobody closes it.
 const CONNECTION_MAX: Duration = Duration::from_secs(5);
-/// The agent that floods: none of the others.
+/// The first agent that floods, none of the others; each flood has its own.
 const EVIL: u32 = 1_000;
 
 /// What the one agent does.
@@ -89,7 +89,7 @@ pub fn measure(window: Duration) -> anyhow::Result<Table> {
         }
     }
     table.note("limit: 99 of 100 acknowledgements take 10 % longer at most; the flood of reports has its share of 1 MiB/s, alone it has everything");
-    table.note("floods of frames are closed after 2 MiB that say nothing, and come again at once; the client shares its core with the agents");
+    table.note("floods of frames are closed, at the latest after 2 MiB that say nothing, and come again at once, to be closed after TLS for 30 s then; the client shares its core with the agents");
     Ok(table)
 }
 
@@ -164,10 +164,11 @@ impl Scene {
         stop: &Arc<AtomicBool>,
     ) -> anyhow::Result<Option<tokio::task::JoinHandle<anyhow::Result<Flooded>>>> {
         let (stop, from) = (Arc::clone(stop), Ipv4Addr::new(127, 2, 0, 200));
+        let evil = EVIL + self.sessions;
         Ok(match does {
             Does::Nothing => None,
             Does::Reports => {
-                let speaker = self.runtime.block_on(self.open(EVIL, from))?;
+                let speaker = self.runtime.block_on(self.open(evil, from))?;
                 let reports = Arc::clone(&self.reports);
                 Some(self.runtime.spawn(async {
                     let reports = Some(greedy(speaker, stop, reports).await?);
@@ -175,7 +176,7 @@ impl Scene {
                 }))
             }
             Does::Frames(flood) => {
-                let agent = Uuid::from_u128(u128::from(EVIL));
+                let agent = Uuid::from_u128(u128::from(evil));
                 let (to, config) = (self.collector.to, self.collector.authority.agent(agent));
                 Some(self.runtime.spawn(frames(flood, (to, from), config, stop)))
             }
