@@ -21,7 +21,7 @@ use crate::window::Windows;
 use flights::{Flights, Landed};
 use logbook::Logbook;
 use probefleet_proto::clock::{Clock, saturating_ns};
-use probefleet_proto::health::{CLOCK, CLOCK_STEP_NS, LAG};
+use probefleet_proto::health::{CLOCK, CLOCK_STEP_NS, FaultName, LAG};
 use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::AgentPlan;
 use probefleet_proto::units::NS_PER_S;
@@ -404,7 +404,7 @@ impl Runner {
         };
         let error = outcome.err().unwrap_or_default();
         self.plan_fault = (!error.is_empty()).then(|| v1::Fault {
-            what: "plan".to_owned(),
+            what: FaultName::Plan.to_string(),
             since_s: self.clock.now_ns() / NS_PER_S,
             text: error.clone(),
         });

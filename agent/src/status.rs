@@ -161,7 +161,7 @@ impl Report {
     fn told(&self, fault: &Fault) -> v1::Fault {
         let mut text = format!("{}; {}", fault.text, fault.cure);
         text.truncate(text.floor_char_boundary(TEXT_MAX_BYTES));
-        v1::Fault { what: fault.what.to_owned(), since_s: self.unix_s(fault.since), text }
+        v1::Fault { what: fault.what.to_string(), since_s: self.unix_s(fault.since), text }
     }
 
     /// Whether everything works, and what `/readyz` says.

@@ -3,12 +3,14 @@
 //! What stands here is known, not evidence: the last that each agent said. It can be lost and is rebuilt as agents
 //! report; only names and labels are kept, by the store.
 
-use crate::ingest::session::{Greeting, bounded};
+use crate::ingest::session::Greeting;
 use crate::store::{KnownAgent, Opened};
+use crate::text::{bounded, is_seen};
 use probefleet_proto::codec::FAULTS_MAX;
 use probefleet_proto::evidence::PublicKey;
+use probefleet_proto::health::FaultName;
 use probefleet_proto::label::Labels;
-use probefleet_proto::name::{NAME_MAX_BYTES, Name};
+use probefleet_proto::name::Name;
 use probefleet_proto::plan::{AgentPlan, Plan, THRESHOLDS_MAX, Thresholds};
 use probefleet_proto::report;
 use probefleet_proto::units::NS_PER_S;
@@ -23,6 +25,9 @@ const PROBES_NOW_MAX: usize = 1_000;
 
 /// Most evidence keys of an agent that are shown: one in the life of its machine, and then somebody asks why.
 const KEYS_MAX: usize = 16;
+
+/// Stands for every fault whose name is not known here.
+const OTHER_FAULT: &str = "other";
 
 /// What the fleet should measure.
 #[derive(Clone, Debug, Default)]
@@ -174,13 +179,14 @@ impl Fleet {
     /// An agent says how it is.
     pub fn status(&self, agent: Uuid, status: v1::Status, now_s: u64) {
         let sound = |probe: &v1::ProbeNow| {
-            let short = |text: &str| text.len() <= report::LABEL_MAX_BYTES;
-            probe.probe.len() <= NAME_MAX_BYTES && short(&probe.outcome) && short(&probe.code)
+            let short =
+                |text: &str| text.len() <= report::LABEL_MAX_BYTES && text.chars().all(is_seen);
+            Name::new(&probe.probe).is_ok() && short(&probe.outcome) && short(&probe.code)
         };
         self.update(agent, |now| {
             now.last_seen_s = Some(now_s);
             now.backlog_bytes = Some(status.backlog_bytes);
-            now.faults = status.faults.into_iter().filter_map(fault).take(FAULTS_MAX).collect();
+            now.faults = status.faults.into_iter().map(fault).take(FAULTS_MAX).collect();
             now.latest = status.probes.into_iter().filter(sound).take(PROBES_NOW_MAX).collect();
         });
     }
@@ -191,7 +197,7 @@ impl Fleet {
             now.last_seen_s = Some(now_s);
             now.plan = match applied.error {
                 error if error.is_empty() => PlanState::Applied,
-                error => PlanState::Refused(bounded(error)),
+                error => PlanState::Refused(bounded(&error)),
             };
         });
     }
@@ -276,12 +282,16 @@ impl AgentNow {
     }
 }
 
-/// A fault that an agent told, if its name is one.
-fn fault(told: v1::Fault) -> Option<v1::Fault> {
-    let named = told.what.len() <= NAME_MAX_BYTES
-        && !told.what.is_empty()
-        && told.what.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    named.then(|| v1::Fault { text: bounded(told.text), ..told })
+/// A fault that an agent told. Its name becomes a label of a metric: one that is not known here, of a later version or of
+/// nobody's, stands in its text.
+fn fault(told: v1::Fault) -> v1::Fault {
+    match FaultName::parse(&told.what) {
+        Some(_) => v1::Fault { text: bounded(&told.text), ..told },
+        None => {
+            let text = bounded(&format!("{}: {}", bounded(&told.what), told.text));
+            v1::Fault { what: OTHER_FAULT.to_owned(), text, ..told }
+        }
+    }
 }
 
 /// Adds what an agreement needs counted exactly. Beyond [`THRESHOLDS_MAX`] of a phase there is no room in a plan:
@@ -301,4 +311,70 @@ pub fn add_threshold(
         of_phase.insert(place, at_most);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: Uuid = Uuid::from_u128(1);
+
+    /// A fleet of one agent that says so of itself.
+    fn told(status: v1::Status) -> AgentNow {
+        let known = KnownAgent {
+            agent: AGENT,
+            name: Name::new("berlin").expect("a name"),
+            first_seen_s: 1,
+            labels: Vec::new(),
+            last_report_end_s: None,
+            evidence_keys: Vec::new(),
+        };
+        let fleet = Fleet::new(Assignment::default(), vec![known]);
+        fleet.status(AGENT, status, 1_000);
+        fleet.board().remove(0)
+    }
+
+    fn faults(names: &[&str]) -> Vec<(String, String)> {
+        let fault = |what: &&str| v1::Fault {
+            what: (*what).to_owned(),
+            since_s: 1,
+            text: "no\nspace".to_owned(),
+        };
+        let faults = names.iter().map(fault).collect();
+        let now = told(v1::Status { faults, ..v1::Status::default() });
+        now.faults.into_iter().map(|fault| (fault.what, fault.text)).collect()
+    }
+
+    #[test]
+    fn a_fault_has_a_name_that_is_known_or_none() {
+        for known in FaultName::ALL {
+            let expected = (known.to_string(), "no space".to_owned());
+            assert_eq!(faults(&[known.as_str()]), [expected]);
+        }
+        let long = "x".repeat(100_000);
+        let invented = faults(&["quota", "", "Disk", "a\"}\n", &long]);
+        assert!(invented.iter().all(|(what, _)| what == OTHER_FAULT), "{invented:?}");
+        assert_eq!(invented[0].1, "quota: no space", "its name stands in its text");
+        assert!(invented.iter().all(|(_, text)| text.len() <= 2_048 && text.chars().all(is_seen)));
+        assert_eq!(faults(&["disk"; 100]).len(), FAULTS_MAX);
+    }
+
+    #[test]
+    fn a_probe_that_nobody_could_read_is_not_shown() {
+        let now = |probe: &str, outcome: &str, code: &str| v1::ProbeNow {
+            probe: probe.to_owned(),
+            outcome: outcome.to_owned(),
+            code: code.to_owned(),
+            ..v1::ProbeNow::default()
+        };
+        let probes = vec![
+            now("web", "status", "503 Busy"),
+            now("<b>", "ok", ""),
+            now("web", "ok\n", ""),
+            now("web", "status", &"9".repeat(65)),
+            now("web", "status", "a\u{202e}b"),
+        ];
+        let shown = told(v1::Status { probes, ..v1::Status::default() }).latest;
+        assert_eq!(shown, [now("web", "status", "503 Busy")]);
+    }
 }

@@ -1,15 +1,18 @@
 //! Takes records from agents: acknowledged only after commit; a duplicate is acknowledged again and changes nothing.
 //!
 //! [`session`] has the rules, [`admission`] says who may come to the doors of [`listener`] and when, [`budget`] what a connection
-//! may send without saying anything, [`pace`] how much may be under way, [`service`] has the gRPC streams. [`open`] is what becomes of a Hello, and
+//! may send without saying anything, [`newcomers`] how often an agent may come with a new spool, [`pace`] how much may be
+//! under way, [`sparing`] what of all that is logged, [`service`] has the gRPC streams. [`open`] is what becomes of a Hello, and
 //! [`accept`] what becomes of a frame: sort, compare with the store, commit, answer.
 
 pub mod admission;
 pub mod budget;
 pub mod listener;
+pub mod newcomers;
 pub mod pace;
 pub mod service;
 pub mod session;
+pub mod sparing;
 
 use crate::store::{Introduction, OpenError, Opened, Outcome, Store, TenantScope};
 use probefleet_proto::record::Hash;
@@ -44,7 +47,8 @@ pub struct Accepted {
     pub refused: Option<Refusal>,
 }
 
-/// Opens a session for an agent that said Hello: the answer is [`Session::welcome`].
+/// Opens a session for an agent that said Hello, with a spool that is not known only if it may begin a stream: the answer is
+/// [`Session::welcome`].
 ///
 /// # Errors
 /// [`Refusal`] where there will be no session.
@@ -52,7 +56,7 @@ pub async fn open<S: Store>(
     store: &S,
     scope: &TenantScope,
     hello: v1::Hello,
-    agent: Uuid,
+    (agent, may_begin): (Uuid, bool),
     now_ns: u64,
 ) -> Result<(Greeting, Opened), Refusal> {
     let greeting = greet(hello, agent)?;
@@ -63,12 +67,14 @@ pub async fn open<S: Store>(
         proposed_labels: greeting.proposed_labels.clone(),
         evidence: greeting.evidence,
         now_s: now_ns / NS_PER_S,
+        may_begin,
     };
     let opened = store.open_session(scope, introduction).await;
     let opened = opened.map_err(|error| match error {
         OpenError::ForeignSpool => Refusal::new(Code::Fork, error.to_string()),
         OpenError::OtherKey { .. } => Refusal::new(Code::Key, error.to_string()),
         OpenError::ForeignAgent => Refusal::new(Code::Revoked, error.to_string()),
+        OpenError::NewSpool => Refusal::new_spool(error.to_string()),
         OpenError::Store(_) => Refusal::busy(error.to_string()),
     })?;
     Ok((greeting, opened))

@@ -8,7 +8,7 @@
 //! In reading order: what was promised ([`contract`]), how it is judged ([`sla`], [`verdict`]) and from which files
 //! ([`windows`]); where records and
 //! what was published live ([`store`], [`revision`]); who agents are and how their records get there ([`tls`], [`fleet`],
-//! [`ingest`], [`evidence`]), and whether they are still what the agents sealed ([`audit`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all
+//! [`ingest`], [`evidence`], their [`text`]), and whether they are still what the agents sealed ([`audit`]); what comes of it ([`digest`], [`evaluator`], [`timeline`], [`portal`], [`metrics`]); and the shell round it all
 //! ([`config`], [`service`], [`cli`]). [`fuzz`] feeds files of all kinds to what reads them, [`simulation`] helps a store to stand
 //! in for ours.
 
@@ -24,6 +24,7 @@ pub mod store;
 pub mod evidence;
 pub mod fleet;
 pub mod ingest;
+pub mod text;
 pub mod tls;
 
 pub mod audit;

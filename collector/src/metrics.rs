@@ -1,7 +1,7 @@
 //! What the collector counts of itself. What it knows of agreements and agents is rendered by [`crate::portal`].
 
 use crate::ingest::Accepted;
-use probefleet_proto::v1::nack::Code;
+use crate::ingest::session::{Cause, Refusal};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,6 +32,7 @@ pub struct IngestMetrics {
     payload_bytes: Counter,
     duplicates: Counter,
     refusals: Family<RefusalLabels, Counter>,
+    streams_refused: Counter,
     /// Streams that begin with another evidence key than their agent's stream before.
     pub key_changes: Counter,
     refusing: Mutex<Option<Refusing>>,
@@ -86,13 +87,16 @@ impl IngestMetrics {
     }
 
     /// Counts a refusal; one that is of the store stands until something is taken.
-    pub fn count_refusal(&self, code: Code, why: &str) {
-        if code == Code::Busy {
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        if refusal.cause == Cause::Store {
             let (mut refusing, now) = (self.lock(), Instant::now());
             let since = refusing.as_ref().map_or(now, |refusing| refusing.since);
-            *refusing = Some(Refusing { why: why.to_owned(), since, last: now });
+            *refusing = Some(Refusing { why: refusal.text.clone(), since, last: now });
         }
-        let code = code.as_str_name().to_ascii_lowercase();
+        if refusal.cause == Cause::NewSpool {
+            self.streams_refused.inc();
+        }
+        let code = refusal.code.as_str_name().to_ascii_lowercase();
         self.refusals.get_or_create(&RefusalLabels { code }).inc();
     }
 
@@ -143,6 +147,11 @@ impl IngestMetrics {
             "probefleet_ingest_nacks",
             "Frames refused, by code",
             self.refusals.clone(),
+        );
+        registry.register(
+            "probefleet_ingest_streams_refused",
+            "Sessions refused because their agent had come with many new spools",
+            self.streams_refused.clone(),
         );
         registry.register(
             "probefleet_ingest_evidence_key_changes",

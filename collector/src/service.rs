@@ -128,6 +128,7 @@ impl Collector {
             fleet: Arc::clone(&fleet),
             metrics: Arc::clone(&metrics),
             pace: Arc::default(),
+            newcomers: Arc::default(),
             stop: stopped.clone(),
         };
         let door = Door { tls: self.tls, deployment: self.config.deployment.as_str().into() };

@@ -4,6 +4,7 @@
 //! alternative names; nothing that it sends can change that. Sessions are never resumed: a resumed one would not look at
 //! the certificate again.
 
+use crate::text::cut;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -12,6 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
+
+/// Longest URI of an agent: deployment and tenant are names of 63 bytes at most.
+const URI_MAX_BYTES: usize = 256;
+/// What of a URI that is refused, or of its parts, is shown.
+const URI_SHOWN_BYTES: usize = 200;
 
 /// Where the files of the listener's TLS are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,16 +153,19 @@ fn spiffe_uris<'a>(certificate: &'a X509Certificate<'_>) -> impl Iterator<Item =
 }
 
 fn agent_of(uri: &str, deployment: &str) -> Result<(String, Uuid), IdentityError> {
-    let shape = || IdentityError::Shape(uri.chars().take(200).collect());
+    let shape = || IdentityError::Shape(cut(uri, URI_SHOWN_BYTES));
+    if uri.len() > URI_MAX_BYTES {
+        return Err(shape());
+    }
     let path = uri.strip_prefix("spiffe://").ok_or_else(shape)?;
     let parts: Vec<&str> = path.split('/').collect();
     let [theirs, "tenant", tenant, "agent", agent] = parts.as_slice() else { return Err(shape()) };
     let agent = Uuid::parse_str(agent).map_err(|_| shape())?;
     if *theirs != deployment {
-        let (theirs, ours) = ((*theirs).to_owned(), deployment.to_owned());
+        let (theirs, ours) = (cut(theirs, URI_SHOWN_BYTES), deployment.to_owned());
         return Err(IdentityError::Deployment { theirs, ours });
     }
-    Ok(((*tenant).to_owned(), agent))
+    Ok((cut(tenant, URI_SHOWN_BYTES), agent))
 }
 
 #[cfg(test)]
@@ -193,6 +202,7 @@ mod tests {
             "spiffe://acme/tenant/default/agent/1",
             "spiffe://acme/agent/0198c0de-0000-7000-8000-000000000001",
             "spiffe://acme/tenant/a/b/agent/0198c0de-0000-7000-8000-000000000001",
+            &ours.replace("default", &"x".repeat(4_000)),
         ] {
             assert!(matches!(identity(&[uri]), Err(IdentityError::Shape(_))), "{uri}");
         }

@@ -4,6 +4,7 @@
 //! [`Bounded`] is the codec of the generated service. It walks over a message once, allocates nothing, and lets pass only what
 //! takes memory in proportion; what is inside a record's payload is counted as well, because it is decoded right after.
 
+use crate::label::LABELS_MAX;
 use crate::record::PAYLOAD_MAX_BYTES;
 use crate::v1;
 use prost::Message;
@@ -20,11 +21,15 @@ pub const RECORDS_MAX: usize = 1_024;
 pub const PROBES_MAX: usize = 4_096;
 /// Most faults of a status: more than there can be.
 pub const FAULTS_MAX: usize = 16;
+/// Most labels of a Hello: twice what an agent can have, so that one with a few too many is told which are not used.
+pub const LABELS_PROPOSED_MAX: usize = 2 * LABELS_MAX;
 /// Most names of a report, and most probes of a gap: one that says anything takes eight of the 128 KiB at least, with the
 /// column that refers to it.
 pub const ENTRIES_MAX: usize = PAYLOAD_MAX_BYTES / 8;
 
 /// Fields of `FromAgent` and of what they hold (`fleet.proto`); the last is that of `Report.names` and of `Gap.probes`.
+const HELLO: u32 = 1;
+const HELLO_LABELS: u32 = 10;
 const DATA: u32 = 2;
 const DATA_RECORDS: u32 = 2;
 const RECORD_PAYLOAD: u32 = 5;
@@ -49,8 +54,12 @@ impl Bound for v1::ToAgent {}
 
 impl Bound for v1::FromAgent {
     fn check(message: &[u8]) -> Result<(), &'static str> {
-        let (mut records, mut probes, mut faults) = (0, 0, 0);
+        let (mut labels, mut records, mut probes, mut faults) = (0, 0, 0, 0);
         walk(message, |field, data| match field {
+            HELLO => walk(data, |field, _| match field {
+                HELLO_LABELS => count(&mut labels, LABELS_PROPOSED_MAX, "too many labels"),
+                _ => Ok(()),
+            }),
             DATA => walk(data, |field, record| match field {
                 DATA_RECORDS => {
                     count(&mut records, RECORDS_MAX, "too many records")?;
@@ -174,6 +183,12 @@ mod tests {
     fn what_takes_memory_out_of_proportion_is_counted() {
         assert_eq!(check(data(RECORDS_MAX, b"")), Ok(()));
         assert_eq!(check(data(RECORDS_MAX + 1, b"")), Err("too many records"));
+        let hello = |labels: usize| {
+            let labels = (0..labels).map(|key| (key.to_string(), String::new())).collect();
+            Said::Hello(v1::Hello { proposed_labels: labels, ..v1::Hello::default() })
+        };
+        assert_eq!(check(hello(LABELS_PROPOSED_MAX)), Ok(()));
+        assert_eq!(check(hello(LABELS_PROPOSED_MAX + 1)), Err("too many labels"));
         let status = |probes| {
             let probes = vec![v1::ProbeNow::default(); probes];
             Said::Status(v1::Status { probes, ..v1::Status::default() })

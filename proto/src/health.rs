@@ -1,4 +1,7 @@
-//! Why an agent does not trust what it measured itself: the bits of `Health.flags` (`fleet.proto`).
+//! How an agent is: why it does not trust what it measured itself, the bits of `Health.flags` (`fleet.proto`), and what of
+//! itself does not work.
+
+use crate::name::vocabulary;
 
 /// An attempt began, or the agent was held up, more than [`crate::window::START_LAG_MAX_NS`].
 pub const LAG: u32 = 1;
@@ -27,6 +30,28 @@ pub const fn is_suspect(flags: u32) -> bool {
 pub fn words(flags: u32) -> Vec<&'static str> {
     let suspect = (flags & SUSPECT & !CLOCK != 0).then_some("agent_suspect");
     suspect.into_iter().chain((flags & CLOCK != 0).then_some("clock")).collect()
+}
+
+vocabulary! {
+    /// What of an agent does not work, as `Fault.what` names it. The name becomes a label of a metric, so the set is closed.
+    FaultName {
+        /// Nothing is scheduled any more.
+        Runner = "runner",
+        /// There is no plan, or the newest cannot be run.
+        Plan = "plan",
+        /// The spool's disk fails.
+        Disk = "disk",
+        /// It hangs.
+        DiskSlow = "disk_slow",
+        /// Reports were dropped for want of room.
+        SpoolFull = "spool_full",
+        /// The collector refuses this agent.
+        Refused = "refused",
+        /// The collector is away.
+        Uplink = "uplink",
+        /// It acknowledges nothing.
+        Delivery = "delivery",
+    }
 }
 
 #[cfg(test)]

@@ -1,20 +1,19 @@
 //! A herd: real sessions over mutual TLS that all come at once, lose their collector to SIGKILL, and come back as it told
-//! them; and one agent that floods while others deliver.
+//! them. What others notice of one that floods: [`flood`].
 
-use crate::ingest::reports::Reports;
+mod flood;
+
 use crate::machine::MEASURED;
 use crate::table::{Table, figure};
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use harness::fleet::Fleet;
 use harness::ports::free_port;
 use harness::process::Process;
 use harness::secure::{Authority, Speaker, Spool, secure, small_report};
 use probefleet_agent::simulation::Comings;
-use probefleet_proto::record::Kind;
-use probefleet_proto::v1::to_agent::Message as Down;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -24,21 +23,14 @@ use uuid::Uuid;
 const ALL_IN_MAX: Duration = Duration::from_secs(60);
 /// Resident memory of the collector for each session: ten thousand fit into 1.5 GiB.
 const SESSION_MAX_KIB: f64 = 150.0;
-/// What a flood may add to the slowest of a hundred acknowledgements of others.
-const FLOOD_FACTOR_MAX: f64 = 1.1;
 /// How long the collector is away: what it takes to be started again.
 const AWAY: Duration = Duration::from_secs(1);
-/// Agents that deliver beside a flood, and how often.
-const BESIDE: u32 = 16;
-const DELIVER_EVERY: Duration = Duration::from_millis(100);
-/// Reports of the flood's frames.
-const FLOOD_FRAME: usize = 8;
 /// Longest that anything here is waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The tables.
 pub fn measure(window: Duration, agents: u32) -> anyhow::Result<Vec<Table>> {
-    Ok(vec![herd(agents)?, flood(window)?])
+    Ok(vec![herd(agents)?, flood::measure(window)?])
 }
 
 /// A collector with mutual TLS that comes back at the same place.
@@ -247,119 +239,4 @@ fn check_store(collector: &Collector, agents: u32) -> anyhow::Result<()> {
     let held: (u32, u32) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     ensure!(held == (2 * agents, agents), "(records, agents): the store holds {held:?}");
     Ok(())
-}
-
-// === a flood ===
-
-/// Delivers a report every so often, and gives how long each acknowledgement took.
-async fn modest(
-    mut speaker: Speaker,
-    until: Instant,
-    reports: Arc<Reports>,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut took = Vec::new();
-    while Instant::now() < until {
-        took.push(speaker.deliver(reports.payload(speaker.spool.next_seq)).await?);
-        tokio::time::sleep(DELIVER_EVERY).await;
-    }
-    Ok(took)
-}
-
-/// Delivers as much as it gets credit for; how many reports.
-async fn greedy(
-    mut speaker: Speaker,
-    stop: Arc<AtomicBool>,
-    reports: Arc<Reports>,
-) -> anyhow::Result<u64> {
-    let (mut waiting, mut in_flight, mut acknowledged) = (0, 0_usize, 0);
-    let mut credit = speaker.welcome.credit_bytes as usize;
-    while !stop.load(Ordering::Relaxed) || waiting > 0 {
-        let mut frame = Vec::new();
-        for _ in 0..FLOOD_FRAME {
-            let payload = reports.payload(speaker.spool.next_seq);
-            in_flight += payload.len();
-            frame.push(speaker.spool.seal(Kind::Report, payload));
-        }
-        speaker.send(frame).await?;
-        waiting += FLOOD_FRAME as u64;
-        while waiting > 0 && (in_flight >= credit || stop.load(Ordering::Relaxed)) {
-            match speaker.answer().await? {
-                Down::Ack(ack) => {
-                    credit = ack.credit_bytes as usize;
-                    let left = speaker.spool.next_seq - 1 - ack.last_seq;
-                    in_flight = in_flight / waiting as usize * left as usize;
-                    acknowledged += waiting - left;
-                    waiting = left;
-                }
-                other => bail!("not an acknowledgement: {other:?}"),
-            }
-        }
-    }
-    Ok(acknowledged)
-}
-
-fn flood(window: Duration) -> anyhow::Result<Table> {
-    let mut table = Table::new(
-        "One agent floods: acknowledgements of 16 agents that deliver a report of 50 probes ten times a second",
-        &["acks", "p50 ms", "p99 ms", "p99 of alone", "flood reports/s"],
-    );
-    let mut collector = Collector::new()?;
-    collector.start();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let reports = Arc::new(Reports::new()?);
-    let mut alone_p99 = 0.0;
-    for (round, name) in ["alone", "beside a flood"].into_iter().enumerate() {
-        let stop = Arc::new(AtomicBool::new(false));
-        let open = |number: u32, last: u8| {
-            let agent = Uuid::from_u128(u128::from(number) + 1);
-            let (to, config) = (collector.to, collector.authority.agent(agent));
-            async move {
-                let stream = secure(to, Ipv4Addr::new(127, 2, 0, last), &config).await?;
-                Speaker::open(stream, Spool::of(agent)).await
-            }
-        };
-        let flooding = if round == 1 {
-            let speaker = runtime.block_on(open(1_000, 200))?;
-            Some(runtime.spawn(greedy(speaker, Arc::clone(&stop), Arc::clone(&reports))))
-        } else {
-            None
-        };
-        let first = u32::try_from(round)? * 100;
-        let (began, mut tasks) = (Instant::now(), Vec::new());
-        for number in 0..BESIDE {
-            let speaker = runtime.block_on(open(first + number, u8::try_from(number + 1)?))?;
-            tasks.push(runtime.spawn(modest(speaker, began + window, Arc::clone(&reports))));
-        }
-        let mut took = Vec::new();
-        for task in tasks {
-            took.extend(runtime.block_on(task)??);
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        stop.store(true, Ordering::Relaxed);
-        let flooded = flooding.map(|task| runtime.block_on(task)).transpose()?.transpose()?;
-        took.sort();
-        let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1e3;
-        if round == 0 {
-            alone_p99 = at(99);
-        }
-        let factor = at(99) / alone_p99;
-        table.row(
-            name,
-            &[
-                figure(took.len() as f64, 0),
-                figure(at(50), 2),
-                figure(at(99), 2),
-                figure(factor, 2),
-                flooded.and_then(|reports| figure(reports as f64 / seconds, 0)),
-            ],
-        );
-        if factor > FLOOD_FACTOR_MAX {
-            table.miss(&format!(
-                "p99 beside a flood is {factor:.2} of that alone, limit {FLOOD_FACTOR_MAX}"
-            ));
-        }
-    }
-    table.note("limit: 99 of 100 acknowledgements take 10 % longer at most; the flood has its share of 1 MiB/s, alone it has everything");
-    Ok(table)
 }

@@ -40,7 +40,8 @@ fn the_bench_prints_a_row_for_everything_it_compares() {
             "prometheus-blackbox-exporter",
             "wrk",
         ]);
-        rows.extend(["started at once", "after kill -9", "beside a flood"]);
+        rows.extend(["started at once", "after kill -9", "alone", "beside a flood of reports"]);
+        rows.extend(["beside a rapid reset", "beside a flood of PING"]);
         rows.extend(["10 agents", "availability", "success", "within 25 ms", "percentile"]);
         rows.extend(["1,000 agreements", "from records", "from digests"]);
     }

@@ -5,10 +5,8 @@
 //! so it is asserted with room, and printed as it was.
 
 use harness::fleet::Fleet;
-use harness::frames::{
-    CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS, call, flood, frame,
-    message, preface,
-};
+use harness::floods::FrameFlood;
+use harness::frames::{END_HEADERS, HEADERS, call, flood, frame, message, preface};
 use harness::process::{eventually, rss_most_bytes};
 use harness::secure::{Authority, Speaker, Spool, dial, secure, small_report};
 use probefleet_proto::histogram::varint::write_varint;
@@ -114,6 +112,10 @@ impl Scene {
     async fn evil_session(&self, number: u128) -> Speaker {
         let spool = Spool::of(Uuid::from_u128(0xe_0000 + number));
         Speaker::open(self.evil(number).await, spool).await.expect("a session")
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.fleet.dir().join("collector.log")).expect("written")
     }
 
     /// A counter of `/metrics`.
@@ -325,70 +327,87 @@ fn bombs_in_prefixes(scene: &Scene, normal: &Normal) {
 
 /// Frames that mean nothing, without end: the connection is closed.
 fn floods_of_frames(scene: &Scene, normal: &Normal) {
-    let opened = || {
-        let mut first = preface();
-        frame(&mut first, HEADERS, END_HEADERS, 1, &call());
-        first
-    };
-    let repeat = |kind: u8, stream: u32, payload: Vec<u8>| {
-        move |_: u32| {
-            let mut bytes = Vec::new();
-            (0..256).for_each(|_| frame(&mut bytes, kind, 0, stream, &payload));
-            bytes
-        }
-    };
-    type Again = Box<dyn FnMut(u32) -> Vec<u8>>;
-    let reset: Again = Box::new(|round| {
-        let mut bytes = Vec::new();
-        for number in 0..64 {
-            let stream = 1 + (round * 64 + number) * 2;
-            frame(&mut bytes, HEADERS, END_HEADERS, stream, &call());
-            frame(&mut bytes, RST_STREAM, 0, stream, &8_u32.to_be_bytes());
-        }
-        bytes
-    });
-    let streams: Again = Box::new(|round| {
-        let mut bytes = Vec::new();
-        for number in 0..64 {
-            frame(&mut bytes, HEADERS, END_HEADERS, 1 + (round * 64 + number) * 2, &call());
-        }
-        bytes
-    });
-    let mut endless_header = preface();
-    frame(&mut endless_header, HEADERS, 0, 1, &call());
-    let mut drip = opened();
-    // A message of 200 KiB begins, whose bytes come one by one.
-    frame(&mut drip, DATA, 0, 1, &[0, 0, 3, 0, 0]);
-    let floods: [(&str, Vec<u8>, Again); 8] = [
-        ("streams that are reset at once", preface(), reset),
-        ("streams without end", preface(), streams),
-        ("a header without end", endless_header, Box::new(repeat(CONTINUATION, 1, vec![0; 256]))),
-        (
-            "a header of empty pieces",
-            {
-                let mut first = preface();
-                frame(&mut first, HEADERS, 0, 1, &call());
-                first
-            },
-            Box::new(repeat(CONTINUATION, 1, Vec::new())),
-        ),
-        (
-            "SETTINGS without end",
-            opened(),
-            Box::new(repeat(SETTINGS, 0, vec![0, 4, 0, 0, 255, 255])),
-        ),
-        ("PING without end", opened(), Box::new(repeat(PING, 0, vec![7; 8]))),
-        ("DATA of one byte each", drip, Box::new(repeat(DATA, 1, vec![0]))),
-        ("DATA of nothing", opened(), Box::new(repeat(DATA, 1, Vec::new()))),
-    ];
-    for (number, (name, first, again)) in floods.into_iter().enumerate() {
+    for (number, flood_of) in FrameFlood::ALL.iter().enumerate() {
+        let name = flood_of.name;
         let (went, cost) = scene.watch(name, async {
-            flood(scene.evil(60 + number as u128).await, first, again, FLOOD).await
+            flood_of.run(scene.evil(60 + number as u128).await, FLOOD).await
         });
         println!("    {went:?}");
         assert!(went.closed_after.is_some(), "{name}: the connection is closed: {went:?}");
         normal.judge(name, cost);
     }
+}
+
+/// An agent that is somebody else each time it says Hello: it may begin so many streams, and waits. What is known stays welcome.
+fn spools_without_end(scene: &Scene, normal: &Normal) {
+    const NAME: &str = "40 sessions, each with a new spool";
+    let agent = Uuid::from_u128(0xe_0000 + 90);
+    let config = scene.authority.agent(agent);
+    let open = async |spool: Spool| {
+        let stream = secure(scene.to, EVIL, &config).await.expect("it has a certificate");
+        Speaker::greet(stream, spool).await.expect("an answer")
+    };
+    let ((began, known), cost) = scene.watch(NAME, async {
+        let mut began = 0;
+        for number in 0..40 {
+            // The connection before is gone by then.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            match open(Spool::of(Uuid::from_u128(0xf_0000 + number))).await {
+                Ok(_) => began += 1,
+                Err(nack) => {
+                    assert_eq!(nack.code(), Code::Busy, "{nack:?}");
+                    assert!((5_000..=600_000).contains(&nack.retry_after_ms), "{nack:?}");
+                }
+            }
+        }
+        (began, open(Spool::of(Uuid::from_u128(0xf_0000))).await)
+    });
+    assert_eq!(began, 8, "at once, and one in ten minutes");
+    assert_eq!(known.map(|speaker| speaker.welcome.session), Ok(2), "the first spool is known");
+    normal.judge(NAME, cost);
+    assert_eq!(scene.counted("probefleet_ingest_streams_refused_total"), 32);
+    let store = rusqlite::Connection::open(scene.fleet.store()).expect("opens");
+    let sql = "SELECT count(*) FROM stream JOIN agent ON agent.id = agent WHERE uuid = ?1";
+    let streams = store.query_row(sql, [agent.as_bytes()], |row| row.get::<_, u32>(0));
+    assert_eq!(streams.expect("reads"), 8);
+    let (_, told) = harness::fleet::get(&scene.portal, "/readyz");
+    assert!(!told.contains("ingest:"), "the store is well: {told}");
+    let log = scene.log();
+    assert_eq!(log.matches("no new stream for now").count(), 1, "{log}");
+}
+
+/// What an agent says of itself becomes no name of anything.
+fn invented_words(scene: &Scene) {
+    let speaker = scene.runtime.block_on(scene.evil_session(91));
+    let fault = |number: u32| v1::Fault {
+        what: format!("invented_{}", char::from(b'a' + number as u8)),
+        since_s: 1,
+        text: "x\ny\u{1b}[2J".to_owned(),
+    };
+    let said = v1::Status { faults: (0..16).map(fault).collect(), ..v1::Status::default() };
+    let error = format!("{}\nINFO forged", "e".repeat(20 << 10));
+    scene.runtime.block_on(async {
+        speaker.say(Up::Status(said)).await.expect("a session");
+        for _ in 0..40 {
+            let applied = v1::PlanApplied { hash: vec![1; 32], error: error.clone() };
+            speaker.say(Up::PlanApplied(applied)).await.expect("a session");
+        }
+    });
+    let faults = || {
+        let (_, text) = harness::fleet::get(&scene.portal, "/metrics");
+        let ours = |line: &&str| line.starts_with("probefleet_agent_fault{");
+        let lines: Vec<String> = text.lines().filter(ours).map(str::to_owned).collect();
+        (!lines.is_empty()).then_some(lines)
+    };
+    let lines = eventually(ACKNOWLEDGED, faults).expect("the fault is told");
+    assert!(lines.len() == 1 && lines[0].contains("fault=\"other\""), "{lines:?}");
+    let refused = || {
+        let log = scene.log();
+        (log.matches("plan refused by the agent").count() == 16).then_some(log)
+    };
+    let log = eventually(ACKNOWLEDGED, refused).expect("some of them are logged");
+    assert!(log.lines().all(|line| line.len() < 4_096), "no line is longer than what is kept");
+    assert!(!log.lines().any(|line| line.starts_with("INFO forged")), "nor begins anew");
 }
 
 /// An agent that sends as much as it can and reads nothing: what it sends waits where it is.
@@ -491,11 +510,13 @@ fn whoever_means_harm_is_refused_and_costs_little() {
     bombs_in_prefixes(&scene, &normal);
     floods_of_frames(&scene, &normal);
     slow_reader(&scene, &normal);
+    spools_without_end(&scene, &normal);
+    invented_words(&scene);
     silence(&scene, &normal);
     assert!(scene.counted("probefleet_ingest_nacks_total{code=\"poison\"}") >= 12);
     scene.stop.store(true, Ordering::Relaxed);
     let good = scene.good.take().expect("it was started").join().expect("no panic");
     good.expect("every record was acknowledged, in one session");
-    let log = std::fs::read_to_string(scene.fleet.dir().join("collector.log")).expect("written");
+    let log = scene.log();
     assert!(!log.contains("panicked"), "{log}");
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 by hand (RFC 9113), for what no library would send.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -91,18 +91,18 @@ pub async fn flood(
 ) -> Went {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let began = Instant::now();
-    let (taken, is_quiet) = (Cell::new(0), Cell::new(false));
+    let (taken, is_quiet) = (AtomicU64::new(0), AtomicBool::new(false));
     let write = async {
         let mut bytes = first;
         for round in 0.. {
             if bytes.is_empty() || writer.write_all(&bytes).await.is_err() {
                 break;
             }
-            taken.set(taken.get() + bytes.len() as u64);
+            taken.fetch_add(bytes.len() as u64, Relaxed);
             bytes = again(round);
         }
         // What the other side still says is read until the end.
-        is_quiet.set(writer.flush().await.is_ok());
+        is_quiet.store(writer.flush().await.is_ok(), Relaxed);
         std::future::pending::<()>().await;
     };
     let mut went = Went::default();
@@ -122,7 +122,7 @@ pub async fn flood(
             let ends = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
             if ends || kind == RST_STREAM {
                 went.ended_after.get_or_insert(began.elapsed());
-                if is_quiet.get() {
+                if is_quiet.load(Relaxed) {
                     return;
                 }
             }
@@ -136,6 +136,6 @@ pub async fn flood(
         }
     };
     drop(timeout(most, both).await);
-    went.taken = taken.get();
+    went.taken = taken.load(Relaxed);
     went
 }

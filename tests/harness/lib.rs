@@ -10,6 +10,7 @@ pub mod disks;
 pub mod dnsmasq;
 pub mod evidence;
 pub mod fleet;
+pub mod floods;
 pub mod frames;
 pub mod history;
 pub mod journal;

@@ -2,7 +2,7 @@
 //! this machine, and a session that delivers one record after the other.
 
 use crate::fleet::Fleet;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use probefleet_proto::v1;
 use probefleet_proto::v1::fleet_client::FleetClient;
@@ -159,6 +159,17 @@ impl Speaker {
     /// # Errors
     /// Why there is no session.
     pub async fn open(stream: TlsStream<TcpStream>, spool: Spool) -> anyhow::Result<Self> {
+        Self::greet(stream, spool).await?.map_err(|nack| anyhow!("not a Welcome: {nack:?}"))
+    }
+
+    /// Says Hello over a connection, and waits for Welcome or a refusal.
+    ///
+    /// # Errors
+    /// Why there is neither.
+    pub async fn greet(
+        stream: TlsStream<TcpStream>,
+        spool: Spool,
+    ) -> anyhow::Result<Result<Self, v1::Nack>> {
         let mut stream = Some(hyper_util::rt::TokioIo::new(stream));
         let connector = tower::service_fn(move |_: tonic::transport::Uri| {
             std::future::ready(stream.take().ok_or_else(|| io::Error::other("used up")))
@@ -179,7 +190,8 @@ impl Speaker {
         let mut down =
             FleetClient::new(channel).session(ReceiverStream::new(stream)).await?.into_inner();
         match down.message().await?.and_then(|message| message.message) {
-            Some(Down::Welcome(welcome)) => Ok(Self { up, down, welcome, spool }),
+            Some(Down::Welcome(welcome)) => Ok(Ok(Self { up, down, welcome, spool })),
+            Some(Down::Nack(nack)) => Ok(Err(nack)),
             other => bail!("not a Welcome: {other:?}"),
         }
     }

@@ -30,6 +30,7 @@ fn introduction(random: &mut fastrand::Rng) -> Introduction {
         proposed_labels: Labels::new(),
         evidence,
         now_s: 1,
+        may_begin: true,
     }
 }
 

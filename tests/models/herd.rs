@@ -162,7 +162,7 @@ impl World {
                     self.push(self.now, Event::Connect(agent));
                 }
             }),
-            Event::Up => self.admission = Some(Admission::new(rate_of(1))),
+            Event::Up => self.admission = Some(Admission::new(rate_of(1), |_| None)),
             Event::Connect(agent) => {
                 let at = self.now + Duration::from_micros(self.random.u64(..WAY_US));
                 self.push(at, Event::Arrive(agent));

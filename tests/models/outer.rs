@@ -176,6 +176,7 @@ async fn collect(store: MemoryStore) -> turmoil::Result {
         fleet: Arc::new(Fleet::new(Assignment::default(), Vec::new())),
         metrics: Arc::default(),
         pace: Arc::default(),
+        newcomers: Arc::default(),
         stop,
     };
     Ok(serve_on(ReceiverStream::new(connections), ingest).await?)

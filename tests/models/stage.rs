@@ -122,7 +122,8 @@ impl Collector {
         hello: v1::Hello,
         now_ns: u64,
     ) -> (Vec<Down>, bool) {
-        let opened = at_once(open(&self.store, &TenantScope::default(), hello, agent, now_ns));
+        let opened =
+            at_once(open(&self.store, &TenantScope::default(), hello, (agent, true), now_ns));
         match opened {
             Ok((greeting, opened)) => {
                 let session = Session::new(greeting.spool_id, &opened);

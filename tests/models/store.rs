@@ -155,6 +155,9 @@ impl State {
 
     fn open(&mut self, introduction: &Introduction) -> Result<Opened, OpenError> {
         let (agent, spool_id) = (introduction.agent, introduction.spool_id);
+        if !introduction.may_begin && !self.streams.contains_key(&spool_id) {
+            return Err(OpenError::NewSpool);
+        }
         let first_sight = !self.agents.contains_key(&agent);
         if self.streams.get(&spool_id).is_some_and(|stream| stream.agent != agent) {
             return Err(OpenError::ForeignSpool);

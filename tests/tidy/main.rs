@@ -67,6 +67,7 @@ const PURE: &[&str] = &[
     "collector/src/sla",
     "collector/src/ingest/admission.rs",
     "collector/src/ingest/budget.rs",
+    "collector/src/ingest/newcomers.rs",
     "collector/src/ingest/pace.rs",
     "collector/src/ingest/session.rs",
     "collector/src/timeline",

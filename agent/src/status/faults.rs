@@ -2,6 +2,7 @@
 
 use crate::spool::{Health, SpoolState};
 use crate::uplink::LinkState;
+use probefleet_proto::health::FaultName;
 use probefleet_proto::v1;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,8 +22,8 @@ const TURNS: Duration = Duration::from_secs(10);
 /// Something that does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which of [`names`].
-    pub what: &'static str,
+    /// Which.
+    pub what: FaultName,
     /// Since when, as far as anybody looked.
     pub since: Instant,
     /// What happened.
@@ -53,7 +54,7 @@ type Symptom = (String, &'static str);
 
 /// A fault that there can be.
 struct Rule {
-    what: &'static str,
+    what: FaultName,
     /// It is one only when it lasts that long.
     grace: Duration,
     finds: fn(&Seen, Instant) -> Option<Symptom>,
@@ -61,20 +62,15 @@ struct Rule {
 
 /// In the order of the data.
 const RULES: [Rule; 8] = [
-    Rule { what: "runner", grace: Duration::ZERO, finds: runner },
-    Rule { what: "plan", grace: PLANS, finds: plan },
-    Rule { what: "disk", grace: Duration::ZERO, finds: disk },
-    Rule { what: "disk_slow", grace: Duration::ZERO, finds: disk_slow },
-    Rule { what: "spool_full", grace: Duration::ZERO, finds: spool_full },
-    Rule { what: "refused", grace: Duration::ZERO, finds: refused },
-    Rule { what: "uplink", grace: RECONNECTS, finds: uplink },
-    Rule { what: "delivery", grace: DELIVERS, finds: delivery },
+    Rule { what: FaultName::Runner, grace: Duration::ZERO, finds: runner },
+    Rule { what: FaultName::Plan, grace: PLANS, finds: plan },
+    Rule { what: FaultName::Disk, grace: Duration::ZERO, finds: disk },
+    Rule { what: FaultName::DiskSlow, grace: Duration::ZERO, finds: disk_slow },
+    Rule { what: FaultName::SpoolFull, grace: Duration::ZERO, finds: spool_full },
+    Rule { what: FaultName::Refused, grace: Duration::ZERO, finds: refused },
+    Rule { what: FaultName::Uplink, grace: RECONNECTS, finds: uplink },
+    Rule { what: FaultName::Delivery, grace: DELIVERS, finds: delivery },
 ];
-
-/// Every fault that there can be.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    RULES.iter().map(|rule| rule.what)
-}
 
 /// Remembers since when which rule finds something.
 #[derive(Debug, Default)]

@@ -3,8 +3,9 @@
 //! `probefleet_fault` has one series for each fault that there can be, 1 while it is one: an alert can name them. What is
 //! not known is left out, never a zero.
 
-use super::{Report, faults};
+use super::Report;
 use crate::uplink::LinkState;
+use probefleet_proto::health::FaultName;
 use probefleet_proto::units::NS_PER_S;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -59,9 +60,9 @@ pub(super) fn render(report: &Report, now_ns: u64) -> Result<String, std::fmt::E
 
 fn register_faults(report: &Report, registry: &mut Registry) {
     let family: Family<OfFault, Gauge> = Family::default();
-    for name in faults::names() {
+    for name in FaultName::ALL.iter().copied() {
         let holds = report.faults.iter().any(|fault| fault.what == name);
-        family.get_or_create(&OfFault { fault: name }).set(i64::from(holds));
+        family.get_or_create(&OfFault { fault: name.as_str() }).set(i64::from(holds));
     }
     registry.register("probefleet_fault", "1 while something does not work", family);
 }

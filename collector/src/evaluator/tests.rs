@@ -57,6 +57,7 @@ impl Stream {
             proposed_labels: Labels::new(),
             evidence: None,
             now_s: MORNING_S,
+            may_begin: true,
         };
         let opened = store.open_session(&scope, introduction).await.expect("opens");
         let (stream, head) = (opened.stream, opened.head);

@@ -10,6 +10,9 @@
 //! handshakes under way; and where all places are taken, one of the address that holds most gives way to a newcomer. So
 //! somebody who opens connections and says nothing, from one address or from a hundred, delays those addresses.
 //!
+//! Who has a block of addresses could come from each of them once, and so have no more than anybody else at any: where
+//! addresses come in blocks, a block has a share, too. Its addresses are parked while it has all handshakes that it may have.
+//!
 //! The same rate says within what time a fleet that lost its sessions should come back: [`reconnect_within`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +34,12 @@ pub const WAITING_MAX: usize = 1_024;
 const ADDRESS_WAITING_MAX: usize = 256;
 /// Longest wait: with the handshake's own deadline still within the ten seconds that agents wait for both.
 pub const WAIT_MAX: Duration = Duration::from_secs(4);
+/// Most handshakes under way from one block: a quarter of all, and what the rate of one core keeps under way where each takes
+/// a quarter of a second. An IPv6 site is given a /48 or less (RFC 6177) and has 65,536 networks in it,
+/// each an address here; whoever has more than that is a provider, and a matter for a firewall.
+pub const BLOCK_HANDSHAKES_MAX: usize = 128;
+/// Most connections that wait from one block: half of all, so that a fleet that is all in one comes in nearly as fast.
+pub const BLOCK_WAITING_MAX: usize = 512;
 /// Turns that one call looks through for an address that has fewer handshakes than another, when all are under way.
 const TURNS_SEEN_MAX: usize = 32;
 /// How often those are looked for who waited too long.
@@ -97,7 +106,10 @@ pub struct Begin<A, T> {
 #[derive(Debug)]
 pub struct Admission<A, T> {
     bucket: Bucket,
+    /// The block that an address is in, if such addresses come in blocks.
+    block_of: fn(A) -> Option<A>,
     places: BTreeMap<A, Place<T>>,
+    blocks: BTreeMap<A, Block<A>>,
     /// Addresses of which somebody waits and a handshake may begin, each once, in turn.
     turns: VecDeque<A>,
     waiting: usize,
@@ -114,6 +126,15 @@ struct Place<T> {
     /// Tickets of the handshakes under way, the oldest first.
     handshakes: VecDeque<u64>,
     is_in_turn: bool,
+}
+
+/// What the addresses of a block have together.
+#[derive(Debug)]
+struct Block<A> {
+    waiting: usize,
+    handshakes: usize,
+    /// Addresses whose turn came while the block had all handshakes that it may have.
+    parked: VecDeque<A>,
 }
 
 /// A token bucket, told by when the next token is there.
@@ -146,6 +167,18 @@ impl<T> Default for Place<T> {
     }
 }
 
+impl<A> Default for Block<A> {
+    fn default() -> Self {
+        Self { waiting: 0, handshakes: 0, parked: VecDeque::new() }
+    }
+}
+
+impl<A> Block<A> {
+    fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.handshakes == 0 && self.parked.is_empty()
+    }
+}
+
 impl<T> Place<T> {
     fn may_begin(&self) -> bool {
         !self.waiting.is_empty() && self.handshakes.len() < ADDRESS_HANDSHAKES_MAX
@@ -159,10 +192,12 @@ impl<T> Place<T> {
 impl<A: Copy + Ord, T> Admission<A, T> {
     /// Nobody there; handshakes begin at that rate.
     #[must_use]
-    pub fn new(rate_per_s: u32) -> Self {
+    pub fn new(rate_per_s: u32, block_of: fn(A) -> Option<A>) -> Self {
         Self {
             bucket: Bucket::new(rate_per_s),
+            block_of,
             places: BTreeMap::new(),
+            blocks: BTreeMap::new(),
             turns: VecDeque::new(),
             waiting: 0,
             handshakes: 0,
@@ -187,20 +222,25 @@ impl<A: Copy + Ord, T> Admission<A, T> {
     /// A connection has come. Gives back one that is to be closed for it, if there must be one.
     pub fn arrive(&mut self, address: A, connection: T, now: Instant) -> Option<(T, Refused)> {
         let own = self.places.get(&address).map_or(0, |place| place.waiting.len());
-        if own >= ADDRESS_WAITING_MAX {
+        let together = self.block(address).map_or(0, |block| block.waiting);
+        if own >= ADDRESS_WAITING_MAX || together >= BLOCK_WAITING_MAX {
             return Some((connection, Refused::Crowded));
         }
         let mut closed = None;
         if self.waiting >= WAITING_MAX {
             let longest = self.places.iter_mut().max_by_key(|(_, place)| place.waiting.len());
-            let Some((_, place)) = longest.filter(|(_, place)| place.waiting.len() > own + 1)
+            let Some((&longest, place)) =
+                longest.filter(|(_, place)| place.waiting.len() > own + 1)
             else {
                 return Some((connection, Refused::Crowded));
             };
             closed = place.waiting.pop_back().map(|(_, newest)| (newest, Refused::Displaced));
-            self.waiting -= 1;
+            self.waits_no_more(longest, 1);
         }
         self.waiting += 1;
+        if let Some(block) = (self.block_of)(address) {
+            self.blocks.entry(block).or_default().waiting += 1;
+        }
         self.sweep_at.get_or_insert(now + SWEEP_EVERY);
         self.places.entry(address).or_default().waiting.push_back((now, connection));
         self.queue_up(address);
@@ -219,6 +259,9 @@ impl<A: Copy + Ord, T> Admission<A, T> {
         self.bucket.take(now);
         self.tickets += 1;
         self.handshakes += 1;
+        if let Some(block) = (self.block_of)(address) {
+            self.blocks.entry(block).or_default().handshakes += 1;
+        }
         let ticket = self.tickets;
         self.places.entry(address).or_default().handshakes.push_back(ticket);
         self.queue_up(address);
@@ -232,8 +275,7 @@ impl<A: Copy + Ord, T> Admission<A, T> {
             return; // it gave way
         };
         place.handshakes.remove(index);
-        self.handshakes -= 1;
-        self.queue_up(address);
+        self.is_under_way_no_more(address);
     }
 
     /// Those who waited for too long, to be closed.
@@ -241,16 +283,78 @@ impl<A: Copy + Ord, T> Admission<A, T> {
         if self.sweep_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let mut closed = Vec::new();
-        for place in self.places.values_mut() {
+        let (mut closed, mut swept) = (Vec::new(), Vec::new());
+        for (address, place) in &mut self.places {
+            let before = closed.len();
             while place.waiting.front().is_some_and(|(since, _)| *since + WAIT_MAX <= now) {
                 closed.extend(place.waiting.pop_front().map(|(_, connection)| connection));
             }
+            swept.push((*address, closed.len() - before));
         }
-        self.waiting -= closed.len();
+        swept.iter().for_each(|(address, count)| self.waits_no_more(*address, *count));
         self.sweep_at = (self.waiting > 0).then_some(now + SWEEP_EVERY);
+        self.leave_parked();
         self.places.retain(|_, place| !place.is_empty());
+        self.blocks.retain(|_, block| !block.is_empty());
         closed
+    }
+
+    /// Of the parked, those of whom nobody waits any more have no turn to come.
+    fn leave_parked(&mut self) {
+        for block in self.blocks.values_mut() {
+            block.parked.retain(|address| match self.places.get_mut(address) {
+                Some(place) if place.waiting.is_empty() => {
+                    place.is_in_turn = false;
+                    false
+                }
+                Some(_) => true,
+                None => false,
+            });
+        }
+    }
+
+    fn block(&self, address: A) -> Option<&Block<A>> {
+        self.blocks.get(&(self.block_of)(address)?)
+    }
+
+    fn block_mut(&mut self, address: A) -> Option<&mut Block<A>> {
+        self.blocks.get_mut(&(self.block_of)(address)?)
+    }
+
+    /// So many connections of an address have left the queue.
+    fn waits_no_more(&mut self, address: A, count: usize) {
+        self.waiting -= count;
+        if let Some(block) = self.block_mut(address) {
+            block.waiting -= count;
+        }
+        self.forget_block(address);
+    }
+
+    /// A handshake of an address has ended, or gave way.
+    fn is_under_way_no_more(&mut self, address: A) {
+        self.handshakes -= 1;
+        if let Some(block) = self.block_mut(address) {
+            block.handshakes -= 1;
+        }
+        self.queue_up(address);
+        self.unpark(address);
+        self.forget_block(address);
+    }
+
+    fn forget_block(&mut self, address: A) {
+        if self.block(address).is_some_and(Block::is_empty)
+            && let Some(block) = (self.block_of)(address)
+        {
+            self.blocks.remove(&block);
+        }
+    }
+
+    /// The next of those that are parked in the block of an address has a turn again. Whenever one leaves the turns without
+    /// a handshake, or a handshake ends, one comes back: so none is parked while its block could do more.
+    fn unpark(&mut self, address: A) {
+        if let Some(next) = self.block_mut(address).and_then(|block| block.parked.pop_front()) {
+            self.turns.push_back(next);
+        }
     }
 
     /// When there may be something to do, if nothing else happens before.
@@ -282,6 +386,12 @@ impl<A: Copy + Ord, T> Admission<A, T> {
                 // Swept away or displaced meanwhile.
                 place.is_in_turn = false;
                 self.queue_up(address);
+                self.unpark(address);
+                continue;
+            }
+            let block = (self.block_of)(address).and_then(|block| self.blocks.get_mut(&block));
+            if let Some(block) = block.filter(|block| block.handshakes >= BLOCK_HANDSHAKES_MAX) {
+                block.parked.push_back(address);
                 continue;
             }
             if place.handshakes.len() + 1 >= most {
@@ -290,8 +400,9 @@ impl<A: Copy + Ord, T> Admission<A, T> {
                 continue;
             }
             place.is_in_turn = false;
-            self.waiting -= 1;
-            return place.waiting.pop_front().map(|(_, connection)| (address, connection));
+            let (_, connection) = place.waiting.pop_front()?;
+            self.waits_no_more(address, 1);
+            return Some((address, connection));
         }
         self.is_blocked = true;
         None
@@ -310,8 +421,7 @@ impl<A: Copy + Ord, T> Admission<A, T> {
         let most = self.places.iter_mut().max_by_key(|(_, place)| place.handshakes.len());
         let (address, ticket) =
             most.and_then(|(address, place)| Some((*address, place.handshakes.pop_front()?)))?;
-        self.handshakes -= 1;
-        self.queue_up(address);
+        self.is_under_way_no_more(address);
         Some(ticket)
     }
 }

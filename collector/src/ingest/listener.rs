@@ -7,7 +7,9 @@
 
 use super::admission::{Admission, Begin, HANDSHAKES_MAX, Refused, rate_of};
 use super::budget::Budget;
+use super::sparing::Sparing;
 use crate::metrics::IngestMetrics;
+use crate::text::bounded;
 use crate::tls::{Identity, IdentityError};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
@@ -36,8 +38,10 @@ const READY_MAX: usize = 64;
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// Most connections of one agent: it needs one, and may have lost several without our knowing yet, which takes 30 s.
 const AGENT_CONNECTIONS_MAX: u32 = 16;
-/// Refusals are logged at most so often; all are counted.
-const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// How long an agent is not let in after one of its connections sent much and said nothing: a connection may send some 70 KB
+/// a second of that then, and a handshake that leads nowhere costs as much as one by a stranger.
+const HELD_OFF: Duration = Duration::from_secs(30);
 
 /// Who is behind a connection.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ pub struct Connection {
     stream: Stream,
     info: ConnectionInfo,
     /// Counted as long as it stands.
-    _held: Option<Held>,
+    held: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -101,15 +105,16 @@ pub fn incoming(
     let (ready, connections) = mpsc::channel(READY_MAX);
     // Each handshake under way says once that it has ended, and each that gave way to another.
     let (ended, ends) = mpsc::channel(2 * HANDSHAKES_MAX);
-    let admission = Admission::new(rate_per_s());
+    let admission = Admission::new(rate_per_s(), block);
     let counts = Arc::default();
     let under_way = BTreeMap::new();
-    let reception = Reception { door, metrics, counts, admission, under_way, ready, ended };
+    let log = Arc::default();
+    let reception = Reception { door, metrics, counts, log, admission, under_way, ready, ended };
     tokio::spawn(reception.run(listener, ends));
     ReceiverStream::new(connections)
 }
 
-/// An address as admission tells them apart: of IPv6 the network, which is what one site has.
+/// An address as admission tells them apart: of IPv6 the network, which is what one machine can have.
 type Site = IpAddr;
 
 /// A handshake has ended.
@@ -120,6 +125,8 @@ struct Reception {
     door: Door,
     metrics: Arc<IngestMetrics>,
     counts: Counts,
+    /// Of what is refused; all of it is counted.
+    log: Arc<Sparing>,
     admission: Admission<Site, (TcpStream, SocketAddr)>,
     /// Handshakes, to break them off.
     under_way: BTreeMap<u64, AbortHandle>,
@@ -129,12 +136,11 @@ struct Reception {
 
 impl Reception {
     async fn run(mut self, listener: TcpListener, mut ends: mpsc::Receiver<End>) {
-        let mut log = Log::default();
         loop {
             let wake_at = self.admission.wake_at();
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => self.arrived(stream, address, &mut log),
+                    Ok((stream, address)) => self.arrived(stream, address),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_RETRY).await;
@@ -147,38 +153,40 @@ impl Reception {
                 () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 () = self.ready.closed() => return,
             }
-            self.go_on(&mut log);
+            self.go_on();
         }
     }
 
-    fn arrived(&mut self, stream: TcpStream, address: SocketAddr, log: &mut Log) {
+    fn arrived(&mut self, stream: TcpStream, address: SocketAddr) {
         let now = Instant::now();
         if let Some(((_, address), why)) =
             self.admission.arrive(site(address.ip()), (stream, address), now)
         {
-            self.refused(address, why, now, log);
+            self.refused(address, why, now);
         }
     }
 
-    fn refused(&self, address: SocketAddr, why: Refused, now: Instant, log: &mut Log) {
+    fn refused(&self, address: SocketAddr, why: Refused, now: Instant) {
         self.metrics.refuse_connection(why.word());
-        log.refused(address, why.word(), now);
+        if let Some(others) = self.log.line(now) {
+            tracing::warn!(%address, why = why.word(), others, "connection closed before its handshake");
+        }
     }
 
     /// Begins what may begin, and closes who waited too long.
-    fn go_on(&mut self, log: &mut Log) {
+    fn go_on(&mut self) {
         let now = Instant::now();
         for (_, address) in self.admission.sweep(now) {
-            self.refused(address, Refused::Waited, now, log);
+            self.refused(address, Refused::Waited, now);
         }
         while let Some(begin) = self.admission.next(now) {
-            self.begin(begin, log);
+            self.begin(begin);
         }
         self.metrics.connections_waiting.set(gauge(self.admission.waiting()));
         self.metrics.handshakes.set(gauge(self.admission.handshakes()));
     }
 
-    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>, log: &mut Log) {
+    fn begin(&mut self, begin: Begin<Site, (TcpStream, SocketAddr)>) {
         let Begin { ticket, address: site, connection: (stream, address), instead_of } = begin;
         if let Some(broken_off) = instead_of.and_then(|ticket| self.under_way.remove(&ticket)) {
             self.metrics.refuse_connection(Refused::Displaced.word());
@@ -187,13 +195,14 @@ impl Reception {
         // One that gave way says so, too, a moment later: until then its place in this queue is taken.
         let Ok(ended) = self.ended.clone().try_reserve_owned() else {
             self.admission.ended(site, ticket);
-            return self.refused(address, Refused::Crowded, Instant::now(), log);
+            return self.refused(address, Refused::Crowded, Instant::now());
         };
         let leave = Leave { end: (site, ticket), ended: Some(ended) };
         let greeter = Greeter {
             door: self.door.clone(),
             metrics: Arc::clone(&self.metrics),
             counts: Arc::clone(&self.counts),
+            log: Arc::clone(&self.log),
             ready: self.ready.clone(),
         };
         let handshake = tokio::spawn(async move {
@@ -204,8 +213,16 @@ impl Reception {
     }
 }
 
-/// Connections that stand, by agent.
-type Counts = Arc<Mutex<BTreeMap<Uuid, u32>>>;
+/// What is known of agents at the door.
+#[derive(Debug, Default)]
+struct AtTheDoor {
+    /// Connections that stand.
+    connections: BTreeMap<Uuid, u32>,
+    /// Until when agents are not let in.
+    held_off: BTreeMap<Uuid, Instant>,
+}
+
+type Counts = Arc<Mutex<AtTheDoor>>;
 
 /// One of an agent's connections.
 #[derive(Debug)]
@@ -215,27 +232,37 @@ struct Held {
 }
 
 impl Held {
-    /// Counts one more connection; none if the agent has as many as it may.
-    fn take(counts: &Counts, agent: Uuid) -> Option<Self> {
+    /// Counts one more connection; or why there may be none, as a word for metrics and in words.
+    fn take(counts: &Counts, agent: Uuid, now: Instant) -> Result<Self, (&'static str, String)> {
         {
             let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(agent).or_default();
+            counts.held_off.retain(|_, until| *until > now);
+            if counts.held_off.contains_key(&agent) {
+                return Err(("flood", format!("the agent {agent} sent much and said nothing")));
+            }
+            let count = counts.connections.entry(agent).or_default();
             if *count >= AGENT_CONNECTIONS_MAX {
-                return None;
+                return Err(("many", format!("the agent {agent} has too many connections")));
             }
             *count += 1;
         }
-        Some(Self { agent, counts: Arc::clone(counts) })
+        Ok(Self { agent, counts: Arc::clone(counts) })
+    }
+
+    /// The agent is not let in for a while.
+    fn hold_off(&self, now: Instant) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.held_off.insert(self.agent, now + HELD_OFF);
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.agent) {
+        if let Some(count) = counts.connections.get_mut(&self.agent) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.agent);
+                counts.connections.remove(&self.agent);
             }
         }
     }
@@ -256,25 +283,6 @@ impl Drop for Leave {
     }
 }
 
-/// Refusals come by the thousand when they come: one line a second says what the counters say in full.
-#[derive(Default)]
-struct Log {
-    last: Option<Instant>,
-    silent: u64,
-}
-
-impl Log {
-    fn refused(&mut self, address: SocketAddr, why: &str, now: Instant) {
-        if self.last.is_some_and(|last| now.saturating_duration_since(last) < LOG_EVERY) {
-            self.silent += 1;
-            return;
-        }
-        let others = std::mem::take(&mut self.silent);
-        self.last = Some(now);
-        tracing::warn!(%address, why, others, "connection closed before its handshake");
-    }
-}
-
 fn site(address: IpAddr) -> Site {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -283,6 +291,13 @@ fn site(address: IpAddr) -> Site {
         }
         v4 @ IpAddr::V4(_) => v4,
     }
+}
+
+/// Sites that somebody may have many of: of IPv6, those of a /48. An address of IPv4 is dear enough to stand for itself.
+fn block(site: Site) -> Option<Site> {
+    let IpAddr::V6(site) = site else { return None };
+    let [a, b, c, ..] = site.segments();
+    Some(IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
 }
 
 fn gauge(count: usize) -> i64 {
@@ -294,6 +309,7 @@ struct Greeter {
     door: Door,
     metrics: Arc<IngestMetrics>,
     counts: Counts,
+    log: Arc<Sparing>,
     ready: mpsc::Sender<io::Result<Connection>>,
 }
 
@@ -302,30 +318,32 @@ impl Greeter {
         let (stream, peer) = match timeout(HANDSHAKE_DEADLINE, self.door.open(stream)).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
-                self.metrics.refuse_connection("handshake");
-                tracing::info!(%address, %error, "connection refused");
-                return;
+                // It may tell of the certificate that came.
+                return self.refuse(address, "handshake", &bounded(&error.to_string()));
             }
             Err(_) => {
-                self.metrics.refuse_connection("slow");
-                tracing::info!(%address, "handshake took too long");
-                return;
+                return self.refuse(address, "slow", "the handshake took too long");
             }
         };
         let held = match &peer {
             Peer::Certificate(Ok(identity)) => {
-                let Some(held) = Held::take(&self.counts, identity.agent) else {
-                    self.metrics.refuse_connection("many");
-                    tracing::warn!(%address, agent = %identity.agent, "the agent has too many connections");
-                    return;
-                };
-                Some(held)
+                match Held::take(&self.counts, identity.agent, Instant::now()) {
+                    Ok(held) => Some(held),
+                    Err((reason, why)) => return self.refuse(address, reason, &why),
+                }
             }
             Peer::Certificate(Err(_)) | Peer::Local => None,
         };
         let info = ConnectionInfo { peer, address, budget: Budget::default() };
         // The receiver is gone only when the collector stops.
-        drop(self.ready.send(Ok(Connection { stream, info, _held: held })).await);
+        drop(self.ready.send(Ok(Connection { stream, info, held })).await);
+    }
+
+    fn refuse(&self, address: SocketAddr, reason: &'static str, why: &str) {
+        self.metrics.refuse_connection(reason);
+        if let Some(others) = self.log.line(Instant::now()) {
+            tracing::warn!(%address, %why, others, "connection refused");
+        }
     }
 }
 
@@ -363,6 +381,7 @@ impl AsyncRead for Connection {
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
         if !self.info.budget.spend(buffer.filled().len().saturating_sub(before)) {
+            self.held.iter().for_each(|held| held.hold_off(Instant::now()));
             return Poll::Ready(Err(io::Error::other("it sends much and says nothing")));
         }
         read
@@ -404,14 +423,27 @@ mod tests {
     fn an_agent_has_so_many_connections_and_no_more() {
         let counts = Counts::default();
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut held: Vec<_> =
-            (0..AGENT_CONNECTIONS_MAX).filter_map(|_| Held::take(&counts, one)).collect();
+        let take = |agent| Held::take(&counts, agent, Instant::now());
+        let mut held: Vec<_> = (0..AGENT_CONNECTIONS_MAX).filter_map(|_| take(one).ok()).collect();
         assert_eq!(held.len(), 16);
-        assert!(Held::take(&counts, one).is_none() && Held::take(&counts, other).is_some());
+        assert!(take(one).is_err_and(|(reason, _)| reason == "many") && take(other).is_ok());
         held.pop();
-        assert!(Held::take(&counts, one).is_some(), "one has ended");
+        assert!(take(one).is_ok(), "one has ended");
         drop(held);
-        assert!(counts.lock().expect("no panic").is_empty());
+        assert!(counts.lock().expect("no panic").connections.is_empty());
+    }
+
+    #[test]
+    fn who_sent_much_and_said_nothing_is_held_off_for_a_while() {
+        let (counts, now) = (Counts::default(), Instant::now());
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let take = |agent, later| Held::take(&counts, agent, now + later);
+        take(one, Duration::ZERO).expect("nothing is known of it").hold_off(now);
+        let refused = take(one, HELD_OFF - Duration::from_millis(1));
+        assert!(refused.is_err_and(|(reason, _)| reason == "flood"));
+        assert!(take(other, Duration::ZERO).is_ok(), "others are let in");
+        assert!(take(one, HELD_OFF).is_ok());
+        assert!(counts.lock().expect("no panic").held_off.is_empty(), "and it is forgotten");
     }
 
     #[test]
@@ -421,5 +453,9 @@ mod tests {
         assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.2"), of("192.0.2.1"));
+        let block_of = |address| block(of(address));
+        assert_eq!(block_of("2001:db8:1:2::3"), block_of("2001:db8:1:ffff::4"));
+        assert_ne!(block_of("2001:db8:1:2::3"), block_of("2001:db8:2:2::3"));
+        assert_eq!((block_of("192.0.2.1"), block_of("::ffff:192.0.2.1")), (None, None));
     }
 }

@@ -3,12 +3,15 @@
 use super::admission::reconnect_within;
 use super::budget::Budget;
 use super::listener::{ConnectionInfo, Door, Peer, incoming, rate_per_s};
+use super::newcomers::Newcomers;
 use super::pace::{Pace, Ticket};
-use super::session::{BUSY_RETRY_MS, Greeting, Refusal, Session};
+use super::session::{BUSY_RETRY_MS, Cause, Greeting, Refusal, Session};
+use super::sparing::Sparing;
 use super::{accept, open};
 use crate::fleet::Fleet;
 use crate::metrics::IngestMetrics;
 use crate::store::{AnyStore, Opened, Store, TenantScope};
+use crate::text::bounded;
 use crate::tls::Identity;
 use probefleet_proto::clock::unix_now_ns;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
@@ -42,6 +45,8 @@ const SESSION_MAX: Duration = Duration::from_secs(25 * 60);
 const RESUME_WITHIN_MIN: Duration = Duration::from_secs(5);
 /// A status is looked at so often; agents send one in five seconds.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// Plans that are in force or refused, of a session: it is handed one, and may have been handed others before.
+const PLANS_APPLIED_MAX: usize = 16;
 /// Answers that may wait for a slow agent before its frames wait too.
 const ANSWERS_MAX: usize = 8;
 /// Metadata that names the agent where there is no TLS.
@@ -86,6 +91,8 @@ pub struct Ingest<S = AnyStore> {
     pub metrics: Arc<IngestMetrics>,
     /// How much may be under way.
     pub pace: Arc<Mutex<Pace>>,
+    /// Who may begin a stream.
+    pub newcomers: Arc<Mutex<Newcomers>>,
     /// Turns true when the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -156,12 +163,13 @@ impl<S: Shared> v1::fleet_server::Fleet for Ingest<S> {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let who = self.who(&request).inspect_err(|status| {
             self.metrics.sessions_refused.inc();
-            tracing::warn!(why = status.message(), "session refused");
+            tracing::warn!(why = %bounded(status.message()), "session refused");
         })?;
         let info = request.extensions().get::<ConnectionInfo>();
         let budget = info.map(|info| info.budget.clone()).unwrap_or_default();
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
-        let conversation = Conversation { ingest: self.clone(), who, budget, answers };
+        let log = Sparing::default();
+        let conversation = Conversation { ingest: self.clone(), who, budget, log, answers };
         tokio::spawn(conversation.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -202,6 +210,11 @@ impl<S: Shared> Ingest<S> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Likewise.
+    fn newcomers(&self) -> MutexGuard<'_, Newcomers> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Within what time the fleet is to come back.
     fn reconnect_within(&self) -> Duration {
         reconnect_within(self.fleet.size(), rate_per_s())
@@ -225,6 +238,8 @@ struct Conversation<S> {
     who: Who,
     /// Of the connection.
     budget: Budget,
+    /// Of what is refused; all of it is counted.
+    log: Sparing,
     answers: mpsc::Sender<Result<v1::ToAgent, Status>>,
 }
 
@@ -324,7 +339,14 @@ impl<S: Shared> Conversation<S> {
         let Ingest { store, scope, metrics, .. } = &self.ingest;
         self.check_store()?;
         let _commit = Commit::begin(&self.ingest);
-        let (greeting, opened) = open(store, scope, hello, agent, unix_now_ns()).await?;
+        // Whoever has no token may still come with a spool that is known.
+        let may_begin = self.ingest.newcomers().take(agent, Instant::now());
+        let opened = open(store, scope, hello, (agent, may_begin), unix_now_ns()).await;
+        let begins = opened.as_ref().is_ok_and(|(_, opened)| opened.head.session == 1);
+        if may_begin && !begins {
+            self.ingest.newcomers().give_back(agent);
+        }
+        let (greeting, opened) = opened.map_err(|refusal| self.when_to_begin(refusal))?;
         if opened.first_sight {
             let key = opened.evidence.map(|evidence| evidence.key);
             tracing::info!(%agent, name = %opened.name, labels = ?opened.labels, evidence_key = ?key, "a new agent");
@@ -334,10 +356,25 @@ impl<S: Shared> Conversation<S> {
             tracing::warn!(%agent, name = %opened.name, key = %evidence.key, %before,
                 "the agent signs with another key than its stream before: a new state directory, or another machine with its certificate");
         }
-        for ignored in &greeting.ignored {
+        if !greeting.ignored.is_empty() {
+            let ignored = bounded(&greeting.ignored.join(", "));
             tracing::warn!(%agent, %ignored, "a part of what the agent proposed is not used");
         }
         Ok((greeting, opened))
+    }
+
+    /// Says in a refusal of a new spool when the agent may come with one, and once an episode in the log.
+    fn when_to_begin(&self, mut refusal: Refusal) -> Refusal {
+        if refusal.cause != Cause::NewSpool {
+            return refusal;
+        }
+        let told = self.ingest.newcomers().refuse(self.who.agent, Instant::now());
+        let retry_after_ms = u32::try_from(told.retry_after.as_millis()).unwrap_or(u32::MAX);
+        refusal.retry_after_ms = retry_after_ms.max(BUSY_RETRY_MS);
+        if told.is_first {
+            tracing::warn!(agent = %self.who.agent, retry_after_ms, why = %refusal.text, "no new stream for now");
+        }
+        refusal
     }
 
     async fn converse(&self, session: &mut Session, messages: &mut Streaming<v1::FromAgent>) {
@@ -346,7 +383,7 @@ impl<S: Shared> Conversation<S> {
         let end = Instant::now() + age_max;
         let stop = stopped(self.ingest.stop.clone());
         tokio::pin!(stop);
-        let (mut not_before, mut status_from) = (None, Instant::now());
+        let (mut not_before, mut status_from, mut plans_applied) = (None, Instant::now(), 0);
         loop {
             let message = tokio::select! {
                 message = messages.message(), if not_before.is_none() => message,
@@ -363,19 +400,21 @@ impl<S: Shared> Conversation<S> {
                 Ok(Some(_)) => continue,
                 Ok(None) => return,
                 Err(status) => {
-                    tracing::info!(agent = %self.who.agent, %status, "session broken off");
+                    // It may quote what the other side said last.
+                    let why = bounded(&status.to_string());
+                    tracing::info!(agent = %self.who.agent, %why, "session broken off");
                     return;
                 }
             };
-            // A status beyond one a second says nothing new.
-            if !matches!(said, Said::Status(_)) {
-                self.budget.earn(said.encoded_len());
-            } else if Instant::now() >= status_from {
-                self.budget.earn(said.encoded_len());
-                status_from = Instant::now() + STATUS_EVERY;
-            } else {
-                continue;
+            // What comes more often than that says nothing new, and is neither acted on nor paid for.
+            match &said {
+                Said::Status(_) if Instant::now() < status_from => continue,
+                Said::Status(_) => status_from = Instant::now() + STATUS_EVERY,
+                Said::PlanApplied(_) if plans_applied >= PLANS_APPLIED_MAX => continue,
+                Said::PlanApplied(_) => plans_applied += 1,
+                Said::Data(_) | Said::Hello(_) => {}
             }
+            self.budget.earn(said.encoded_len());
             match self.react(session, said).await {
                 Ok(resume) => not_before = resume,
                 Err(Over) => return,
@@ -396,7 +435,7 @@ impl<S: Shared> Conversation<S> {
                 if applied.error.is_empty() {
                     tracing::info!(%agent, "plan in force");
                 } else {
-                    tracing::warn!(%agent, error = %applied.error, "plan refused by the agent");
+                    tracing::warn!(%agent, error = %bounded(&applied.error), "plan refused by the agent");
                 }
                 self.ingest.fleet.plan_applied(agent, applied, now_s);
                 Ok(None)
@@ -462,10 +501,15 @@ impl<S: Shared> Conversation<S> {
         if over { Err(Over) } else { Ok(None) }
     }
 
-    /// Counts and logs a refusal.
+    /// Counts and logs a refusal. Of new spools there is a line already.
     fn tell(&self, refusal: &Refusal) {
-        self.ingest.metrics.count_refusal(refusal.code, &refusal.text);
-        tracing::warn!(agent = %self.who.agent, code = refusal.code.as_str_name(), why = %refusal.text, "refused");
+        self.ingest.metrics.count_refusal(refusal);
+        if refusal.cause == Cause::NewSpool {
+            return;
+        }
+        if let Some(others) = self.log.line(Instant::now()) {
+            tracing::warn!(agent = %self.who.agent, code = refusal.code.as_str_name(), why = %bounded(&refusal.text), others, "refused");
+        }
     }
 
     async fn go_away(&self, spread: f64) {

@@ -12,9 +12,10 @@
 
 use crate::evidence::is_signed_by;
 use crate::store::{Batch, Evidence, Head, Held, NewRecord, Opened, StreamId};
+use crate::text::{bounded, cut};
 use probefleet_proto::evidence::PublicKey;
 use probefleet_proto::health::is_suspect;
-use probefleet_proto::label::{LABELS_MAX, Labels, label_text};
+use probefleet_proto::label::{LABEL_MAX_BYTES, LABELS_MAX, Labels, label_text};
 use probefleet_proto::name::Name;
 use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use probefleet_proto::report::{self, Report, ReportError};
@@ -30,8 +31,6 @@ pub const PROTOCOL: u32 = 1;
 pub const CREDIT_BYTES: u32 = 1 << 20;
 /// When to come back after the store failed, milliseconds: it is given time to recover, the spool holds meanwhile.
 pub const BUSY_RETRY_MS: u32 = 5_000;
-/// Longest text of an agent that is kept, such as its version or the error of a plan, in bytes.
-pub const TEXT_MAX_BYTES: usize = 2_048;
 /// Sequences and instants are signed in every store.
 const NUMBER_MAX: u64 = i64::MAX as u64;
 /// The label that every agent has without being given it: its name.
@@ -67,16 +66,35 @@ pub struct Refusal {
     pub text: String,
     /// When to try again, milliseconds.
     pub retry_after_ms: u32,
+    /// What is the matter.
+    pub cause: Cause,
+}
+
+/// What is the matter when something is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The agent, or what it says.
+    Agent,
+    /// The store is not well; nothing is wrong with the agent.
+    Store,
+    /// The agent comes with too many new spools ([`super::newcomers`]).
+    NewSpool,
 }
 
 impl Refusal {
     pub(super) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), retry_after_ms: 0 }
+        Self { code, text: text.into(), retry_after_ms: 0, cause: Cause::Agent }
     }
 
     /// The store is not well; nothing is wrong with the agent.
     pub(super) fn busy(text: impl Into<String>) -> Self {
-        Self { retry_after_ms: BUSY_RETRY_MS, ..Self::new(Code::Busy, text) }
+        let cause = Cause::Store;
+        Self { retry_after_ms: BUSY_RETRY_MS, cause, ..Self::new(Code::Busy, text) }
+    }
+
+    /// It begins too many streams. When it may begin the next is said by who counts them.
+    pub(super) fn new_spool(text: impl Into<String>) -> Self {
+        Self { cause: Cause::NewSpool, ..Self::busy(text) }
     }
 
     /// Whether the session is over: the agent can do nothing about it within it.
@@ -123,7 +141,7 @@ pub fn greet(hello: v1::Hello, agent: Uuid) -> Result<Greeting, Refusal> {
     Ok(Greeting {
         spool_id,
         plan_hash: hello.plan_hash,
-        version: bounded(hello.version),
+        version: bounded(&hello.version),
         proposed_name,
         proposed_labels,
         wall_time_ns: hello.wall_time_ns,
@@ -165,20 +183,10 @@ fn usable_labels(
             (Ok(key), Ok(value)) if key != AGENT_LABEL && labels.len() < LABELS_MAX => {
                 labels.insert(key, value);
             }
-            _ => ignored.push(format!("label `{}`", bounded(key))),
+            _ => ignored.push(format!("label `{}`", cut(&key, LABEL_MAX_BYTES))),
         }
     }
     labels
-}
-
-/// Text of an agent, cut to what is kept of it.
-pub(crate) fn bounded(mut text: String) -> String {
-    let mut end = text.len().min(TEXT_MAX_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }
 
 /// One session, after Hello.

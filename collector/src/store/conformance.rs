@@ -26,6 +26,7 @@ pub(super) fn introduction(agent: u128, spool_id: SpoolId, name: &str) -> Introd
         proposed_labels: Labels::from([("site".to_owned(), "berlin".to_owned())]),
         evidence: None,
         now_s: NOW_S,
+        may_begin: true,
     }
 }
 
@@ -62,6 +63,7 @@ fn after(expected: Head, records: &[NewRecord]) -> Head {
 
 async fn suite(open: impl AsyncFn() -> AnyStore) {
     first_sight_settles_name_and_labels(open().await).await;
+    a_stream_begins_only_where_it_may(open().await).await;
     sessions_count_up_and_fence(open().await).await;
     a_commit_is_whole_or_nothing(open().await).await;
     a_key_is_pinned_once(open().await).await;
@@ -102,6 +104,23 @@ async fn first_sight_settles_name_and_labels(store: AnyStore) {
         .map(|known| known.name.to_string())
         .collect();
     assert_eq!(names, ["berlin-1", "berlin-1-abcd"], "a refused agent leaves nothing behind");
+}
+
+async fn a_stream_begins_only_where_it_may(store: AnyStore) {
+    let scope = TenantScope::default();
+    let held_off = |agent, spool| {
+        let introduced = introduction(agent, spool, "a");
+        store.open_session(&scope, Introduction { may_begin: false, ..introduced })
+    };
+    assert!(matches!(held_off(1, SPOOL).await, Err(OpenError::NewSpool)));
+    assert_eq!(store.agents(&scope).await.expect("reads"), [], "nothing is left of it");
+    let first = store.open_session(&scope, introduction(1, SPOOL, "a")).await.expect("opens");
+    assert_eq!(first.head.session, 1);
+    let again = held_off(1, SPOOL).await.expect("it is known");
+    assert_eq!((again.stream, again.head.session), (first.stream, 2));
+    assert!(matches!(held_off(1, [8; 16]).await, Err(OpenError::NewSpool)));
+    assert!(matches!(held_off(2, SPOOL).await, Err(OpenError::ForeignSpool)));
+    assert_eq!(store.stream_ends(&scope).await.expect("reads").len(), 1);
 }
 
 async fn sessions_count_up_and_fence(store: AnyStore) {

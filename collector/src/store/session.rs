@@ -23,6 +23,8 @@ pub struct Introduction {
     pub evidence: Option<Evidence>,
     /// Now, Unix seconds.
     pub now_s: u64,
+    /// A stream may begin, if the spool is not known.
+    pub may_begin: bool,
 }
 
 /// The end of what is committed of a stream.
@@ -81,6 +83,11 @@ pub enum OpenError {
     /// The agent's id is known under another tenant.
     #[error("this agent belongs to another tenant")]
     ForeignAgent,
+    /// The spool is not known, and no stream may begin.
+    #[error(
+        "this agent has begun many streams lately, each with a new spool: is its state directory kept over a restart? The next may begin in a while"
+    )]
+    NewSpool,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

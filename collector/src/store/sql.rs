@@ -19,6 +19,7 @@ pub(super) enum Opening {
     Done(Opened),
     ForeignSpool,
     ForeignAgent,
+    NewSpool,
     OtherKey { pinned: PublicKey, offered: PublicKey },
 }
 
@@ -71,6 +72,9 @@ pub(super) fn open_session(
     if foreign_spool {
         return Ok(Opening::ForeignSpool);
     }
+    if !introduction.may_begin && !is_known(connection, introduction)? {
+        return Ok(Opening::NewSpool);
+    }
     // Whoever has another key must not fence the one who has the right one: so this is asked before the session is counted.
     let pinned = evidence::pinned(connection, &introduction.spool_id)?;
     if let (Some(pinned), Some(offered)) = (pinned, introduction.evidence)
@@ -103,6 +107,12 @@ pub(super) fn open_session(
             Ok((name(row, 0)?, labels(row, 1)?))
         })?;
     Ok(Opening::Done(Opened { stream, head, name, labels, first_sight, evidence, key_before }))
+}
+
+fn is_known(connection: &Connection, introduction: &Introduction) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM stream WHERE spool_id = ?1")?
+        .exists([introduction.spool_id])
 }
 
 fn insert_agent(

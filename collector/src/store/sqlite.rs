@@ -176,6 +176,7 @@ impl Store for SqliteStore {
             Opening::Done(opened) => Ok(opened),
             Opening::ForeignSpool => Err(OpenError::ForeignSpool),
             Opening::ForeignAgent => Err(OpenError::ForeignAgent),
+            Opening::NewSpool => Err(OpenError::NewSpool),
             Opening::OtherKey { pinned, offered } => Err(OpenError::OtherKey { pinned, offered }),
         }
     }

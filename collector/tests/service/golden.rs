@@ -41,6 +41,7 @@ fn introduction(now_s: u64) -> Introduction {
         proposed_labels: Labels::from([("site".to_owned(), "berlin".to_owned())]),
         evidence: None,
         now_s,
+        may_begin: true,
     }
 }
 

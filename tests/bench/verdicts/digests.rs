@@ -290,6 +290,7 @@ impl Fleet {
                 proposed_labels: Labels::new(),
                 evidence: None,
                 now_s: APRIL_S.unsigned_abs(),
+                may_begin: true,
             };
             agents
                 .push((spool_id, store.open_session(&TenantScope::default(), introduction).await?));

@@ -22,7 +22,7 @@ fn well(now: Instant) -> Seen {
 }
 
 fn names_of(faults: &[Fault]) -> Vec<&'static str> {
-    faults.iter().map(|fault| fault.what).collect()
+    faults.iter().map(|fault| fault.what.as_str()).collect()
 }
 
 fn after(seconds: u64, start: Instant) -> Instant {
@@ -107,7 +107,10 @@ fn a_full_spool_is_told_until_half_of_it_is_free() {
     assert_eq!(watch.look(&seen, start), [], "nearly full is not full");
     seen.health.as_mut().expect("is there").mishaps.dropped_reports = 3;
     let found = watch.look(&seen, start);
-    assert!(found[0].what == "spool_full" && found[0].text.contains("3 reports"), "{found:?}");
+    assert!(
+        found[0].what == FaultName::SpoolFull && found[0].text.contains("3 reports"),
+        "{found:?}"
+    );
     seen.spool.unacked_bytes = 2_000;
     assert_eq!(watch.look(&seen, start), []);
 }

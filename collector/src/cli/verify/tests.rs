@@ -44,6 +44,7 @@ async fn fill(state: &Path, signer: &Signer) {
         proposed_labels: Labels::new(),
         evidence: Some(Evidence { key: signer.public(), signed_from: COUNT }),
         now_s: 1,
+        may_begin: true,
     };
     let opened = store.open_session(&scope, introduction).await.expect("opens");
     let (stream, expected) = (opened.stream, opened.head);

@@ -33,6 +33,7 @@ impl Desk {
             proposed_labels: Labels::new(),
             evidence,
             now_s: 1,
+            may_begin: true,
         };
         let opened = self.store.open_session(&self.scope, introduction).await.expect("opens");
         Session::new(SPOOL, &opened)
@@ -141,8 +142,9 @@ async fn another_key_is_refused_and_says_what_to_do() {
         evidence_key: signer.public().as_bytes().to_vec(),
         ..hello()
     };
-    let open =
-        async |hello| crate::ingest::open(&desk.store, &desk.scope, hello, AGENT, NOW_NS).await;
+    let open = async |hello| {
+        crate::ingest::open(&desk.store, &desk.scope, hello, (AGENT, true), NOW_NS).await
+    };
     let (_, opened) = open(hello(&signer)).await.expect("opens");
     assert_eq!(opened.evidence, Some(Evidence { key: signer.public(), signed_from: 1 }));
     let refusal = open(hello(&thief)).await.expect_err("another key");
