@@ -20,6 +20,8 @@
 //! * The same seed has two traces.
 //!
 //! # What does not
+//! * A window of which the collector never accepts the report: a gap of its own stands for it. It counts as lost, and what
+//!   comes behind it does not.
 //! * Windows that were in memory when the process died: they were never called durable, and the next process accounts for
 //!   them as `agent_down`.
 //! * Windows behind a fork that was reported: they are kept on disk, for people.

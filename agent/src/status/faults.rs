@@ -1,6 +1,6 @@
 //! What of an agent does not work: one rule a fault. Pure: whoever looks says what was seen, and when.
 
-use crate::spool::{Health, SpoolState};
+use crate::spool::{Health, RefusedRecord, SpoolState};
 use crate::uplink::LinkState;
 use probefleet_proto::v1;
 use std::time::Duration;
@@ -60,12 +60,13 @@ struct Rule {
 }
 
 /// In the order of the data.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule { what: "runner", grace: Duration::ZERO, finds: runner },
     Rule { what: "plan", grace: PLANS, finds: plan },
     Rule { what: "disk", grace: Duration::ZERO, finds: disk },
     Rule { what: "disk_slow", grace: Duration::ZERO, finds: disk_slow },
     Rule { what: "spool_full", grace: Duration::ZERO, finds: spool_full },
+    Rule { what: "record_refused", grace: Duration::ZERO, finds: record_refused },
     Rule { what: "refused", grace: Duration::ZERO, finds: refused },
     Rule { what: "uplink", grace: RECONNECTS, finds: uplink },
     Rule { what: "delivery", grace: DELIVERS, finds: delivery },
@@ -147,6 +148,18 @@ fn spool_full(seen: &Seen, _: Instant) -> Option<Symptom> {
         let text = format!("the spool is full: {dropped} reports were dropped, gaps count them");
         (text, "let the agent reach its collector, or raise `spool: {max_size: …}`")
     })
+}
+
+/// Once a record was set aside, until the agent is started again: nothing else shows that a person has looked.
+fn record_refused(seen: &Seen, _: Instant) -> Option<Symptom> {
+    let health = seen.health.as_ref()?;
+    let RefusedRecord { seq, why, file } = health.refused.as_ref()?;
+    let text = format!(
+        "the collector can never accept {} records, a gap stands for each; the last is record {seq}, kept in {}: {why}",
+        health.mishaps.refused_records,
+        file.display()
+    );
+    Some((text, "report this, with the file; a restart of the agent ends this fault"))
 }
 
 fn refused(seen: &Seen, _: Instant) -> Option<Symptom> {

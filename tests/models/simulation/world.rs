@@ -5,7 +5,7 @@ use super::{Fault, Fired, Trace};
 use crate::disk::{MemoryDisk, Trouble};
 use crate::stage::{Collector, config, key_of, report, spool};
 use crate::store::{Doubt, MemoryStore};
-use probefleet_agent::simulation::{Agent, Limits, Wish};
+use probefleet_agent::simulation::{Agent, Limits, REFUSED_MAX, Wish};
 use probefleet_proto::hex::hex;
 use probefleet_proto::record::{Kind, SpoolId};
 use probefleet_proto::v1;
@@ -35,6 +35,9 @@ const GROUP_MAX: usize = 2;
 const EVENTS_MAX: u64 = 25;
 /// More windows than an agent ever has.
 const WINDOWS_EACH: u64 = 100_000;
+/// Of so many windows about one is never accepted, where that happens, and no more than these: they may all be of one agent.
+const POISON: u64 = 20;
+const POISON_MAX: usize = REFUSED_MAX as usize;
 const EPOCH_NS: u64 = 1_800_000_000_000_000_000;
 
 /// What a seed draws first.
@@ -46,6 +49,8 @@ pub struct Plan {
     faults: Vec<Fault>,
     /// Of so many messages something happens to one.
     wire: u64,
+    /// Decides which windows are never accepted; by itself, so that a seed draws the rest as it did before there was this.
+    poison: Option<fastrand::Rng>,
     pub limits: Limits,
     pub total_bytes: u64,
     pub credit_bytes: u32,
@@ -134,11 +139,13 @@ pub struct World {
 }
 
 impl Plan {
-    fn draw(random: &mut fastrand::Rng) -> Self {
+    fn draw(seed: u64, random: &mut fastrand::Rng) -> Self {
         let is_herd = random.u64(..100) == 0;
         let agents = if is_herd { random.usize(100..=300) } else { random.usize(1..=4) };
         let minutes = if is_herd { 3 } else { random.u64(4..=24) };
-        let faults = Fault::ALL.into_iter().filter(|_| random.u64(..5) < 2).collect();
+        let drawn = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Poison);
+        let faults = drawn.filter(|_| random.u64(..5) < 2).collect();
+        let mut poison = fastrand::Rng::with_seed(!seed);
         let segment_bytes = 1 << random.u64(9..=11);
         Self {
             agents,
@@ -146,6 +153,7 @@ impl Plan {
             fault_ms: random.u64(3_000..60_000) / if is_herd { 20 } else { 1 },
             faults,
             wire: random.u64(10..300),
+            poison: (poison.u64(..5) < 2).then_some(poison),
             limits: spool(16, segment_bytes),
             total_bytes: 16 * segment_bytes,
             // With what a record takes beside its payload less than three of the four segments that are never dropped.
@@ -161,7 +169,7 @@ impl Plan {
 impl World {
     pub fn new(seed: u64, trace: Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(seed, &mut random);
         let mut world = Self {
             trace,
             fired: Fired::default(),
@@ -245,6 +253,7 @@ impl World {
             self.fired.add(Fault::DiskFails, happened.failed - happened.sync_failed);
             self.fired.add(Fault::DiskFull, happened.was_full);
         }
+        self.fired.add(Fault::Poison, self.collector.poisoned);
         self.too_large.take().map_or_else(|| self.judge(), Err)
     }
 
@@ -351,6 +360,13 @@ impl World {
     fn seal(&mut self, node: usize) {
         let life = self.nodes[node].life;
         if self.now_ms + LAST_MS < self.plan.active_ms + QUIET_MS {
+            let window = self.nodes[node].first + self.nodes[node].sealed + 1;
+            let is_open = !self.is_quiet && self.collector.poison.len() < POISON_MAX;
+            let poison = self.plan.poison.as_mut().filter(|_| is_open);
+            if poison.is_some_and(|random| random.u64(..POISON) == 0) {
+                self.note(format_args!("window {window} is poison"));
+                self.collector.poison.insert(window);
+            }
             let state = &mut self.nodes[node];
             state.sealed += 1;
             state.pending.push_back(state.first + state.sealed);
