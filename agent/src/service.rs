@@ -289,7 +289,10 @@ async fn read_back(
                 match record.kind {
                     Kind::Report => reports.extend(Report::decode(&record.payload).ok()),
                     Kind::Event => note_event(&mut sealed, &record.payload),
-                    Kind::Gap => {}
+                    Kind::Gap => {
+                        let gap = v1::Gap::decode(record.payload.as_slice());
+                        gap.iter().for_each(|gap| sealed.note_gap(gap));
+                    }
                 }
             }
         }

@@ -4,7 +4,9 @@
 //! random.
 
 pub use crate::evidence::EvidenceKey;
-pub use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolHandle, SpoolState};
+pub use crate::spool::{
+    Disk, Limits, REFUSED_MAX, Recovered, Refused, Retire, SpoolError, SpoolHandle, SpoolState,
+};
 pub use crate::uplink::simulation::{Agent, Comings, Wish};
 pub use crate::uplink::{Dial, DialError, Links, Uplink, UplinkConfig};
 use std::path::Path;

@@ -15,6 +15,7 @@
 //! STATE/spool/<spool_id hex>/0000000001.seg        records 1 and on; a new segment every MiB
 //! STATE/spool/<spool_id hex>/0000000205-0000000410.gap   one gap record in place of the segments that held these
 //! STATE/spool/<spool_id hex>/*.quarantine          could not be read whole; for people
+//! STATE/spool/<spool_id hex>/0000000207.refused.quarantine   a record that the collector never accepts, laid out as a segment of one
 //! STATE/spool/<spool_id hex>.forked|.rolled-back|.damaged  left for another spool; for people
 //! STATE/spool/<spool_id hex>.next                  a spool of one event, before it takes the place of one that is left
 //!
@@ -32,7 +33,8 @@
 //! Appends that wait together share one write and one fdatasync, and are answered after it. A full segment is left for a
 //! new one: created, header written, fdatasync, fsync of the folder. If a write or a sync fails nothing is repeated on that
 //! file: the group goes to a new segment, which takes over from its first sequence; what the old one holds behind that
-//! point is ignored from then on. If the new segment fails too, the appends fail and their numbers stay free.
+//! point is ignored from then on. If the new segment fails too, the appends fail and their numbers stay free. The caller has
+//! the records; what it must give up before anything can be written again becomes one gap under the next number.
 //!
 //! # Read
 //! By sequence, a bounded number of bytes, each record checked by checksum and chain. What is not signed on disk is signed
@@ -47,6 +49,15 @@
 //! already has would contradict it, so nothing is dropped among the first four unacknowledged segments: at most
 //! [`IN_FLIGHT_MAX_BYTES`], less than two segments, is ever sent beyond what is acknowledged. The last segment is never
 //! dropped.
+//!
+//! # Refuse
+//! A record that the collector can never accept would hold up all that follow it for ever. It is set aside: first it is
+//! written to a file of its own, for people, and synced; then its segment is written anew, under another name, with a gap of
+//! the same sequence and with the counts of its probes in its place, synced, and given the segment's name. The gap ends with
+//! the hash of the record, so that what follows chains as before, and whichever of the two is there after a crash, it
+//! contradicts neither the other nor the collector. Counts are those of a record in which something is wrong; windows that are
+//! not of the grid are not claimed, but those between the reports beside it. An event becomes a gap that counts nothing. At most
+//! [`REFUSED_MAX`] records are set aside by one process, and never a gap.
 //!
 //! # Recovery
 //! 1. fsync of the folder and of the one above, and the last segment is written once more, so that what is read now is there after a power cut
@@ -68,10 +79,8 @@
 //!
 //! # Not yet
 //! Events that lie among dropped reports go with them. Room is not made by force on a file system that others have filled:
-//! appends fail until there is some, but for what acknowledged segments give back. Records of a failed append are not kept in
-//! memory: the caller has them, and while nothing can be written they grow in number without a bound. A sync that fails while
-//! the spool is opened is an error, not a reason to begin a new segment. Folders and files that were set aside are not counted
-//! in the budget.
+//! appends fail until there is some, but for what acknowledged segments give back. A sync that fails while the spool is opened
+//! is an error, not a reason to begin a new segment. Folders and files that were set aside are not counted in the budget.
 
 mod disk;
 mod files;
@@ -97,7 +106,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::disk::Disk;
-pub use self::health::{Failure, Health, Mishaps};
+pub use self::gap::Lost;
+pub use self::health::{Failure, Health, Mishaps, RefusedRecord};
 pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
 pub(crate) use self::store::Store;
@@ -105,6 +115,11 @@ pub(crate) use self::store::Store;
 /// Most bytes, with what each record takes on disk beside its payload, that may be sent beyond what is acknowledged. The
 /// spool relies on it: see "Delete" above.
 pub const IN_FLIGHT_MAX_BYTES: usize = 256 << 10;
+
+/// Most records that are set aside between two starts because the collector can never accept them. One that is malformed is
+/// the work of a rare fault; a collector that refuses whatever comes is at fault itself, and must not make an agent give up
+/// what it measured: behind these few, a person has to look before more is replaced.
+pub const REFUSED_MAX: u64 = 8;
 
 /// Commands that wait for the thread: enough for every task of an agent to have one, few enough to push back.
 const COMMANDS_MAX: usize = 64;
@@ -298,6 +313,17 @@ impl SpoolError {
 
 fn owner_text(owner: Option<u32>) -> String {
     owner.map_or_else(|| "process unknown".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// What became of a record that the collector can never accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is kept in that file, and a gap stands for it.
+    SetAside(PathBuf),
+    /// It is a gap itself: nothing can stand for what it stands for. It stays.
+    IsGap,
+    /// [`REFUSED_MAX`] were set aside before. It stays.
+    TooMany,
 }
 
 /// Why a spool is left for another.
@@ -497,6 +523,14 @@ impl SpoolHandle {
         self.ask(|reply| Command::Append { kind, payload, reply }).await
     }
 
+    /// Appends a gap for records that were given up before they had numbers, and resolves as [`SpoolHandle::append`] does.
+    ///
+    /// # Errors
+    /// [`SpoolError`]; then the gap is not in the spool and may be appended again.
+    pub async fn append_lost(&self, lost: Lost) -> Result<(u64, Hash), SpoolError> {
+        self.ask(|reply| Command::AppendLost { lost, reply }).await
+    }
+
     /// Durable records from `seq` on, in order, of at most `max_bytes` payload, but at least one where there is one.
     ///
     /// # Errors
@@ -529,6 +563,16 @@ impl SpoolHandle {
     /// [`SpoolError`] when the disk fails.
     pub async fn bridge(&self, seq: u64, hash: Hash) -> Result<(), SpoolError> {
         self.ask(|reply| Command::Bridge { seq, hash, reply }).await
+    }
+
+    /// The collector can never accept the record that begins with `seq`, which it does not have: a gap takes its place, and
+    /// the record is kept in a file. `why` is told to whoever asks how the spool is.
+    ///
+    /// # Errors
+    /// [`SpoolError::NotHeld`] when no record begins there; others when the disk fails. Then either the record is still in
+    /// its place or the gap is.
+    pub async fn refused(&self, seq: u64, why: String) -> Result<Refused, SpoolError> {
+        self.ask(|reply| Command::Refuse { seq, why, reply }).await
     }
 
     /// Leaves this spool, which is kept under another name, for a new one whose first record is `event`.

@@ -45,6 +45,8 @@ vocabulary! {
         DiskSlow = "disk_slow",
         /// Reports were dropped for want of room.
         SpoolFull = "spool_full",
+        /// The collector can never accept a record: a gap stands for it.
+        RecordRefused = "record_refused",
         /// The collector refuses this agent.
         Refused = "refused",
         /// The collector is away.

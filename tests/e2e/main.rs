@@ -30,6 +30,8 @@ mod outage;
 mod outcomes;
 /// The pages in a real browser: a break is seen without a reload, and the figures are those of the report.
 mod page;
+/// Records that the collector never accepts: what lies behind them arrives, and gaps stand for them.
+mod poison;
 /// The quickstart, as somebody who tries it for the first time sees it, kills it and starts it again.
 mod quickstart;
 /// Calls against SIPp, through lost messages, and the responder against SIPp's callers.

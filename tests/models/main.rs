@@ -2,8 +2,8 @@
 //!
 //! [`exhaustive`] tries everything in worlds of a few windows; taking one mechanism away must break it. [`simulation`] draws
 //! fleets and faults by seed; its page says what counts as failure. [`outer`] has the real transport between real drivers,
-//! [`herd`] brings ten thousand agents back at once. [`each`] lets every operation of a disk fail, [`flips`] every bit of a
-//! spool rot. [`disk`] and [`store`] stand in for the machine below the cores. `--bin simulate` runs most of it for longer.
+//! [`herd`] brings ten thousand agents back at once. [`each`] lets every operation of a disk fail, [`refused`] likewise
+//! while a record is set aside, [`flips`] every bit of a spool rot. [`disk`] and [`store`] stand in for the machine below the cores. `--bin simulate` runs most of it for longer.
 
 mod agreement;
 mod disk;
@@ -12,6 +12,7 @@ mod exhaustive;
 mod flips;
 mod herd;
 mod outer;
+mod refused;
 mod seeds;
 mod simulation;
 mod stage;

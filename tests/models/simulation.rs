@@ -20,6 +20,8 @@
 //! * The same seed has two traces.
 //!
 //! # What does not
+//! * A window of which the collector never accepts the report: a gap of its own stands for it. It counts as lost, and what
+//!   comes behind it does not.
 //! * Windows that were in memory when the process died: they were never called durable, and the next process accounts for
 //!   them as `agent_down`.
 //! * Windows behind a fork that was reported: they are kept on disk, for people.
@@ -30,6 +32,8 @@
 //! * Duplicates and lost messages on the wire.
 //! * A fork after bit rot: where what was sent and not acknowledged can no longer be read, an agent cannot show that its
 //!   history is the collector's.
+//! * A window of a copied disk whose number a record of the other copy has in the store, if the collector was restored from a
+//!   backup or bits rotted as well: the agent no longer holds what the two could be compared by, and goes on behind a gap.
 //! * A window twice, if the disk was copied while it held a record that the spool had said it could not write.
 //! * How long things take while there are faults.
 //!

@@ -3,7 +3,7 @@
 
 use crate::store::MemoryStore;
 use probefleet_agent::simulation::{EvidenceKey, Limits, UplinkConfig, limits};
-use probefleet_collector::ingest::session::Session;
+use probefleet_collector::ingest::session::{Cause, Refusal, Session};
 use probefleet_collector::ingest::{accept, open};
 use probefleet_collector::store::TenantScope;
 use probefleet_proto::record::{Kind, SpoolId};
@@ -12,7 +12,7 @@ use probefleet_proto::v1;
 use probefleet_proto::v1::from_agent::Message as Up;
 use probefleet_proto::v1::to_agent::Message as Down;
 use prost::Message as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -97,6 +97,10 @@ pub struct Collector {
     pub conversations: BTreeMap<u64, Session>,
     /// Frames that were refused as forks, by spool.
     pub forks: BTreeMap<SpoolId, u64>,
+    /// Windows of which no report is ever accepted.
+    pub poison: BTreeSet<u64>,
+    /// How often one was refused.
+    pub poisoned: u64,
 }
 
 impl Collector {
@@ -136,6 +140,9 @@ impl Collector {
     }
 
     fn take(&mut self, connection: u64, data: &v1::Data, now_ns: u64) -> (Vec<Down>, bool) {
+        if let Some(answers) = self.take_up_to_poison(connection, data, now_ns) {
+            return (answers, false);
+        }
         let Some(session) = self.conversations.get_mut(&connection) else {
             return (Vec::new(), true);
         };
@@ -150,6 +157,37 @@ impl Collector {
             self.conversations.remove(&connection);
         }
         (answers, over)
+    }
+
+    /// Takes a frame up to the first record that is never accepted, as the real one does with what it cannot read. None
+    /// where that has no part in the answer.
+    fn take_up_to_poison(
+        &mut self,
+        connection: u64,
+        data: &v1::Data,
+        now_ns: u64,
+    ) -> Option<Vec<Down>> {
+        let session = self.conversations.get_mut(&connection)?;
+        let is_poison = |record: &v1::Record| {
+            let is_report = record.kind == v1::Kind::Report as i32;
+            let window = window_of(&record.payload).filter(|_| is_report);
+            record.seq > session.head().last_seq
+                && window.is_some_and(|window| self.poison.contains(&window))
+        };
+        let place = data.records.iter().position(is_poison)?;
+        let seq = data.records[place].seq;
+        let before = v1::Data { session: data.session, records: data.records[..place].to_vec() };
+        let scope = TenantScope::default();
+        let accepted = at_once(accept(&self.store, &scope, session, &before, now_ns));
+        if accepted.refused.is_some() || session.head().last_seq + 1 != seq {
+            return None; // all of it is looked at again, and what was taken is held already
+        }
+        self.poisoned += 1;
+        let code = v1::nack::Code::Poison;
+        let (text, cause) = ("poison".to_owned(), Cause::Agent);
+        let refusal = Refusal { code, text, retry_after_ms: 0, cause };
+        let nack = session.nack(refusal);
+        Some(accepted.answers(session, now_ns).0.into_iter().chain([Down::Nack(nack)]).collect())
     }
 }
 

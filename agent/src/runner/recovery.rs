@@ -21,6 +21,7 @@ use probefleet_proto::name::MissedReason;
 use probefleet_proto::plan::SpecHash;
 use probefleet_proto::report::Report;
 use probefleet_proto::units::NS_PER_S;
+use probefleet_proto::v1::Gap;
 use probefleet_proto::window::WIDTHS_S;
 use probefleet_proto::window::{AGENT_DOWN_MAX_S, TIMEOUT_MAX_NS, edge_at_or_after_s, start_s};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -61,6 +62,13 @@ impl SealedBefore {
         cells.extend(report.cells.iter().map(|cell| (cell.probe.clone(), cell.spec)));
         let end_s = report.head.window_start_s + u64::from(report.head.window_s);
         self.end_s = self.end_s.max(Some(end_s));
+    }
+
+    /// Notes a gap of the spool: the windows that it speaks of were sealed, and are not accounted for a second time.
+    pub fn note_gap(&mut self, gap: &Gap) {
+        if gap.until_s > 0 {
+            self.end_s = self.end_s.max(Some(gap.until_s));
+        }
     }
 
     /// Notes an instant (Unix ns) at which the spool was in use: what is older may stand in another spool, which was
@@ -393,6 +401,16 @@ mod tests {
             Recovery::new(vec![era(500)], sealed, 1_021 * NS_PER_S).collect();
         assert_eq!(windows.len(), 1);
         assert_eq!((windows[0].window_start_s, windows[0].cells[0].probe.as_str()), (1_000, "b"));
+    }
+
+    #[test]
+    fn a_window_that_became_a_gap_is_not_accounted_for_again() {
+        let mut sealed = sealed_before(&[report(1_000, &["a", "b"])]);
+        sealed.note_gap(&Gap::default());
+        sealed.note_gap(&Gap { from_s: 1_010, until_s: 1_020, ..Gap::default() });
+        let windows: Vec<Sealed> =
+            Recovery::new(vec![era(500)], sealed, 1_031 * NS_PER_S).collect();
+        assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_020]);
     }
 
     #[test]

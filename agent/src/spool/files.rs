@@ -20,7 +20,7 @@ const GAP: &str = "gap";
 pub(super) const MENDED_SUFFIX: &str = ".new";
 /// Ends the name of a spool's folder that has not yet taken the place of one that is left.
 const SUCCESSOR_SUFFIX: &str = ".next";
-/// Ends the name of a file that could not be read whole. Nothing here ever deletes one.
+/// Ends the name of a file that could not be read whole, or that the collector refused. Nothing here ever deletes one.
 const QUARANTINE_SUFFIX: &str = ".quarantine";
 
 /// Gives an I/O error its place.
@@ -142,6 +142,19 @@ pub(super) fn unlink(disk: &impl Disk, path: &Path) -> Result<(), SpoolError> {
     }
 }
 
+/// Where a mended segment is written that is to take the place of this one.
+pub(super) fn mended(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(MENDED_SUFFIX);
+    PathBuf::from(name)
+}
+
+/// A mended segment takes the damaged one's place if that was set aside already; else the mending begins again.
+pub(super) fn finish_mending(disk: &impl Disk, path: &Path) -> Result<(), SpoolError> {
+    let new = mended(path);
+    if disk.exists(path) { unlink(disk, &new) } else { disk.rename(&new, path).at("rename", &new) }
+}
+
 /// Sets a file aside under a name of its own, and returns that. Durable with the next [`sync_dir`].
 pub(super) fn quarantine(disk: &impl Disk, path: &Path) -> Result<PathBuf, SpoolError> {
     let mut name = path.as_os_str().to_owned();
@@ -158,7 +171,12 @@ pub(super) fn quarantine(disk: &impl Disk, path: &Path) -> Result<PathBuf, Spool
     Ok(target)
 }
 
-/// Whether a file was set aside by [`quarantine`].
+/// What a record is kept as that was set aside by itself.
+pub(super) fn refused_name(seq: u64) -> String {
+    format!("{seq:010}.refused{QUARANTINE_SUFFIX}")
+}
+
+/// Whether a file was set aside, by [`quarantine`] or under a [`refused_name`].
 pub(super) fn is_quarantined(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains(QUARANTINE_SUFFIX))
 }

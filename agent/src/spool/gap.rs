@@ -1,7 +1,9 @@
 //! Gap records: what is said of records that will never come. Pure.
 
-use probefleet_proto::record::{Hash, Kind, Record};
+use probefleet_proto::name::Name;
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId};
 use probefleet_proto::v1;
+use probefleet_proto::window::WIDTHS_S;
 use prost::Message as _;
 use std::collections::BTreeMap;
 
@@ -11,6 +13,11 @@ pub(super) const SPOOL_FULL: &str = "spool_full";
 pub(super) const SPOOL_DAMAGE: &str = "spool_damage";
 /// The collector lost what the agent no longer holds.
 pub(super) const COLLECTOR_ROLLBACK: &str = "collector_rollback";
+/// The collector can never accept the record; the agent keeps it in a file.
+pub(super) const RECORD_REFUSED: &str = "record_refused";
+
+/// Nothing could be written for so long that no more might wait in memory.
+pub(super) const SPOOL_UNWRITABLE: &str = "spool_unwritable";
 
 /// Most probes that a gap counts by name; the rest is summed under an empty name. With names of 63 bytes the payload
 /// stays below 100 KiB.
@@ -36,6 +43,17 @@ impl Totals {
         Self { windows, probes: BTreeMap::new() }
     }
 
+    /// What a record held that the collector refuses, as far as it can be believed; `around` are the windows of the reports
+    /// beside it, which it lay between if it is a report.
+    pub(super) fn of_refused(kind: Kind, payload: &[u8], around: Option<(u64, u64)>) -> Self {
+        let mut totals = Self::default();
+        totals.add(kind, payload);
+        if kind == Kind::Report {
+            totals.windows = totals.windows.or(around);
+        }
+        totals
+    }
+
     /// Adds what a record held. A payload that is no message counts nothing: there is nothing to be said of it.
     pub(super) fn add(&mut self, kind: Kind, payload: &[u8]) {
         match kind {
@@ -54,7 +72,9 @@ impl Totals {
     }
 
     fn add_report(&mut self, report: &v1::Report) {
-        self.widen(window_of(report));
+        if is_of_grid(report) {
+            self.widen(window_of(report));
+        }
         let Some(cells) = &report.cells else { return };
         let mut by_cell = vec![Counts::default(); cells.probe.len()];
         for (counts, (scheduled, ok)) in
@@ -91,7 +111,9 @@ impl Totals {
     }
 
     fn count(&mut self, probe: &str, counts: Counts) {
-        let named = self.probes.len() < PROBES_MAX || self.probes.contains_key(probe);
+        let has_room = self.probes.len() < PROBES_MAX || self.probes.contains_key(probe);
+        // What no probe can be called comes of a report that is not as it should be, and may be of any length.
+        let named = has_room && Name::new(probe).is_ok();
         let sum = self.probes.entry(if named { probe } else { "" }.to_owned()).or_default();
         sum.scheduled = sum.scheduled.saturating_add(counts.scheduled);
         sum.ok = sum.ok.saturating_add(counts.ok);
@@ -125,6 +147,45 @@ impl Totals {
     }
 }
 
+/// Records that were given up before they had numbers: nothing could be written, and no more might wait in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    totals: Totals,
+    reports: u64,
+    /// The last of them.
+    last: Option<(Kind, Vec<u8>)>,
+}
+
+impl Lost {
+    /// One more.
+    pub fn add(&mut self, kind: Kind, payload: Vec<u8>) {
+        self.totals.add(kind, &payload);
+        self.reports += u64::from(kind == Kind::Report);
+        self.last = Some((kind, payload));
+    }
+
+    /// How many reports are among them.
+    #[must_use]
+    pub const fn reports(&self) -> u64 {
+        self.reports
+    }
+
+    /// The gap that stands for all of them under the next number, and the hash that it ends with: that of the last one, if
+    /// that had been given the number.
+    pub(super) fn to_record(
+        &self,
+        seq: u64,
+        prev_hash: Hash,
+        spool_id: &SpoolId,
+    ) -> (Record, Hash) {
+        let (kind, payload) = self.last.clone().unwrap_or((Kind::Event, Vec::new()));
+        let last = Record { seq, seq_to: seq, kind, prev_hash, payload, signature: Vec::new() };
+        let to_hash = last.content_hash(spool_id);
+        let place = Place { seq, seq_to: seq, prev_hash, to_hash };
+        (self.totals.clone().into_record(place, SPOOL_UNWRITABLE), to_hash)
+    }
+}
+
 /// `Cells.other_kind` of a failed attempt.
 const OTHER_FAILED: u32 = 1;
 
@@ -132,6 +193,13 @@ const OTHER_FAILED: u32 = 1;
 pub(super) fn window_of(report: &v1::Report) -> (u64, u64) {
     let width_s = u64::from(report.window_s);
     (report.window_start_s, report.window_start_s.saturating_add(width_s))
+}
+
+/// Whether there is such a window. A gap that claims another would be refused, and nothing can take the place of a gap.
+fn is_of_grid(report: &v1::Report) -> bool {
+    let (from_s, until_s) = window_of(report);
+    let has_width = WIDTHS_S.contains(&report.window_s);
+    has_width && from_s % u64::from(report.window_s) == 0 && i64::try_from(until_s).is_ok()
 }
 
 /// Where in the chain a gap stands.

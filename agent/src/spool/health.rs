@@ -3,6 +3,7 @@
 use super::SpoolError;
 use super::disk::Disk;
 use super::store::Store;
+use std::path::PathBuf;
 use tokio::time::Instant;
 
 /// What went wrong since the spool was opened; each counts up.
@@ -14,6 +15,21 @@ pub struct Mishaps {
     pub mended_segments: u64,
     /// Reports that were dropped because the spool was full, each counted in a gap.
     pub dropped_reports: u64,
+    /// Reports that were given up because nothing could be written, each counted in a gap that could be since.
+    pub unwritten_reports: u64,
+    /// Records that the collector can never accept, each kept in a file and counted in a gap.
+    pub refused_records: u64,
+}
+
+/// A record that the collector can never accept, and that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Its sequence.
+    pub seq: u64,
+    /// Why, in the collector's words.
+    pub why: String,
+    /// Where it is kept.
+    pub file: PathBuf,
 }
 
 /// Why something could not be done.
@@ -38,6 +54,8 @@ pub struct Health {
     pub released: Option<Instant>,
     /// What went wrong so far.
     pub mishaps: Mishaps,
+    /// The last record that was set aside because the collector can never accept it.
+    pub refused: Option<RefusedRecord>,
     /// Most bytes that the spool may hold.
     pub budget_bytes: u64,
 }

@@ -108,7 +108,7 @@ impl<'a, D: Disk> Recovery<'a, D> {
         for file in self.disk.list(self.dir).at("list", self.dir)? {
             let mended = file.to_str().and_then(|name| name.strip_suffix(files::MENDED_SUFFIX));
             if let Some(target) = mended {
-                self.finish_mending(target)?;
+                files::finish_mending(self.disk, &self.dir.join(target))?;
                 names.extend(Name::parse(target.as_ref()));
             }
             names.extend(Name::parse(&file));
@@ -135,17 +135,6 @@ impl<'a, D: Disk> Recovery<'a, D> {
         let mut ordered: Vec<_> = names.into_iter().collect();
         ordered.sort_by_key(|name| name.first_seq());
         Ok(ordered)
-    }
-
-    /// A mended segment takes the damaged one's place if that was set aside already; else the mending begins again.
-    fn finish_mending(&self, target: &str) -> Result<(), SpoolError> {
-        let (path, new) =
-            (self.dir.join(target), self.dir.join(format!("{target}{}", files::MENDED_SUFFIX)));
-        if self.disk.exists(&path) {
-            files::unlink(self.disk, &new)
-        } else {
-            self.disk.rename(&new, &path).at("rename", &new)
-        }
     }
 
     /// A gap is written once more before what it stands for is deleted: its sync may have failed.

@@ -147,9 +147,32 @@ pub(super) fn mend(bytes: &[u8], scan: &Scan, frame: &Frame) -> Option<(Header, 
 
 /// A gap between two windows: what was lost lay at or between them. Where one side is not known, nothing is claimed.
 fn hole(place: Place, before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Record {
-    let windows =
-        before.zip(after).map(|(before, after)| (before.0.min(after.0), before.1.max(after.1)));
-    Totals::of_windows(windows).into_record(place, SPOOL_DAMAGE)
+    Totals::of_windows(between(before, after)).into_record(place, SPOOL_DAMAGE)
+}
+
+fn between(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<(u64, u64)> {
+    before.zip(after).map(|(before, after)| (before.0.min(after.0), before.1.max(after.1)))
+}
+
+/// The windows that lie at or between the reports beside a record, where there is one on both sides.
+pub(super) fn windows_around(bytes: &[u8], scan: &Scan, seq: u64) -> Option<(u64, u64)> {
+    let window = |span: &Span| report_of(bytes, span).map(|report| window_of(&report));
+    let before = scan.spans.iter().rev().filter(|span| span.seq < seq).find_map(window);
+    let after = scan.spans.iter().filter(|span| span.seq > seq).find_map(window);
+    between(before, after)
+}
+
+/// The records of an intact segment with a gap in place of the one that begins with the same sequence.
+pub(super) fn with_gap(bytes: &[u8], scan: &Scan, gap: &Record) -> Vec<u8> {
+    let mut out = bytes[..HEADER_BYTES.min(bytes.len())].to_vec();
+    for span in &scan.spans {
+        if span.seq == gap.seq {
+            encode_record(gap, &mut out);
+        } else {
+            out.extend_from_slice(&bytes[span.bytes.clone()]);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

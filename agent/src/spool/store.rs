@@ -1,10 +1,11 @@
 //! The segments of one spool and what may be done with them. Blocking: only the spool's thread calls it.
 
 mod leave;
+mod refuse;
 
 use super::disk::Disk;
 use super::files::{self, At as _, Name};
-use super::gap::Place;
+use super::gap::{Lost, Place};
 use super::scan::{Frame, Scan, mend, report_of, stored_at};
 use super::segment::{Header, encode_record};
 use super::{Limits, Mishaps, SpoolError, SpoolState};
@@ -192,10 +193,29 @@ impl<D: Disk> Store<D> {
         items: &[(Kind, Vec<u8>)],
     ) -> Result<Vec<(u64, Hash)>, SpoolError> {
         let appended = self.append(items);
+        self.try_to_enforce_budget();
+        appended
+    }
+
+    /// Likewise a gap for what was given up before it had a number.
+    pub(super) fn append_lost(&mut self, lost: &Lost) -> Result<(u64, Hash), SpoolError> {
+        let seq = self.next_seq;
+        let (mut gap, hash) = lost.to_record(seq, self.head_hash, &self.spool_id);
+        self.key.sign(&mut gap, &self.spool_id);
+        let mut bytes = Vec::new();
+        encode_record(&gap, &mut bytes);
+        let appended = self.put(&bytes, &[(seq, hash)], len_u64(&gap.payload));
+        if appended.is_ok() {
+            self.mishaps.unwritten_reports += lost.reports();
+        }
+        self.try_to_enforce_budget();
+        appended.map(|()| (seq, hash))
+    }
+
+    fn try_to_enforce_budget(&mut self) {
         if let Err(error) = self.enforce_budget() {
             tracing::error!(%error, "the spool cannot be brought below its budget");
         }
-        appended
     }
 
     /// Appends records and makes them durable; all of them or none.
@@ -209,7 +229,18 @@ impl<D: Disk> Store<D> {
         items: &[(Kind, Vec<u8>)],
     ) -> Result<Vec<(u64, Hash)>, SpoolError> {
         let (bytes, sealed, payload_bytes) = self.seal(items);
-        if let Err(first) = self.write(&bytes) {
+        self.put(&bytes, &sealed, payload_bytes)?;
+        Ok(sealed)
+    }
+
+    /// Writes the bytes of the next records.
+    fn put(
+        &mut self,
+        bytes: &[u8],
+        sealed: &[(u64, Hash)],
+        payload_bytes: u64,
+    ) -> Result<(), SpoolError> {
+        if let Err(first) = self.write(bytes) {
             self.mishaps.failed_writes += 1;
             if self.active.is_some() {
                 tracing::error!(error = %first, "a write to the spool failed; trying a new segment");
@@ -218,7 +249,7 @@ impl<D: Disk> Store<D> {
             if first.is_full() {
                 self.drop_acknowledged(0)?;
             }
-            if let Err(second) = self.write(&bytes) {
+            if let Err(second) = self.write(bytes) {
                 self.abandon_active();
                 return Err(second);
             }
@@ -228,7 +259,7 @@ impl<D: Disk> Store<D> {
         }
         if let Some(unit) = self.units.back_mut() {
             unit.next_seq = self.next_seq;
-            unit.bytes = unit.bytes.saturating_add(len_u64(&bytes));
+            unit.bytes = unit.bytes.saturating_add(len_u64(bytes));
             unit.payload_bytes = unit.payload_bytes.saturating_add(payload_bytes);
         }
         // The records are on disk: who is told that they are not appends them again, and they count twice.
@@ -237,7 +268,7 @@ impl<D: Disk> Store<D> {
         {
             tracing::warn!(%error, "the oldest window that is not delivered is not known");
         }
-        Ok(sealed)
+        Ok(())
     }
 
     /// The bytes of the next records, signed, with their numbers and hashes. One that is not written was never sent: its
@@ -387,6 +418,10 @@ impl<D: Disk> Store<D> {
         for _ in 0..2 {
             let unit = &self.units[index];
             let path = self.path(unit.name);
+            if !self.disk.exists(&path) {
+                // It was set aside, and the disk failed before the mended one had its name.
+                files::finish_mending(&self.disk, &path)?;
+            }
             let bytes = files::read(&self.disk, &path)?;
             let scan = Scan::of(&bytes, unit.first_seq(), unit.next_seq);
             if !scan.damaged && scan.next_seq() == Some(unit.next_seq) {
@@ -483,9 +518,7 @@ impl<D: Disk> Store<D> {
 /// Puts a mended segment in a damaged one's place, and returns where the damaged one is now. A crash at any point leaves
 /// either the damaged one under its name or the whole of the mended one.
 pub(super) fn replace(disk: &impl Disk, path: &Path, mended: &[u8]) -> Result<PathBuf, SpoolError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(files::MENDED_SUFFIX);
-    let new = PathBuf::from(name);
+    let new = files::mended(path);
     files::unlink(disk, &new)?;
     files::create(disk, &new, mended)?;
     let aside = files::quarantine(disk, path)?;

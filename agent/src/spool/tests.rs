@@ -1,3 +1,5 @@
+mod refuse;
+
 use super::segment::HEADER_BYTES;
 use super::*;
 use crate::evidence::any_key;
@@ -185,6 +187,19 @@ fn damage_while_running_is_mended_when_it_is_read() {
     assert_eq!(after.iter().filter(|record| record.kind == Kind::Gap).count(), 2);
     fill(&mut store, 30..40);
     assert_eq!(everything(&mut store).last().expect("some").seq_to, 40);
+}
+
+#[test]
+fn a_mending_that_was_interrupted_while_running_is_finished_by_the_next_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = store(&dir);
+    fill(&mut store, 0..30);
+    let before = everything(&mut store);
+    // The disk failed between the two names: the damaged segment has lost its own, the mended one does not have it yet.
+    let path = segments(&dir)[1].clone();
+    fs::rename(&path, files::mended(&path)).expect("renamed");
+    assert_eq!(everything(&mut store), before);
+    assert!(path.exists());
 }
 
 #[test]

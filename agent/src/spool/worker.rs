@@ -3,7 +3,7 @@
 use super::disk::Disk;
 use super::files::Lock;
 use super::store::Store;
-use super::{Health, Retire, SpoolError, SpoolState};
+use super::{Health, Lost, Refused, RefusedRecord, Retire, SpoolError, SpoolState};
 use probefleet_proto::record::{Hash, Kind, Record};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -20,10 +20,12 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Append { kind: Kind, payload: Vec<u8>, reply: Reply<(u64, Hash)> },
+    AppendLost { lost: Lost, reply: Reply<(u64, Hash)> },
     Read { seq: u64, max_bytes: usize, reply: Reply<Vec<Record>> },
     HashOf { seq: u64, reply: Reply<Option<Hash>> },
     Release { seq: u64, reply: Reply<()> },
     Bridge { seq: u64, hash: Hash, reply: Reply<()> },
+    Refuse { seq: u64, why: String, reply: Reply<Refused> },
     Retire { reason: Retire, event: Vec<u8>, reply: Reply<()> },
     Close { reply: Reply<()> },
 }
@@ -52,6 +54,23 @@ impl Views {
 
     fn publish(&self, store: &Store<impl Disk>) {
         self.state.send_replace(store.state());
+    }
+
+    /// Remembers whether records could be written. Whoever tries again every second says once that it fails, and once that it
+    /// no longer does.
+    fn note_append(&self, store: &Store<impl Disk>, error: Option<&SpoolError>) {
+        let failed_before = self.health.borrow().append.is_some();
+        self.health.send_modify(|health| health.note_append(error));
+        self.publish(store);
+        match error {
+            Some(error) if !failed_before => {
+                tracing::error!(%error, "records cannot be written to the spool; trying again and again");
+            }
+            None if failed_before => {
+                tracing::info!("records can be written to the spool again");
+            }
+            _ => {}
+        }
     }
 
     /// Remembers whether the disk let something be read or tidied up.
@@ -123,6 +142,11 @@ pub(super) async fn run_here<D: Disk>(
 
 fn serve(store: &mut Store<impl Disk>, command: Command, views: &Views) {
     match command {
+        Command::AppendLost { lost, reply } => {
+            let appended = store.append_lost(&lost);
+            views.note_append(store, appended.as_ref().err());
+            answer(reply, appended.map_err(|error| SpoolError::NotWritten(error.to_string())));
+        }
         Command::Read { seq, max_bytes, reply } => {
             let read = store.read_from(seq, max_bytes);
             views.note(&read);
@@ -145,6 +169,19 @@ fn serve(store: &mut Store<impl Disk>, command: Command, views: &Views) {
             views.note(&bridged);
             views.publish(store);
             answer(reply, bridged);
+        }
+        Command::Refuse { seq, why, reply } => {
+            let refused = store.refuse(seq);
+            views.note(&refused);
+            if let Ok(Refused::SetAside(file)) = &refused {
+                let record = RefusedRecord { seq, why, file: file.clone() };
+                views.health.send_modify(|health| {
+                    health.mishaps = store.mishaps();
+                    health.refused = Some(record);
+                });
+            }
+            views.publish(store);
+            answer(reply, refused);
         }
         Command::Retire { reason, event, reply } => {
             let retired = store.retire(reason, event);
@@ -184,24 +221,15 @@ impl Group {
 
     fn commit(self, store: &mut Store<impl Disk>, views: &Views) {
         let appended = store.append_within_budget(&self.items);
-        // Whoever tries again every second says once that it fails, and once that it no longer does.
-        let failed_before = views.health.borrow().append.is_some();
-        views.health.send_modify(|health| health.note_append(appended.as_ref().err()));
-        views.publish(store);
+        views.note_append(store, appended.as_ref().err());
         match appended {
             Ok(sealed) => {
-                if failed_before {
-                    tracing::info!("records can be written to the spool again");
-                }
                 for (reply, sealed) in self.replies.into_iter().zip(sealed) {
                     answer(reply, Ok(sealed));
                 }
             }
             Err(error) => {
                 let text = error.to_string();
-                if !failed_before {
-                    tracing::error!(error = %text, "records cannot be written to the spool; trying again and again");
-                }
                 for reply in self.replies {
                     answer(reply, Err(SpoolError::NotWritten(text.clone())));
                 }

@@ -1,6 +1,6 @@
 //! What of an agent does not work: one rule a fault. Pure: whoever looks says what was seen, and when.
 
-use crate::spool::{Health, SpoolState};
+use crate::spool::{Health, RefusedRecord, SpoolState};
 use crate::uplink::LinkState;
 use probefleet_proto::health::FaultName;
 use probefleet_proto::v1;
@@ -61,12 +61,13 @@ struct Rule {
 }
 
 /// In the order of the data.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule { what: FaultName::Runner, grace: Duration::ZERO, finds: runner },
     Rule { what: FaultName::Plan, grace: PLANS, finds: plan },
     Rule { what: FaultName::Disk, grace: Duration::ZERO, finds: disk },
     Rule { what: FaultName::DiskSlow, grace: Duration::ZERO, finds: disk_slow },
     Rule { what: FaultName::SpoolFull, grace: Duration::ZERO, finds: spool_full },
+    Rule { what: FaultName::RecordRefused, grace: Duration::ZERO, finds: record_refused },
     Rule { what: FaultName::Refused, grace: Duration::ZERO, finds: refused },
     Rule { what: FaultName::Uplink, grace: RECONNECTS, finds: uplink },
     Rule { what: FaultName::Delivery, grace: DELIVERS, finds: delivery },
@@ -143,6 +144,18 @@ fn spool_full(seen: &Seen, _: Instant) -> Option<Symptom> {
         let text = format!("the spool is full: {dropped} reports were dropped, gaps count them");
         (text, "let the agent reach its collector, or raise `spool: {max_size: …}`")
     })
+}
+
+/// Once a record was set aside, until the agent is started again: nothing else shows that a person has looked.
+fn record_refused(seen: &Seen, _: Instant) -> Option<Symptom> {
+    let health = seen.health.as_ref()?;
+    let RefusedRecord { seq, why, file } = health.refused.as_ref()?;
+    let text = format!(
+        "the collector can never accept {} records, a gap stands for each; the last is record {seq}, kept in {}: {why}",
+        health.mishaps.refused_records,
+        file.display()
+    );
+    Some((text, "report this, with the file; a restart of the agent ends this fault"))
 }
 
 fn refused(seen: &Seen, _: Instant) -> Option<Symptom> {

@@ -112,6 +112,11 @@ fn register_spool(report: &Report, now_s: u64, registry: &mut Registry) {
             "Reports that were dropped because the spool was full; gaps count them",
             health.mishaps.dropped_reports,
         ),
+        (
+            "probefleet_spool_refused_records",
+            "Records that the collector can never accept, each kept in a file and counted in a gap",
+            health.mishaps.refused_records,
+        ),
     ] {
         counter(registry, name, help, value);
     }

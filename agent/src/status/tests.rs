@@ -108,7 +108,9 @@ async fn metrics_say_what_the_spool_holds() {
         "probefleet_uplink_connected 1",
         "probefleet_uplink_sessions_total 2",
         "probefleet_plan_in_force 1",
+        "probefleet_spool_refused_records_total 0",
         "probefleet_fault{fault=\"disk\"} 0",
+        "probefleet_fault{fault=\"record_refused\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
     }

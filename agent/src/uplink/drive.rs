@@ -5,7 +5,7 @@ use super::offset::{Estimate, Exchange};
 use super::reconnect::Welcomed;
 use super::session::{End, Input, Output, Session};
 use super::{AGENT_ID_METADATA, ClockOffset, LinkState, Links, UplinkConfig, hello};
-use crate::spool::{SpoolError, SpoolHandle, SpoolState};
+use crate::spool::{Refused, SpoolError, SpoolHandle, SpoolState};
 use probefleet_proto::clock::Clock;
 use probefleet_proto::record::{MESSAGE_MAX_BYTES, PLAN_MESSAGE_MAX_BYTES};
 use probefleet_proto::v1;
@@ -285,6 +285,13 @@ impl Drive<'_> {
                 );
                 self.shared.spool.bridge(seq, hash).await?;
                 return Ok(Some(Input::Bridged));
+            }
+            Output::Refuse { seq, why } => {
+                let refused = self.shared.spool.refused(seq, why.clone()).await?;
+                if let Refused::SetAside(file) = &refused {
+                    tracing::error!(seq, %why, file = %file.display(), "a record was set aside; a gap stands for it");
+                }
+                return Ok(Some(Input::Refused { seq, refused }));
             }
             Output::Read { from, max_bytes } => {
                 let records = self.shared.spool.read_from(from, max_bytes).await?;

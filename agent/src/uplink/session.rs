@@ -3,10 +3,13 @@
 //! ```text
 //! Hello → Welcome → (hash compared, or a gap for what is no longer held) → Data … within credit, Ack … releases
 //! ```
-//! Only an Ack or a Welcome whose hash is ours releases anything. Whatever is not understood ends the session: the next
+//! A record that the collector can never accept is set aside by the spool, and what follows is sent again behind the gap that
+//! stands for it. Only an Ack or a Welcome whose hash is ours releases anything. Whatever is not understood ends the session: the next
 //! Welcome says where both stand.
 
-use crate::spool::{IN_FLIGHT_MAX_BYTES, RECORD_OVERHEAD_BYTES, Retire, SpoolState};
+use crate::spool::{
+    IN_FLIGHT_MAX_BYTES, RECORD_OVERHEAD_BYTES, REFUSED_MAX, Refused, Retire, SpoolState,
+};
 use probefleet_proto::record::{Hash, PAYLOAD_MAX_BYTES, Record, SpoolId, genesis_hash};
 use probefleet_proto::v1;
 use probefleet_proto::v1::nack::Code;
@@ -42,6 +45,8 @@ pub(super) enum Input {
     Hash { seq: u64, hash: Option<Hash> },
     /// [`Output::Bridge`] is done.
     Bridged,
+    /// The answer to [`Output::Refuse`].
+    Refused { seq: u64, refused: Refused },
     /// The answer to [`Output::Read`].
     Records { from: u64, records: Vec<Record> },
     /// Time has passed.
@@ -55,6 +60,8 @@ pub(super) enum Output {
     AskHash(u64),
     /// Fill the hole behind that record, which ends with that hash, with a gap.
     Bridge { seq: u64, hash: Hash },
+    /// Set that record aside, which the collector can never accept.
+    Refuse { seq: u64, why: String },
     /// Read records.
     Read { from: u64, max_bytes: usize },
     /// Send records.
@@ -129,6 +136,10 @@ pub(super) struct Session {
     needed_bytes: usize,
     paused_until: Option<Instant>,
     rewinds: u32,
+    /// A record that is being set aside, and why.
+    refusing: Option<(u64, String)>,
+    /// The last one that was.
+    set_aside: Option<u64>,
     opened: Instant,
     /// Since when an answer is due, or when the last was heard.
     heard: Instant,
@@ -157,6 +168,8 @@ impl Session {
             needed_bytes: 0,
             paused_until: None,
             rewinds: 0,
+            refusing: None,
+            set_aside: None,
             opened: now,
             heard: now,
             cycle_at: now + lifetime,
@@ -172,7 +185,7 @@ impl Session {
         let handled = match input {
             Input::Welcome(welcome) => self.welcome(&welcome, now, &mut outputs),
             Input::Ack(ack) => self.ack(&ack, now, &mut outputs),
-            Input::Nack(nack) => self.nack(&nack, now),
+            Input::Nack(nack) => self.nack(&nack, now, &mut outputs),
             Input::GoAway(go_away) => Err(End::Retry {
                 why: "the collector asks to come back later".to_owned(),
                 after: Some(Duration::from_millis(u64::from(go_away.resume_in_ms))),
@@ -180,6 +193,7 @@ impl Session {
             Input::Spool(spool) => self.spool_changed(spool),
             Input::Hash { seq, hash } => self.hash(seq, hash, &mut outputs),
             Input::Bridged => self.bridged(&mut outputs),
+            Input::Refused { seq, refused } => self.refused(seq, &refused),
             Input::Records { from, records } => self.records(from, records, now, &mut outputs),
             Input::Tick => self.tick(now),
         };
@@ -329,7 +343,12 @@ impl Session {
         Ok(())
     }
 
-    fn nack(&mut self, nack: &v1::Nack, now: Instant) -> Result<(), End> {
+    fn nack(
+        &mut self,
+        nack: &v1::Nack,
+        now: Instant,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), End> {
         self.heard = now;
         let after = (nack.retry_after_ms > 0)
             .then(|| Duration::from_millis(u64::from(nack.retry_after_ms)));
@@ -363,10 +382,45 @@ impl Session {
             Code::Key => Err(End::Refused(why(
                 "another evidence key is pinned to this spool; a copied or restored state directory?",
             ))),
-            Code::Poison => Err(End::Stopped(why(&format!(
-                "the collector can never accept record {}",
-                nack.expected_seq
-            )))),
+            Code::Poison => {
+                let seq = nack.expected_seq;
+                self.poison(
+                    seq,
+                    why(&format!("the collector can never accept record {seq}")),
+                    outputs,
+                )
+            }
+        }
+    }
+
+    /// Has a record set aside. It must be one that was sent and is not acknowledged: nothing else is given up.
+    fn poison(&mut self, seq: u64, why: String, outputs: &mut Vec<Output>) -> Result<(), End> {
+        if self.set_aside == Some(seq) {
+            // It was sent twice before the first answer came; or its gap is refused, which a new session makes clear.
+            return Err(retry(&format!("{why}, once more")));
+        }
+        if self.stage != Stage::Streaming || seq >= self.next_send || !self.begins(seq) {
+            return Err(retry(&format!("{why}, which was not sent")));
+        }
+        self.send_again_from(seq);
+        self.refusing = Some((seq, why.clone()));
+        outputs.push(Output::Refuse { seq, why });
+        Ok(())
+    }
+
+    fn refused(&mut self, seq: u64, refused: &Refused) -> Result<(), End> {
+        let Some((_, why)) = self.refusing.take_if(|(refusing, _)| *refusing == seq) else {
+            return Ok(());
+        };
+        match refused {
+            Refused::SetAside(_) => {
+                self.set_aside = Some(seq);
+                Ok(())
+            }
+            Refused::IsGap => Err(End::Stopped(format!("{why}; it is a gap, which stays"))),
+            Refused::TooMany => Err(End::Stopped(format!(
+                "{why}; {REFUSED_MAX} records were set aside since the agent was started, and no more are"
+            ))),
         }
     }
 
@@ -382,17 +436,24 @@ impl Session {
         if expected == self.next_send {
             return Ok(());
         }
-        let begins =
-            expected == self.acked + 1 || self.sent.iter().any(|sent| sent.seq_to + 1 == expected);
         self.rewinds += 1;
-        if !begins || self.rewinds > REWINDS_MAX {
+        if !self.begins(expected) || self.rewinds > REWINDS_MAX {
             return Err(retry(
                 "the collector waits for a record that we cannot send in this session",
             ));
         }
-        self.sent.retain(|sent| sent.seq_to < expected);
-        (self.next_send, self.reading, self.needed_bytes) = (expected, None, 0);
+        self.send_again_from(expected);
         Ok(())
+    }
+
+    /// Whether a record that is not acknowledged begins there, as far as that is known here.
+    fn begins(&self, seq: u64) -> bool {
+        seq == self.acked + 1 || self.sent.iter().any(|sent| sent.seq_to + 1 == seq)
+    }
+
+    fn send_again_from(&mut self, seq: u64) {
+        self.sent.retain(|sent| sent.seq_to < seq);
+        (self.next_send, self.reading, self.needed_bytes) = (seq, None, 0);
     }
 
     fn records(
@@ -459,8 +520,8 @@ impl Session {
         }
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let behind = self.stage == Stage::Streaming && self.next_send < self.spool.next_seq;
-        if !behind || self.reading.is_some() || self.paused_until.is_some() || self.is_draining(now)
-        {
+        let asked = self.reading.is_some() || self.refusing.is_some();
+        if !behind || asked || self.paused_until.is_some() || self.is_draining(now) {
             return;
         }
         let (credit, room) = self.room();

@@ -5,7 +5,9 @@ use super::reconnect::{Next, Reconnect, Welcomed};
 use super::session::{End, Input, Output, Session};
 use super::{UplinkConfig, hello, retirement, seed};
 use crate::evidence::EvidenceKey;
-use crate::spool::{Disk, Limits, Recovered, Retire, SpoolError, SpoolState, Store, open_store};
+use crate::spool::{
+    Disk, Limits, Recovered, Refused, Retire, SpoolError, SpoolState, Store, open_store,
+};
 use probefleet_proto::record::{Hash, Kind, Record};
 use probefleet_proto::v1;
 use probefleet_proto::v1::to_agent::Message as Down;
@@ -116,6 +118,14 @@ impl<D: Disk> Agent<D> {
     /// [`SpoolError`] when the disk fails.
     pub fn release(&mut self, seq: u64) -> Result<(), SpoolError> {
         self.spool.release(seq)
+    }
+
+    /// The collector can never accept the record that begins with `seq`, as the session finds out.
+    ///
+    /// # Errors
+    /// [`SpoolError`], as from [`crate::spool::SpoolHandle::refused`].
+    pub fn refuse(&mut self, seq: u64) -> Result<Refused, SpoolError> {
+        self.spool.refuse(seq)
     }
 
     /// Everything that it will ever act upon, but for what is on its disk and the jitter of its back-off.
@@ -231,6 +241,10 @@ impl<D: Disk> Agent<D> {
             Output::Bridge { seq, hash } => {
                 self.spool.bridge(seq, hash)?;
                 return Ok(Some(Input::Bridged));
+            }
+            Output::Refuse { seq, .. } => {
+                let refused = self.spool.refuse(seq)?;
+                return Ok(Some(Input::Refused { seq, refused }));
             }
             Output::Read { from, max_bytes } => {
                 let records = self.spool.read_from(from, max_bytes)?;

@@ -250,18 +250,53 @@ async fn a_fork_is_told_and_another_spool_goes_on() {
     );
 }
 
+/// The answer that no record gets twice.
+fn poison(expected_seq: u64) -> v1::Nack {
+    let (code, text) = (v1::nack::Code::Poison.into(), "no report".to_owned());
+    v1::Nack { expected_seq, code, text, ..v1::Nack::default() }
+}
+
 #[tokio::test]
-async fn a_poisonous_record_stops_the_uplink_and_says_so() {
+async fn a_poisonous_record_is_set_aside_in_the_same_session_and_the_rest_arrives() {
     let collector = collector();
-    let nack =
-        v1::Nack { expected_seq: 1, code: v1::nack::Code::Poison.into(), ..v1::Nack::default() };
-    collector.0.lock().expect("no panic").refuse = Some(nack);
+    collector.0.lock().expect("no panic").refuse = Some(poison(1));
     let mut agent = Agent::plain(collector.listen(None).await);
     agent.append(1).await;
-    let refused = agent.link(|link| matches!(link, LinkState::Refused(_))).await;
-    assert_eq!(refused, LinkState::Refused("the collector can never accept record 1".to_owned()));
+    agent.append(2).await;
+    agent.delivered().await;
+    let health = agent.spool.health().borrow().clone();
+    let refused = health.refused.expect("told");
+    assert_eq!(refused.seq, 1);
+    assert_eq!(refused.why, "the collector can never accept record 1: no report");
+    assert!(refused.file.is_file(), "{refused:?}");
+    assert_eq!(health.mishaps.refused_records, 1);
+    agent.link(|link| *link == LinkState::Up).await;
+    let spool_id = agent.recovered.spool_id;
     drop(agent.stop().await);
-    assert_eq!(collector.0.lock().expect("no panic").hellos.len(), 1, "it did not come back");
+    let state = collector.0.lock().expect("no panic");
+    let kinds: Vec<_> = state.streams[&spool_id].iter().map(|r| (r.seq, r.kind)).collect();
+    assert_eq!(kinds, [(1, Kind::Gap), (2, Kind::Report)]);
+    assert_eq!(state.hellos.len(), 1, "one session");
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_everything_stops_the_uplink_and_says_so() {
+    let collector = collector();
+    collector.0.lock().expect("no panic").poisons = true;
+    let mut agent = Agent::plain(collector.listen(None).await);
+    for window in 0..20 {
+        agent.append(window).await;
+    }
+    let refused = agent.link(|link| matches!(link, LinkState::Refused(_))).await;
+    let LinkState::Refused(why) = refused else { panic!("refused") };
+    assert!(why.contains("record 9") && why.contains("8 records were set aside"), "{why}");
+    let hellos = collector.0.lock().expect("no panic").hellos.len();
+    let (mut spool, dir) = (Vec::new(), agent.stop().await);
+    for found in crate::spool::inspect(dir.path()).expect("readable") {
+        spool.push((found.reports, found.lost, found.quarantined.len()));
+    }
+    assert_eq!(spool, [(12, 8, 8)], "the rest is kept");
+    assert_eq!(collector.0.lock().expect("no panic").hellos.len(), hellos, "it did not come back");
 }
 
 /// A certificate authority with a collector's and an agent's certificate, in a folder.

@@ -55,11 +55,13 @@ pub enum Fault {
     ClockStep,
     /// The spool had to drop what nobody has.
     Drop,
+    /// The collector can never accept the report of a window.
+    Poison,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::PowerCut,
         Self::DieInside,
@@ -85,6 +87,7 @@ impl Fault {
         Self::BitRot,
         Self::ClockStep,
         Self::Drop,
+        Self::Poison,
     ];
 }
 

@@ -9,7 +9,7 @@ use super::{Fault, Fired, Trace};
 use crate::disk::{MemoryDisk, Trouble};
 use crate::stage::{Collector, spool};
 use crate::store::MemoryStore;
-use probefleet_agent::simulation::{Agent, Limits};
+use probefleet_agent::simulation::{Agent, Limits, REFUSED_MAX};
 use probefleet_proto::record::SpoolId;
 use probefleet_proto::v1::from_agent::Message as Up;
 use probefleet_proto::v1::to_agent::Message as Down;
@@ -29,6 +29,9 @@ const QUIET_MS: u64 = 15 * 60_000;
 const EVENTS_MAX: u64 = 25;
 /// More windows than an agent ever has.
 const WINDOWS_EACH: u64 = 100_000;
+/// Of so many windows about one is never accepted, where that happens, and no more than these: they may all be of one agent.
+const POISON: u64 = 20;
+const POISON_MAX: usize = REFUSED_MAX as usize;
 const EPOCH_NS: u64 = 1_800_000_000_000_000_000;
 
 /// What a seed draws first.
@@ -40,6 +43,8 @@ pub struct Plan {
     faults: Vec<Fault>,
     /// Of so many messages something happens to one.
     wire: u64,
+    /// Decides which windows are never accepted; by itself, so that a seed draws the rest as it did before there was this.
+    poison: Option<fastrand::Rng>,
     pub limits: Limits,
     pub total_bytes: u64,
     pub credit_bytes: u32,
@@ -128,11 +133,13 @@ pub struct World {
 }
 
 impl Plan {
-    fn draw(random: &mut fastrand::Rng) -> Self {
+    fn draw(seed: u64, random: &mut fastrand::Rng) -> Self {
         let is_herd = random.u64(..100) == 0;
         let agents = if is_herd { random.usize(100..=300) } else { random.usize(1..=4) };
         let minutes = if is_herd { 3 } else { random.u64(4..=24) };
-        let faults = Fault::ALL.into_iter().filter(|_| random.u64(..5) < 2).collect();
+        let drawn = Fault::ALL.into_iter().filter(|fault| *fault != Fault::Poison);
+        let faults = drawn.filter(|_| random.u64(..5) < 2).collect();
+        let mut poison = fastrand::Rng::with_seed(!seed);
         let segment_bytes = 1 << random.u64(9..=11);
         Self {
             agents,
@@ -140,6 +147,7 @@ impl Plan {
             fault_ms: random.u64(3_000..60_000) / if is_herd { 20 } else { 1 },
             faults,
             wire: random.u64(10..300),
+            poison: (poison.u64(..5) < 2).then_some(poison),
             limits: spool(16, segment_bytes),
             total_bytes: 16 * segment_bytes,
             // Records here are short and take up to four times their payload: what is sent ahead must be less than three of
@@ -156,7 +164,7 @@ impl Plan {
 impl World {
     pub fn new(seed: u64, trace: Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let plan = Plan::draw(&mut random);
+        let plan = Plan::draw(seed, &mut random);
         let mut world = Self {
             trace,
             fired: Fired::default(),
@@ -240,6 +248,7 @@ impl World {
             self.fired.add(Fault::DiskFails, happened.failed - happened.sync_failed);
             self.fired.add(Fault::DiskFull, happened.was_full);
         }
+        self.fired.add(Fault::Poison, self.collector.poisoned);
         self.too_large.take().map_or_else(|| self.judge(), Err)
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::spool::Failure;
+use crate::spool::{Failure, Mishaps, RefusedRecord};
 
 /// An agent of which nothing is wrong.
 fn well(now: Instant) -> Seen {
@@ -128,4 +128,22 @@ fn without_a_plan_or_with_one_that_cannot_be_run_it_says_so() {
     seen.plan_refused = Some(v1::Fault { text: "probe `x`".to_owned(), ..v1::Fault::default() });
     assert!(watch.look(&seen, after(10, start))[0].text.ends_with("not applied: probe `x`"));
     assert_eq!(names_of(&watch.look(&seen, after(30, start))), ["runner", "plan"]);
+}
+
+#[test]
+fn a_record_that_the_collector_refused_is_told_until_the_agent_starts_again() {
+    let start = Instant::now();
+    let mut watch = Watch::default();
+    let mut seen = well(start);
+    let (seq, file) = (7, "/state/0000000007.refused.quarantine".into());
+    let refused = RefusedRecord { seq, why: "it is no report".to_owned(), file };
+    let mishaps = Mishaps { refused_records: 2, ..Mishaps::default() };
+    seen.health = Some(Health { refused: Some(refused), mishaps, ..Health::default() });
+    let found = watch.look(&seen, start);
+    assert_eq!(names_of(&found), ["record_refused"]);
+    for said in ["2 records", "record 7", "/state/0000000007.refused", "it is no report"] {
+        assert!(found[0].text.contains(said), "{said}: {}", found[0].text);
+    }
+    seen.runner_at = after(3_600, start);
+    assert_eq!(watch.look(&seen, after(3_600, start))[0].since, start);
 }

@@ -1,6 +1,6 @@
 //! A collector in memory: commits, then acknowledges, as the protocol has it; and misbehaves as it is told.
 
-use probefleet_proto::record::{Hash, Record, SpoolId, genesis_hash};
+use probefleet_proto::record::{Hash, Kind, Record, SpoolId, genesis_hash};
 use probefleet_proto::v1;
 use probefleet_proto::v1::fleet_server::{Fleet, FleetServer};
 use probefleet_proto::v1::from_agent::Message as Up;
@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) plan: Option<v1::Plan>,
     /// The answer to the next Data.
     pub(super) refuse: Option<v1::Nack>,
+    /// No report is ever accepted.
+    pub(super) poisons: bool,
     /// Whom it takes the agent for.
     pub(super) agent_id: Vec<u8>,
     /// Misbehave at random.
@@ -100,6 +102,8 @@ impl State {
                 return nack(Code::OutOfOrder);
             } else if record.prev_hash != last_hash {
                 return nack(Code::Fork);
+            } else if self.poisons && record.kind == Kind::Report {
+                return nack(Code::Poison);
             } else {
                 stream.push(record);
             }

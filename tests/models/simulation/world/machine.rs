@@ -1,6 +1,6 @@
 //! What a machine with an agent does: it starts, seals, connects, and dies.
 
-use super::{DIR, Event, Promise, QUIET_MS, SEAL_MS, World};
+use super::{DIR, Event, POISON, POISON_MAX, Promise, QUIET_MS, SEAL_MS, World};
 use crate::disk::Trouble;
 use crate::simulation::Fault;
 use crate::simulation::network::Link;
@@ -54,6 +54,13 @@ impl World {
     pub(super) fn seal(&mut self, node: usize) {
         let life = self.nodes[node].life;
         if self.now_ms + LAST_MS < self.plan.active_ms + QUIET_MS {
+            let window = self.nodes[node].first + self.nodes[node].sealed + 1;
+            let is_open = !self.is_quiet && self.collector.poison.len() < POISON_MAX;
+            let poison = self.plan.poison.as_mut().filter(|_| is_open);
+            if poison.is_some_and(|random| random.u64(..POISON) == 0) {
+                self.note(format_args!("window {window} is poison"));
+                self.collector.poison.insert(window);
+            }
             let state = &mut self.nodes[node];
             state.sealed += 1;
             state.pending.push_back(state.first + state.sealed);
