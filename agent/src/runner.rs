@@ -10,7 +10,7 @@ mod recovery;
 mod sealer;
 
 pub use recovery::{Era, Recovery, STRAGGLERS_S, SealedBefore};
-pub use sealer::{Desk, Seal, run as run_sealer};
+pub use sealer::{Desk, Seal, WAITING_MAX_BYTES, Waiting, run as run_sealer};
 
 use crate::applied::{Applied, AppliedPlans};
 use crate::journal::{Journal, Notice};

@@ -8,7 +8,8 @@ use crate::journal::{self, Journal};
 use crate::policy::{Permission, Policy, PolicyError};
 use crate::probe::Environment;
 use crate::runner::{
-    Desk, Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, run_sealer,
+    Desk, Era, Parts, Ports, Recovery, Runner, STRAGGLERS_S, Seal, SealedBefore, Waiting,
+    run_sealer,
 };
 use crate::spool::{Limits, Recovered, Spool, SpoolError, SpoolHandle};
 use crate::status::{Listener, Sources, Watcher};
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-/// Closed windows that may wait for the disk: more wait in the runner, where they are still counted, not encoded.
+/// Closed windows that may wait for the sealer: more wait in the runner, where they are still counted, not encoded.
 const SEALS_MAX: usize = 64;
 /// Records read back at a time when the agent takes up where it stopped.
 const READ_BACK: u64 = 64;
@@ -121,7 +122,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let budget_bytes = limits.total_bytes();
     let journal = Journal::open(&journal_dir, budget_bytes, |logged| recovery.note(logged));
     let (ports, links, desk) = channels(clock, views.offset.clone(), budget_bytes);
-    let (links, telling) = tell(listener, &spool, &recovered, (&views, links));
+    let waiting = desk.waiting.subscribe();
+    let (links, telling) = tell(listener, (&spool, waiting), &recovered, (&views, links));
     info!(agent = %agent_id, name = %config.name, next_seq = recovered.next_seq, %evidence_key, "the agent runs");
 
     announce_start(&ports.seals, &recovery, clock.now_ns()).await;
@@ -158,7 +160,7 @@ async fn listen(config: &Config) -> Result<Option<Listener>, ServiceError> {
 /// Begins to look how the agent is, and to say so: to the collector, and to whoever asks. It ends with what is returned.
 fn tell(
     listener: Option<Listener>,
-    spool: &SpoolHandle,
+    (spool, waiting): (&SpoolHandle, watch::Receiver<Waiting>),
     recovered: &Recovered,
     (views, links): (&Views, Links),
 ) -> (Links, JoinSet<()>) {
@@ -169,6 +171,7 @@ fn tell(
         sessions: views.sessions.clone(),
         plan_hash: links.plan_hash.clone(),
         runner: links.status.clone(),
+        waiting,
     });
     let mut telling = JoinSet::new();
     drop(telling.spawn(watcher.run()));
@@ -343,6 +346,7 @@ fn channels(
     let (clock, clock_out) = watch::channel(clock);
     let (seals, seals_out) = mpsc::channel(SEALS_MAX);
     let (kept, kept_out) = watch::channel(0);
+    let waiting = watch::Sender::default();
     let ports = Ports { plans, applied, plan_hash, status, clock, seals, kept: kept_out };
     let links = Links {
         plans: plans_in,
@@ -351,7 +355,7 @@ fn channels(
         status: status_out,
         clock: clock_out,
     };
-    (ports, links, Desk { seals: seals_out, kept, offset, spool_max_bytes })
+    (ports, links, Desk { seals: seals_out, kept, waiting, offset, spool_max_bytes })
 }
 
 async fn announce_start(seals: &mpsc::Sender<Seal>, recovery: &Recovery, now_ns: u64) {

@@ -20,6 +20,7 @@ mod server;
 pub use faults::Fault;
 pub use server::Listener;
 
+use crate::runner::Waiting;
 use crate::spool::{Health, SpoolHandle, SpoolState};
 use crate::uplink::LinkState;
 use faults::{Seen, Watch};
@@ -55,6 +56,8 @@ pub struct Sources {
     pub plan_hash: watch::Receiver<Vec<u8>>,
     /// What the runner says of itself.
     pub runner: watch::Receiver<v1::Status>,
+    /// What waits in memory for the spool.
+    pub waiting: watch::Receiver<Waiting>,
 }
 
 /// What was seen at one look.
@@ -65,6 +68,7 @@ pub struct Report {
     faults: Vec<Fault>,
     spool: SpoolState,
     health: Option<Health>,
+    waiting: Waiting,
     set_aside: usize,
     link: LinkState,
     sessions: u64,
@@ -133,6 +137,7 @@ impl Sources {
             has_plan: !self.plan_hash.borrow().is_empty(),
             plan_refused: self.runner.borrow().faults.first().cloned(),
             runner_at,
+            waiting: *self.waiting.borrow(),
         }
     }
 }
@@ -144,6 +149,7 @@ impl Report {
             faults: Vec::new(),
             spool: seen.spool.clone(),
             health: seen.health.clone(),
+            waiting: seen.waiting,
             set_aside: sources.set_aside,
             link: seen.link.clone(),
             sessions: *sources.sessions.borrow(),

@@ -16,6 +16,7 @@ use probefleet_proto::report::{Cell, Head, encode};
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use prost::Message as _;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -166,6 +167,7 @@ fn behind_a_few_the_agent_keeps_what_it_has_and_a_person_must_act() {
     let number = usize::try_from(REFUSED_MAX).expect("small");
     let first = put(&state, (0..=number).map(|_| poison()).collect());
     fleet.start_agent("berlin");
+    eventually(STARTS, || TcpStream::connect(&status).ok()).expect("it starts");
     let stopped = eventually(SAID, || {
         let (_, text) = get(&status, "/readyz");
         text.contains("\nrefused: ").then_some(text)

@@ -1,5 +1,6 @@
 //! What of an agent does not work: one rule a fault. Pure: whoever looks says what was seen, and when.
 
+use crate::runner::Waiting;
 use crate::spool::{Health, RefusedRecord, SpoolState};
 use crate::uplink::LinkState;
 use probefleet_proto::health::FaultName;
@@ -47,6 +48,8 @@ pub(super) struct Seen {
     pub(super) plan_refused: Option<v1::Fault>,
     /// When the runner last said anything.
     pub(super) runner_at: Instant,
+    /// What waits in memory for the spool.
+    pub(super) waiting: Waiting,
 }
 
 /// What a rule finds: what happened, and the cure.
@@ -123,7 +126,17 @@ fn disk(seen: &Seen, _: Instant) -> Option<Symptom> {
         return Some((text, "restart the agent, and report this: it is a fault of the program"));
     };
     let failure = health.append.as_ref().or(health.other.as_ref())?;
-    Some((failure.text.clone(), failure.cure))
+    Some((failure.text.clone() + &lost(seen), failure.cure))
+}
+
+/// What an unwritable disk has cost.
+fn lost(seen: &Seen) -> String {
+    match seen.waiting.lost_reports {
+        0 => String::new(),
+        reports => format!(
+            "; {reports} reports for which memory had no room are lost, a gap will count them"
+        ),
+    }
 }
 
 fn disk_slow(seen: &Seen, now: Instant) -> Option<Symptom> {
@@ -131,7 +144,7 @@ fn disk_slow(seen: &Seen, now: Instant) -> Option<Symptom> {
     let busy = now.saturating_duration_since(since);
     (busy >= SLOW).then(|| {
         let text = format!("the disk has not answered the spool for {} s", busy.as_secs());
-        (text, "look at the kernel's log and at what else writes to this disk")
+        (text + &lost(seen), "look at the kernel's log and at what else writes to this disk")
     })
 }
 

@@ -79,6 +79,11 @@ fn register_spool(report: &Report, now_s: u64, registry: &mut Registry) {
             spool.unacked_bytes,
         ),
         (
+            "probefleet_spool_waiting_bytes",
+            "Bytes in memory that wait to be written to it",
+            u64::try_from(report.waiting.bytes).unwrap_or(u64::MAX),
+        ),
+        (
             "probefleet_spool_set_aside_files",
             "Files that were damaged when the spool was opened",
             u64::try_from(report.set_aside).unwrap_or(u64::MAX),
@@ -111,6 +116,11 @@ fn register_spool(report: &Report, now_s: u64, registry: &mut Registry) {
             "probefleet_spool_dropped_reports",
             "Reports that were dropped because the spool was full; gaps count them",
             health.mishaps.dropped_reports,
+        ),
+        (
+            "probefleet_spool_unwritten_reports",
+            "Reports that were lost because nothing could be written; gaps count them",
+            health.mishaps.unwritten_reports,
         ),
         (
             "probefleet_spool_refused_records",

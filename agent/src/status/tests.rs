@@ -32,6 +32,7 @@ impl Site {
             sessions: sessions_view,
             plan_hash: plan_view,
             runner: runner_view,
+            waiting: watch::channel(Waiting::default()).1,
         });
         let _held = (sessions, plan, runner);
         Self { _dir: dir, spool, link, _held, statuses, watcher, reports }
@@ -109,6 +110,8 @@ async fn metrics_say_what_the_spool_holds() {
         "probefleet_uplink_sessions_total 2",
         "probefleet_plan_in_force 1",
         "probefleet_spool_refused_records_total 0",
+        "probefleet_spool_unwritten_reports_total 0",
+        "probefleet_spool_waiting_bytes 0",
         "probefleet_fault{fault=\"disk\"} 0",
         "probefleet_fault{fault=\"record_refused\"} 0",
     ] {

@@ -18,6 +18,7 @@ fn well(now: Instant) -> Seen {
         has_plan: true,
         plan_refused: None,
         runner_at: now,
+        waiting: Waiting::default(),
     }
 }
 
@@ -49,7 +50,11 @@ fn a_disk_that_fails_is_told_at_once_with_its_cure_and_forgotten_when_it_works_a
     assert_eq!(names_of(&found), ["disk"]);
     assert_eq!((found[0].text.as_str(), found[0].cure), ("cannot sync x: no space", "make room"));
     seen.runner_at = after(9, start);
-    assert_eq!(watch.look(&seen, after(9, start))[0].since, start, "since it began");
+    seen.waiting.lost_reports = 3;
+    let found = watch.look(&seen, after(9, start));
+    assert_eq!(found[0].since, start, "since it began");
+    assert!(found[0].text.contains("no space; 3 reports"), "{}", found[0].text);
+    seen.waiting.lost_reports = 0;
     assert_eq!(watch.look(&well(after(10, start)), after(10, start)), []);
     seen.runner_at = after(11, start);
     assert_eq!(watch.look(&seen, after(11, start))[0].since, after(11, start), "anew");
