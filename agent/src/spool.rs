@@ -167,6 +167,11 @@ impl Limits {
         self.total_bytes
     }
 
+    /// [`IN_FLIGHT_MAX_BYTES`], or less where segments are smaller than any that a configuration gives.
+    fn in_flight_max_bytes(&self) -> usize {
+        usize::try_from(2 * self.segment_bytes).unwrap_or(usize::MAX).min(IN_FLIGHT_MAX_BYTES)
+    }
+
     const fn pinned_bytes(&self) -> u64 {
         PINNED_SEGMENTS * self.segment_bytes
     }
@@ -214,6 +219,8 @@ pub struct SpoolState {
     pub unacked_bytes: u64,
     /// Window start of the oldest report not known to be acknowledged, Unix seconds.
     pub oldest_unsent_s: Option<u64>,
+    /// Most bytes, with what each record takes on disk beside its payload, that may be sent beyond what is acknowledged.
+    pub in_flight_max_bytes: usize,
 }
 
 /// Why a spool cannot be used, or an append did not happen.

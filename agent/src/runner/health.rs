@@ -76,6 +76,7 @@ fn of_ipv6(snmp6: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spool::IN_FLIGHT_MAX_BYTES;
 
     const V4: &str = "Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors\n\
         Udp: 61 4 0 65 17 0\nUdpLite: InDatagrams NoPorts\nUdpLite: 0 0\n";
@@ -99,6 +100,7 @@ mod tests {
             bytes: 72,
             unacked_bytes: 0,
             oldest_unsent_s: None,
+            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
         };
         let mut flags = |offset| vitals.health(Own::default(), &spool, offset).flags;
         let known = |error_ns| Some(ClockOffset { offset_ns: 3_600_000_000_000, error_ns });

@@ -7,9 +7,7 @@
 //! stands for it. Only an Ack or a Welcome whose hash is ours releases anything. Whatever is not understood ends the session: the next
 //! Welcome says where both stand.
 
-use crate::spool::{
-    IN_FLIGHT_MAX_BYTES, RECORD_OVERHEAD_BYTES, REFUSED_MAX, Refused, Retire, SpoolState,
-};
+use crate::spool::{RECORD_OVERHEAD_BYTES, REFUSED_MAX, Refused, Retire, SpoolState};
 use probefleet_proto::record::{Hash, PAYLOAD_MAX_BYTES, Record, SpoolId, genesis_hash};
 use probefleet_proto::v1;
 use probefleet_proto::v1::nack::Code;
@@ -501,7 +499,8 @@ impl Session {
     fn room(&self) -> (usize, usize) {
         let payload: usize = self.sent.iter().map(|sent| sent.payload_bytes).sum();
         let stored: usize = self.sent.iter().map(Sent::stored_bytes).sum();
-        (self.credit_bytes.saturating_sub(payload), IN_FLIGHT_MAX_BYTES.saturating_sub(stored))
+        let room = self.spool.in_flight_max_bytes.saturating_sub(stored);
+        (self.credit_bytes.saturating_sub(payload), room)
     }
 
     fn tick(&mut self, now: Instant) -> Result<(), End> {

@@ -6,7 +6,8 @@ use super::session::{End, Input, Output, Session};
 use super::{UplinkConfig, hello, retirement, seed};
 use crate::evidence::EvidenceKey;
 use crate::spool::{
-    Disk, Limits, Recovered, Refused, Retire, SpoolError, SpoolState, Store, open_store,
+    Disk, IN_FLIGHT_MAX_BYTES, Limits, Recovered, Refused, Retire, SpoolError, SpoolState, Store,
+    open_store,
 };
 use probefleet_proto::record::{Hash, Kind, Record};
 use probefleet_proto::v1;
@@ -320,6 +321,7 @@ impl Comings {
             bytes: 0,
             unacked_bytes: 0,
             oldest_unsent_s: None,
+            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
         };
         // Only an agent that is stopped never connects again.
         self.0.after(end, welcomed, &spool, now).wait().unwrap_or(Duration::MAX)

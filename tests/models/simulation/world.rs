@@ -150,9 +150,7 @@ impl Plan {
             poison: (poison.u64(..5) < 2).then_some(poison),
             limits: spool(16, segment_bytes),
             total_bytes: 16 * segment_bytes,
-            // Records here are short and take up to four times their payload: what is sent ahead must be less than three of
-            // the four segments that are never dropped, as `IN_FLIGHT_MAX_BYTES` makes sure where segments are large.
-            credit_bytes: u32::try_from(segment_bytes / 2).expect("small"),
+            credit_bytes: u32::try_from(segment_bytes).expect("small"),
         }
     }
 

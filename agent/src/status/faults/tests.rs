@@ -1,5 +1,5 @@
 use super::*;
-use crate::spool::{Failure, Mishaps, RefusedRecord};
+use crate::spool::{Failure, IN_FLIGHT_MAX_BYTES, Mishaps, RefusedRecord};
 
 /// An agent of which nothing is wrong.
 fn well(now: Instant) -> Seen {
@@ -12,6 +12,7 @@ fn well(now: Instant) -> Seen {
             bytes: 1_000,
             unacked_bytes: 0,
             oldest_unsent_s: None,
+            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
         },
         health: Some(Health { budget_bytes: 4_000, ..Health::default() }),
         link: LinkState::Up,

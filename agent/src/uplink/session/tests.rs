@@ -1,4 +1,5 @@
 use super::*;
+use crate::spool::IN_FLIGHT_MAX_BYTES;
 use probefleet_proto::record::Kind;
 use proptest::prelude::*;
 
@@ -64,6 +65,7 @@ impl Log {
             bytes: 0,
             unacked_bytes: 0,
             oldest_unsent_s: None,
+            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
         }
     }
 }
