@@ -32,8 +32,10 @@
 //! * Duplicates and lost messages on the wire.
 //! * A fork after bit rot: where what was sent and not acknowledged can no longer be read, an agent cannot show that its
 //!   history is the collector's.
+//! * Windows of a spool that was set aside at a start, because so many of its bits had rotted that its chain cannot be known
+//!   (rule 6 of the spool): they are kept on disk for people, and the process says so when it starts.
 //! * A window of a copied disk whose number a record of the other copy has in the store, if the collector was restored from a
-//!   backup or bits rotted as well: the agent no longer holds what the two could be compared by, and goes on behind a gap.
+//!   backup as well: the agent no longer holds what the two could be compared by, and goes on behind a gap.
 //! * A window twice, if the disk was copied while it held a record that the spool had said it could not write.
 //! * How long things take while there are faults.
 //!

@@ -79,8 +79,8 @@ impl World {
             })
         };
         // What it could be compared by is gone; a copy's record may stand under the number.
-        let incomparable = self.fired.of(Fault::Clone) > 0
-            && (self.fired.of(Fault::Restore) > 0 || self.fired.of(Fault::BitRot) > 0);
+        let incomparable = self.fired.of(Fault::Clone) > 0 && self.fired.of(Fault::Restore) > 0;
+        let has_rotted = self.fired.of(Fault::BitRot) > 0;
         let is_taken = |promise: &Promise| {
             let held = self.collector.store.stream(&promise.spool_id);
             incomparable && held.is_some_and(|held| promise.seq <= held.head.last_seq)
@@ -90,7 +90,7 @@ impl World {
             let current = node.agent.as_ref().map(|agent| agent.state().spool_id);
             let missing = |promise: &&Promise| !accounts.counted.contains_key(&promise.window);
             for lost in node.promises.iter().filter(missing) {
-                let behind_fork = reported && current != Some(lost.spool_id);
+                let behind_fork = (reported || has_rotted) && current != Some(lost.spool_id);
                 if !in_gap(lost) && !behind_fork && !is_taken(lost) {
                     return Err(format!(
                         "window {} of agent {index}, record {}, is lost without a word",
