@@ -89,11 +89,14 @@ pub(super) fn terms(
     Some((terms, zone))
 }
 
+/// Files beside those of the zone database, which mean another time on every machine.
+const OF_THE_MACHINE: [&str; 2] = ["localtime", "posixrules"];
+
 fn frame(map: &mut Map<'_>, problems: &mut Problems) -> Option<Frame> {
     let zone = map.required("time_zone", problems, |node, problems| {
         scalar(node, problems, "unknown-zone", |text| match TimeZone::get(text) {
-            Ok(zone) => Ok((text.to_owned(), zone)),
-            Err(_) => Err("write a name of the IANA zone database, such as Europe/Berlin"),
+            Ok(zone) if !OF_THE_MACHINE.contains(&text) => Ok((text.to_owned(), zone)),
+            _ => Err("write a name of the IANA zone database, such as Europe/Berlin"),
         })
     });
     let currency = map.required("currency", problems, |node, problems| {

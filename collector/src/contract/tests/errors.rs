@@ -28,6 +28,7 @@ fn errors_of_the_agreement() {
         (5, "title: a\ntitle: b", "6:1 duplicate-key"),
         (8, "colour: red", "8:1 unknown-key"),
         (13, "time_zone: Europe/Atlantis", "13:12 unknown-zone"),
+        (13, "time_zone: localtime", "13:12 unknown-zone"),
         (14, "currency: EURO", "14:11 bad-value"),
         (15, "term: {from: 2026-01-01}", "15:7 missing-key"),
         (15, "term: {from: 2026-01-01, until: 2026-01-01}", "15:7 term-empty"),
