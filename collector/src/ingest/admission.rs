@@ -7,11 +7,12 @@
 //! handshake would be wasted.
 //!
 //! Nobody takes another's turn. Addresses take turns, whatever each of them asks for; one has a bounded share of the
-//! handshakes under way; and where all places are taken, one of the address that holds most gives way to a newcomer. So
+//! handshakes under way; and where all places are taken, one of who holds most gives way to a newcomer. So
 //! somebody who opens connections and says nothing, from one address or from a hundred, delays those addresses.
 //!
 //! Who has a block of addresses could come from each of them once, and so have no more than anybody else at any: where
-//! addresses come in blocks, a block has a share, too. Its addresses are parked while it has all handshakes that it may have.
+//! addresses come in blocks, a block has a share, too, and gives way as a whole. Its addresses are parked while it has all
+//! handshakes that it may have. Within a block nobody gives way to an address that has as much.
 //!
 //! The same rate says within what time a fleet that lost its sessions should come back: [`reconnect_within`].
 
@@ -221,21 +222,17 @@ impl<A: Copy + Ord, T> Admission<A, T> {
 
     /// A connection has come. Gives back one that is to be closed for it, if there must be one.
     pub fn arrive(&mut self, address: A, connection: T, now: Instant) -> Option<(T, Refused)> {
-        let own = self.places.get(&address).map_or(0, |place| place.waiting.len());
-        let together = self.block(address).map_or(0, |block| block.waiting);
-        if own >= ADDRESS_WAITING_MAX || together >= BLOCK_WAITING_MAX {
+        if self.waits_at(address) >= ADDRESS_WAITING_MAX {
             return Some((connection, Refused::Crowded));
         }
+        let is_block_full =
+            self.block(address).is_some_and(|block| block.waiting >= BLOCK_WAITING_MAX);
         let mut closed = None;
-        if self.waiting >= WAITING_MAX {
-            let longest = self.places.iter_mut().max_by_key(|(_, place)| place.waiting.len());
-            let Some((&longest, place)) =
-                longest.filter(|(_, place)| place.waiting.len() > own + 1)
-            else {
+        if is_block_full || self.waiting >= WAITING_MAX {
+            closed = self.displace(address, is_block_full);
+            if closed.is_none() {
                 return Some((connection, Refused::Crowded));
-            };
-            closed = place.waiting.pop_back().map(|(_, newest)| (newest, Refused::Displaced));
-            self.waits_no_more(longest, 1);
+            }
         }
         self.waiting += 1;
         if let Some(block) = (self.block_of)(address) {
@@ -245,6 +242,38 @@ impl<A: Copy + Ord, T> Admission<A, T> {
         self.places.entry(address).or_default().waiting.push_back((now, connection));
         self.queue_up(address);
         closed
+    }
+
+    /// Closes the newest connection of whoever has most that wait, a block counting as one, to make room for a newcomer who
+    /// has fewer; if only those of the newcomer's own block may give way, of the address in it that has most.
+    fn displace(&mut self, newcomer: A, in_own_block: bool) -> Option<(T, Refused)> {
+        let block = (self.block_of)(newcomer);
+        let is_own = |address: A| block.is_some() && (self.block_of)(address) == block;
+        let waiting = self.places.iter().filter(|(address, place)| {
+            !place.waiting.is_empty() && (!in_own_block || is_own(**address))
+        });
+        let most =
+            waiting.max_by_key(|(address, place)| (self.holds(**address), place.waiting.len()));
+        let most = *most?.0;
+        let has_more = if is_own(most) {
+            self.waits_at(most) > self.waits_at(newcomer) + 1
+        } else {
+            self.holds(most) > self.holds(newcomer) + 1
+        };
+        let place = self.places.get_mut(&most).filter(|_| has_more)?;
+        let (_, newest) = place.waiting.pop_back()?;
+        self.waits_no_more(most, 1);
+        Some((newest, Refused::Displaced))
+    }
+
+    /// Connections that wait of an address.
+    fn waits_at(&self, address: A) -> usize {
+        self.places.get(&address).map_or(0, |place| place.waiting.len())
+    }
+
+    /// Likewise, of all its block where it has one.
+    fn holds(&self, address: A) -> usize {
+        self.block(address).map_or_else(|| self.waits_at(address), |block| block.waiting)
     }
 
     /// The next handshake that may begin now. To be asked until there is none, after every other call and at

@@ -227,6 +227,36 @@ fn a_block_of_addresses_keeps_nobody_out() {
 }
 
 #[test]
+fn blocks_that_hold_the_whole_queue_give_way() {
+    let now = Instant::now();
+    let mut door = door(RATE);
+    let each = u32::try_from(BLOCK_WAITING_MAX).expect("few");
+    for network in 0..each {
+        for block in [BLOCKS_FROM, BLOCKS_FROM + BLOCK] {
+            assert_eq!(door.arrive(block + network, 0, now), None);
+        }
+    }
+    assert_eq!(door.waiting(), WAITING_MAX);
+    for (newcomer, connection) in [(9, 1), (BLOCKS_FROM + 2 * BLOCK, 2), (10, 3)] {
+        assert_eq!(door.arrive(newcomer, connection, now), Some((0, Refused::Displaced)));
+    }
+    assert_eq!(door.waiting(), WAITING_MAX);
+}
+
+#[test]
+fn in_a_full_block_who_has_many_gives_way() {
+    let now = Instant::now();
+    let mut door = door(RATE);
+    for network in 0..2 {
+        let all = 0..u32::try_from(ADDRESS_WAITING_MAX).expect("few");
+        all.for_each(|one| assert_eq!(door.arrive(BLOCKS_FROM + network, one, now), None));
+    }
+    let displaced = door.arrive(BLOCKS_FROM + 9, 1_000, now);
+    assert_eq!(displaced, Some((255, Refused::Displaced)));
+    assert_eq!(door.waiting(), BLOCK_WAITING_MAX);
+}
+
+#[test]
 fn a_block_that_is_honest_comes_in_at_the_rate() {
     let start = Instant::now();
     let mut door = door(RATE);
