@@ -26,7 +26,7 @@ use probefleet_proto::name::{InvalidReason, MissedReason};
 use probefleet_proto::plan::AgentPlan;
 use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
-use probefleet_proto::window::{START_LAG_MAX_NS, edge_at_or_after_s, start_s};
+use probefleet_proto::window::{AGENT_DOWN_MAX_S, START_LAG_MAX_NS, edge_at_or_after_s, start_s};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +39,9 @@ use tracing::{debug, error, info, warn};
 /// Most attempts in flight: every probe of the largest plan may be in a call at once. Calls share their sockets; other
 /// attempts hold a file each, as many as the service may have open.
 const SLOTS_MAX: usize = 16_384;
+/// How far back attempts are accounted for that nobody started because the machine slept or its clock was set, as after a
+/// restart: beyond that an event says since when, and memory does not grow with how far the clock has jumped.
+const PASSED_MAX_NS: u64 = AGENT_DOWN_MAX_S * NS_PER_S;
 /// How often the snapshot of what is happening is refreshed.
 const STATUS_EVERY_NS: u64 = NS_PER_S;
 /// The same: no turn waits for longer, though the wall clock be set.
@@ -247,6 +250,7 @@ impl Runner {
     }
 
     fn start_due(&mut self, until_ns: u64) {
+        self.leave_out_before(until_ns.saturating_sub(PASSED_MAX_NS));
         while let Some(running) = &mut self.running {
             let Some(due) = running.schedule.pop_due(until_ns) else { break };
             let (Due::Start { probe, scheduled_ns } | Due::PassedOver { probe, scheduled_ns }) =
@@ -258,6 +262,21 @@ impl Runner {
                 }
                 Due::Start { .. } => self.start(&task, scheduled_ns),
             }
+        }
+    }
+
+    fn leave_out_before(&mut self, from_ns: u64) {
+        let Some(running) = &mut self.running else { return };
+        let Some(since_ns) = running.schedule.skip_before(from_ns) else { return };
+        let detail = format!(
+            "nothing is on record of the time from {} to {} (Unix seconds): the machine slept, or its clock was set",
+            since_ns / NS_PER_S,
+            from_ns / NS_PER_S
+        );
+        warn!("{detail}");
+        let event = Seal::Event { what: "agent_down", wall_time_ns: self.clock.now_ns(), detail };
+        if self.ports.seals.try_send(event).is_err() {
+            warn!("the spool does not keep up: this is not on record");
         }
     }
 

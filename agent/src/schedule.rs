@@ -53,6 +53,13 @@ impl Schedule {
         self.next.peek().map(|Reverse((scheduled_ns, _))| *scheduled_ns)
     }
 
+    /// Leaves out what was due before an instant (Unix ns). The earliest of what is left out, if there is any.
+    pub fn skip_before(&mut self, from_ns: u64) -> Option<u64> {
+        let earliest_ns = self.next_ns().filter(|next_ns| *next_ns < from_ns)?;
+        *self = Self::new(std::mem::take(&mut self.grids), from_ns);
+        Some(earliest_ns)
+    }
+
     /// Hands out the earliest instant that is not after `now_ns` (Unix ns).
     pub fn pop_due(&mut self, now_ns: u64) -> Option<Due> {
         let mut top = self.next.peek_mut().filter(|top| top.0.0 <= now_ns)?;
@@ -106,6 +113,17 @@ mod tests {
             ]
         );
         assert_eq!(schedule.next_ns(), Some(at(30)));
+    }
+
+    #[test]
+    fn what_is_long_past_can_be_left_out() {
+        let mut schedule = Schedule::new(vec![grid(10, 0), grid(60, 5)], 0);
+        let at = |s: u64| s * NS_PER_S;
+        assert_eq!(schedule.skip_before(0), None);
+        assert_eq!(schedule.skip_before(at(1_000_000_001)), Some(0));
+        assert_eq!(schedule.next_ns(), Some(at(1_000_000_010)));
+        assert_eq!(schedule.skip_before(at(1_000_000_010)), None);
+        assert_eq!(drain(&mut schedule, 1_000_000_025).len(), 3);
     }
 
     #[test]

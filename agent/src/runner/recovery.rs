@@ -15,6 +15,7 @@
 //! again.
 
 use crate::journal::{Entry, Fate, Logged};
+use crate::spool::RECORD_REFUSED;
 use crate::task::Task;
 use crate::window::{Sealed, SeriesSpec, Suspect, Windows};
 use probefleet_proto::name::MissedReason;
@@ -49,6 +50,8 @@ pub struct Era {
 pub struct SealedBefore {
     /// Cells by window start (Unix s).
     cells: BTreeMap<u64, HashSet<(String, SpecHash)>>,
+    /// Probes by window start (Unix s) that a gap stands for in the place of one report.
+    refused: BTreeMap<u64, HashSet<String>>,
     /// End of the newest window, Unix s.
     end_s: Option<u64>,
     /// When this spool was begun, Unix s; `None` when it holds nothing at all.
@@ -64,8 +67,13 @@ impl SealedBefore {
         self.end_s = self.end_s.max(Some(end_s));
     }
 
-    /// Notes a gap of the spool: the windows that it speaks of were sealed, and are not accounted for a second time.
+    /// Notes a gap of the spool: the windows that it speaks of were sealed, and are not accounted for a second time. One
+    /// that stands for a single report says which probes; others of its window may have had to follow in another.
     pub fn note_gap(&mut self, gap: &Gap) {
+        if gap.reason == RECORD_REFUSED && !gap.probes.is_empty() {
+            let probes = gap.probes.iter().map(|one| one.probe.clone());
+            self.refused.entry(gap.from_s).or_default().extend(probes);
+        }
         if gap.until_s > 0 {
             self.end_s = self.end_s.max(Some(gap.until_s));
         }
@@ -80,7 +88,8 @@ impl SealedBefore {
 
     /// Forgets the oldest window: the records that were read may begin in its middle.
     pub fn forget_oldest(&mut self) {
-        self.cells.pop_first();
+        let oldest_s = self.cells.pop_first().map_or(u64::MAX, |(start_s, _)| start_s);
+        self.refused.retain(|start_s, _| *start_s > oldest_s);
     }
 
     /// Start of the newest window that was noted, Unix s.
@@ -222,9 +231,13 @@ impl Recovery {
 
     /// A cell was not sealed, as far as anybody can know.
     fn is_open(&self, window_start_s: u64, key: &(String, SpecHash)) -> bool {
+        let refused = self.sealed.refused.get(&window_start_s);
+        if refused.is_some_and(|probes| probes.contains(&key.0)) {
+            return false;
+        }
         match self.sealed.cells.get(&window_start_s) {
             Some(reported) => !reported.contains(key),
-            None => window_start_s >= self.sealed_until_s,
+            None => refused.is_some() || window_start_s >= self.sealed_until_s,
         }
     }
 
@@ -339,6 +352,7 @@ mod tests {
     use super::*;
     use probefleet_proto::plan::AgentPlan;
     use probefleet_proto::report::{Cell, Head, OtherKind};
+    use probefleet_proto::v1::GapProbe;
     use serde_json::json;
 
     const WIDTH_S: u64 = 10;
@@ -411,6 +425,23 @@ mod tests {
         let windows: Vec<Sealed> =
             Recovery::new(vec![era(500)], sealed, 1_031 * NS_PER_S).collect();
         assert_eq!(windows.iter().map(|w| w.window_start_s).collect::<Vec<_>>(), [1_020]);
+    }
+
+    #[test]
+    fn what_follows_a_report_that_was_refused_is_still_open() {
+        let mut sealed = sealed_before(&[report(1_000, &["a", "b"])]);
+        let probes = vec![GapProbe { probe: "a".to_owned(), ..GapProbe::default() }];
+        let reason = RECORD_REFUSED.to_owned();
+        let gap = Gap { from_s: 1_010, until_s: 1_020, reason, probes, ..Gap::default() };
+        sealed.note_gap(&gap);
+        let key = |probe: &str| (probe.to_owned(), [0; 16]);
+        let recovery = Recovery::new(vec![era(500)], sealed, 1_031 * NS_PER_S);
+        assert!(!recovery.is_open(1_010, &key("a")) && recovery.is_open(1_010, &key("b")));
+        assert!(!recovery.is_open(990, &key("b")) && recovery.is_open(1_020, &key("a")));
+        let mut sealed = sealed_before(&[report(1_020, &["a"])]);
+        sealed.note_gap(&gap);
+        sealed.forget_oldest();
+        assert!(sealed.refused.is_empty(), "its window may have begun before what was read");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The sealer: closed windows become durable records, off the runner's way.
 //!
-//! What comes is encoded at once and waits here for the disk ([`Backlog`]). A disk that is merely slow holds the runner up:
-//! its windows wait there. On one that takes nothing for [`STUCK`] no more than [`WAITING_MAX_BYTES`] wait; then the oldest
-//! give way, and a gap counts what they held.
+//! What comes is encoded at once and waits here for the disk ([`Backlog`]). A disk that is slow for a moment holds the runner
+//! up: its windows wait there. On one that takes nothing for [`STUCK`], or leaves [`WAITING_MAX_BYTES`] waiting for as long,
+//! no more than these wait; then the oldest give way, and a gap counts what they held.
 
 mod backlog;
 
@@ -79,17 +79,20 @@ pub async fn run(spool: SpoolHandle, recovery: Recovery, desk: Desk) -> bool {
     let vitals = Vitals::new(spool_max_bytes);
     let (account, backlog) = (VecDeque::new(), Backlog::default());
     let mut office = Office { spool, offset, vitals, recovery, account, backlog };
-    let (mut writing, mut is_open) = (None, true);
+    let (mut writing, mut is_open, mut full_since) = (None, true, None);
     loop {
         if writing.is_none() {
             writing = office.next_job().map(|job| Writing::begin(office.spool.clone(), job));
         }
-        let now = office.backlog.waiting();
+        let now = office.waiting(writing.as_ref());
         waiting.send_if_modified(|known| std::mem::replace(known, now) != now);
         if writing.is_none() && !is_open {
             return true;
         }
-        let stuck_at = writing.as_ref().map(|writing| writing.since + STUCK);
+        // A disk that is always a little too slow is as good as one that takes nothing.
+        full_since = office.backlog.is_full().then(|| full_since.unwrap_or_else(Instant::now));
+        let begun = writing.as_ref().map(|writing| writing.since).into_iter().chain(full_since);
+        let stuck_at = begun.min().map(|since| since + STUCK);
         let is_stuck = stuck_at.is_some_and(|at| at <= Instant::now());
         let takes = is_open && (is_stuck || !office.backlog.is_full());
         tokio::select! {
@@ -118,12 +121,18 @@ struct Writing {
     since: Instant,
     /// How many of the windows that came are durable with it.
     windows: u64,
+    /// Reports that gave way and that it counts.
+    lost_reports: u64,
     done: Pin<Box<dyn Future<Output = Result<(), Closed>> + Send>>,
 }
 
 impl Writing {
     fn begin(spool: SpoolHandle, Job { work, windows }: Job) -> Self {
-        Self { since: Instant::now(), windows, done: Box::pin(append(spool, work)) }
+        let lost_reports = match &work {
+            Work::Lost(lost) => lost.reports(),
+            Work::Record(..) => 0,
+        };
+        Self { since: Instant::now(), windows, lost_reports, done: Box::pin(append(spool, work)) }
     }
 }
 
@@ -157,6 +166,12 @@ impl Office {
             Some(payload) => Some(Job { work: Work::Record(Kind::Report, payload), windows: 0 }),
             None => self.backlog.next_job(),
         }
+    }
+
+    fn waiting(&self, writing: Option<&Writing>) -> Waiting {
+        let Waiting { bytes, lost_reports } = self.backlog.waiting();
+        let in_gap = writing.map_or(0, |writing| writing.lost_reports);
+        Waiting { bytes, lost_reports: lost_reports + in_gap }
     }
 
     fn take(&mut self, seal: Seal) {

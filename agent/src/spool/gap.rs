@@ -14,7 +14,7 @@ pub(super) const SPOOL_DAMAGE: &str = "spool_damage";
 /// The collector lost what the agent no longer holds.
 pub(super) const COLLECTOR_ROLLBACK: &str = "collector_rollback";
 /// The collector can never accept the record; the agent keeps it in a file.
-pub(super) const RECORD_REFUSED: &str = "record_refused";
+pub(crate) const RECORD_REFUSED: &str = "record_refused";
 
 /// Nothing could be written for so long that no more might wait in memory.
 pub(super) const SPOOL_UNWRITABLE: &str = "spool_unwritable";
