@@ -19,7 +19,7 @@ pub fn evidence_key(seed: &[u8; 32]) -> Option<EvidenceKey> {
 }
 
 /// Limits of a spool of a few kilobytes, whose files are read and written in no time. Its session is honest about what it
-/// may have sent only if the collector's credit stays below four segments.
+/// may have sent only if the collector's credit, or [`Limits::sending_ahead`], keeps that below three segments.
 #[must_use]
 pub const fn limits(total_bytes: u64, segment_bytes: u64) -> Limits {
     Limits::exact(total_bytes, segment_bytes)

@@ -57,7 +57,7 @@
 //! the hash of the record, so that what follows chains as before, and whichever of the two is there after a crash, it
 //! contradicts neither the other nor the collector. Counts are those of a record in which something is wrong; windows that are
 //! not of the grid are not claimed, but those between the reports beside it. An event becomes a gap that counts nothing. At most
-//! [`REFUSED_MAX`] records are set aside by one process, and never a gap.
+//! [`REFUSED_MAX`] records are kept at a time, and never a gap is set aside.
 //!
 //! # Recovery
 //! 1. fsync of the folder and of the one above, and the last segment is written once more, so that what is read now is there after a power cut
@@ -107,6 +107,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::disk::Disk;
 pub use self::gap::Lost;
+pub(crate) use self::gap::RECORD_REFUSED;
 pub use self::health::{Failure, Health, Mishaps, RefusedRecord};
 pub use self::inspect::{Inspection, inspect};
 pub(crate) use self::segment::RECORD_OVERHEAD_BYTES;
@@ -116,9 +117,9 @@ pub(crate) use self::store::Store;
 /// spool relies on it: see "Delete" above.
 pub const IN_FLIGHT_MAX_BYTES: usize = 256 << 10;
 
-/// Most records that are set aside between two starts because the collector can never accept them. One that is malformed is
+/// Most records of a spool that are set aside because the collector can never accept them, and whose files are still there. One that is malformed is
 /// the work of a rare fault; a collector that refuses whatever comes is at fault itself, and must not make an agent give up
-/// what it measured: behind these few, a person has to look before more is replaced.
+/// what it measured: behind these few, a person has to look, and move the files elsewhere, before more is replaced.
 pub const REFUSED_MAX: u64 = 8;
 
 /// Commands that wait for the thread: enough for every task of an agent to have one, few enough to push back.
@@ -137,6 +138,7 @@ const TOTAL_DEFAULT_MAX_BYTES: u64 = 1 << 30;
 pub struct Limits {
     total_bytes: u64,
     segment_bytes: u64,
+    in_flight_bytes: usize,
 }
 
 impl Limits {
@@ -145,7 +147,7 @@ impl Limits {
     pub fn new(total_bytes: u64) -> Self {
         let total_bytes = total_bytes.max(TOTAL_MIN_BYTES);
         let segment_bytes = (total_bytes / 16).clamp(SEGMENT_MIN_BYTES, SEGMENT_MAX_BYTES);
-        Self { total_bytes, segment_bytes }
+        Self { total_bytes, segment_bytes, in_flight_bytes: IN_FLIGHT_MAX_BYTES }
     }
 
     /// The default for a folder that exists: the smaller of 1 GiB and a tenth of its file system.
@@ -158,18 +160,20 @@ impl Limits {
 
     /// These limits, however small.
     pub(crate) const fn exact(total_bytes: u64, segment_bytes: u64) -> Self {
-        Self { total_bytes, segment_bytes }
+        Self { total_bytes, segment_bytes, in_flight_bytes: IN_FLIGHT_MAX_BYTES }
+    }
+
+    /// The same with another bound on what may be sent beyond what is acknowledged, for segments that are smaller than any
+    /// that a configuration gives.
+    #[must_use]
+    pub const fn sending_ahead(self, in_flight_bytes: usize) -> Self {
+        Self { in_flight_bytes, ..self }
     }
 
     /// The budget, in bytes.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
         self.total_bytes
-    }
-
-    /// [`IN_FLIGHT_MAX_BYTES`], or less where segments are smaller than any that a configuration gives.
-    fn in_flight_max_bytes(&self) -> usize {
-        usize::try_from(2 * self.segment_bytes).unwrap_or(usize::MAX).min(IN_FLIGHT_MAX_BYTES)
     }
 
     const fn pinned_bytes(&self) -> u64 {
@@ -329,7 +333,7 @@ pub enum Refused {
     SetAside(PathBuf),
     /// It is a gap itself: nothing can stand for what it stands for. It stays.
     IsGap,
-    /// [`REFUSED_MAX`] were set aside before. It stays.
+    /// [`REFUSED_MAX`] were set aside before, and their files are still there. It stays.
     TooMany,
 }
 

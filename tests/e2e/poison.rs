@@ -17,7 +17,7 @@ use probefleet_proto::units::NS_PER_S;
 use probefleet_proto::v1;
 use prost::Message as _;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,9 +182,14 @@ fn behind_a_few_the_agent_keeps_what_it_has_and_a_person_must_act() {
     let stored = stored_from(&fleet.store(), first);
     assert!(stored.iter().all(|record| record.kind == 2 && record.seq < last), "only gaps");
     assert_eq!(stored.len(), number);
-    // Somebody has looked, and starts it again.
+    // Somebody has looked, takes the files away, and starts it again.
     let (_, good) = fleet.agent("berlin").terminate(STOPS);
     assert!(good, "the agent stops cleanly");
+    let found = inspect(&state.join("spool")).expect("readable").remove(0);
+    let refused = |path: &&PathBuf| path.to_string_lossy().ends_with(".refused.quarantine");
+    let kept: Vec<&PathBuf> = found.quarantined.iter().filter(refused).collect();
+    assert_eq!(kept.len(), number);
+    kept.into_iter().for_each(|path| std::fs::remove_file(path).expect("is ours"));
     fleet.start_agent("berlin");
     let store = fleet.store();
     let arrived = || stored_from(&store, last + 1).iter().any(|r| r.kind == 1).then_some(());

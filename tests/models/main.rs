@@ -3,7 +3,7 @@
 //! [`exhaustive`] tries everything in worlds of a few windows; taking one mechanism away must break it. [`simulation`] draws
 //! fleets and faults by seed; its page says what counts as failure. [`outer`] has the real transport between real drivers,
 //! [`herd`] brings ten thousand agents back at once. [`each`] lets every operation of a disk fail, [`refused`] likewise
-//! while a record is set aside, [`flips`] every bit of a spool rot; [`waiting`] takes it away for an hour. [`disk`] and
+//! while a record is set aside, [`flips`] bits of a spool rot; [`waiting`] takes it away for an hour. [`disk`] and
 //! [`store`] stand in for the machine below the cores. `--bin simulate` runs most of it for longer.
 
 mod agreement;

@@ -176,6 +176,22 @@ pub(super) fn refused_name(seq: u64) -> String {
     format!("{seq:010}.refused{QUARANTINE_SUFFIX}")
 }
 
+/// The files of one spool that are kept as [`refused_name`], with the sequences of their records, ascending.
+pub(super) fn refused_files(
+    disk: &impl Disk,
+    dir: &Path,
+) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
+    let names = disk.list(dir).at("list", dir)?;
+    let seq = |name: &OsString| {
+        let seq = name.to_str()?.strip_suffix(QUARANTINE_SUFFIX)?.strip_suffix(".refused")?;
+        seq.parse().ok()
+    };
+    let mut found: Vec<(u64, PathBuf)> =
+        names.iter().filter_map(|name| Some((seq(name)?, dir.join(name)))).collect();
+    found.sort();
+    Ok(found)
+}
+
 /// Whether a file was set aside, by [`quarantine`] or under a [`refused_name`].
 pub(super) fn is_quarantined(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains(QUARANTINE_SUFFIX))

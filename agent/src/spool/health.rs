@@ -30,6 +30,22 @@ pub struct RefusedRecord {
     pub why: String,
     /// Where it is kept.
     pub file: PathBuf,
+    /// How many such files there are.
+    pub kept: usize,
+}
+
+impl RefusedRecord {
+    /// The last one that is kept.
+    pub(super) fn last(store: &Store<impl Disk>, why: &str) -> Option<Self> {
+        let files = store.refused_files();
+        let files = files.inspect_err(
+            |error| tracing::warn!(%error, "what is kept of refused records is not known"),
+        );
+        let mut files = files.ok()?;
+        let kept = files.len();
+        let (seq, file) = files.pop()?;
+        Some(Self { seq, why: why.to_owned(), file, kept })
+    }
 }
 
 /// Why something could not be done.
@@ -62,7 +78,8 @@ pub struct Health {
 
 impl Health {
     pub(super) fn of(store: &Store<impl Disk>) -> Self {
-        Self { budget_bytes: store.budget_bytes(), ..Self::default() }
+        let refused = RefusedRecord::last(store, "so it was before this agent was started");
+        Self { budget_bytes: store.budget_bytes(), refused, ..Self::default() }
     }
 
     pub(super) fn note_append(&mut self, error: Option<&SpoolError>) {

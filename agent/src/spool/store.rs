@@ -171,7 +171,7 @@ impl<D: Disk> Store<D> {
             bytes: self.bytes(),
             unacked_bytes: payload.saturating_sub(self.acked_payload_bytes),
             oldest_unsent_s: self.oldest_unsent_s,
-            in_flight_max_bytes: self.limits.in_flight_max_bytes(),
+            in_flight_max_bytes: self.limits.in_flight_bytes,
         }
     }
 

@@ -10,7 +10,7 @@ use std::fs;
 use tempfile::TempDir;
 
 /// Small enough that a test fills it: segments of 4 KiB, 16 of them.
-const SMALL: Limits = Limits { total_bytes: 64 << 10, segment_bytes: 4 << 10 };
+const SMALL: Limits = Limits::exact(64 << 10, 4 << 10);
 
 fn report(window: u64) -> Vec<u8> {
     let cells = v1::Cells {

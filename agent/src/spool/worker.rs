@@ -174,7 +174,8 @@ fn serve(store: &mut Store<impl Disk>, command: Command, views: &Views) {
             let refused = store.refuse(seq);
             views.note(&refused);
             if let Ok(Refused::SetAside(file)) = &refused {
-                let record = RefusedRecord { seq, why, file: file.clone() };
+                let kept = store.refused_files().map_or(1, |files| files.len());
+                let record = RefusedRecord { seq, why, file: file.clone(), kept };
                 views.health.send_modify(|health| {
                     health.mishaps = store.mishaps();
                     health.refused = Some(record);

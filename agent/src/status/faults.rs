@@ -159,16 +159,15 @@ fn spool_full(seen: &Seen, _: Instant) -> Option<Symptom> {
     })
 }
 
-/// Once a record was set aside, until the agent is started again: nothing else shows that a person has looked.
+/// While a record is kept that was set aside: that its file was moved elsewhere shows that a person has looked.
 fn record_refused(seen: &Seen, _: Instant) -> Option<Symptom> {
     let health = seen.health.as_ref()?;
-    let RefusedRecord { seq, why, file } = health.refused.as_ref()?;
+    let RefusedRecord { seq, why, file, kept } = health.refused.as_ref()?;
     let text = format!(
-        "the collector can never accept {} records, a gap stands for each; the last is record {seq}, kept in {}: {why}",
-        health.mishaps.refused_records,
+        "the collector can never accept {kept} records, a gap stands for each; the last is record {seq}, kept in {}: {why}",
         file.display()
     );
-    Some((text, "report this, with the file; a restart of the agent ends this fault"))
+    Some((text, "report this with the files, move them elsewhere, and start the agent again"))
 }
 
 fn refused(seen: &Seen, _: Instant) -> Option<Symptom> {

@@ -417,7 +417,7 @@ impl Session {
             }
             Refused::IsGap => Err(End::Stopped(format!("{why}; it is a gap, which stays"))),
             Refused::TooMany => Err(End::Stopped(format!(
-                "{why}; {REFUSED_MAX} records were set aside since the agent was started, and no more are"
+                "{why}; {REFUSED_MAX} records were set aside, and no more are before their files (*.refused.quarantine) are moved elsewhere"
             ))),
         }
     }

@@ -148,7 +148,9 @@ impl Plan {
             faults,
             wire: random.u64(10..300),
             poison: (poison.u64(..5) < 2).then_some(poison),
-            limits: spool(16, segment_bytes),
+            // What is sent ahead of acknowledgements stays within the segments that are never dropped.
+            limits: spool(16, segment_bytes)
+                .sending_ahead(usize::try_from(2 * segment_bytes).expect("small")),
             total_bytes: 16 * segment_bytes,
             credit_bytes: u32::try_from(segment_bytes).expect("small"),
         }

@@ -24,7 +24,10 @@ impl<D: Disk> Store<D> {
         if stored.kind == Kind::Gap {
             return Ok(Refused::IsGap);
         }
-        if self.mishaps.refused_records >= REFUSED_MAX {
+        let kept = self.refused_files()?;
+        // Its own file is what a try left that was interrupted.
+        let others = kept.iter().filter(|(known, _)| *known != seq).count();
+        if u64::try_from(others).is_ok_and(|others| others >= REFUSED_MAX) {
             return Ok(Refused::TooMany);
         }
         let file = self.keep_for_people(stored)?;
@@ -35,6 +38,11 @@ impl<D: Disk> Store<D> {
             tracing::warn!(%error, "the oldest window that is not delivered is not known");
         }
         Ok(Refused::SetAside(file))
+    }
+
+    /// The records that are kept for people, by sequence.
+    pub(crate) fn refused_files(&self) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
+        files::refused_files(&self.disk, &self.dir())
     }
 
     /// Writes a record to a file of its own. One of that name is what an earlier try left: the record is still in its

@@ -125,6 +125,14 @@ fn gaps_stay_and_so_does_everything_behind_a_few() {
     assert_eq!(everything(&mut first), before);
     drop(first);
     let (mut second, _) = store(&dir);
+    assert_eq!(
+        second.refuse(20).expect("readable"),
+        Refused::TooMany,
+        "a start is nobody who looked"
+    );
+    for (_, file) in second.refused_files().expect("listed") {
+        fs::remove_file(file).expect("removed");
+    }
     set_aside(&mut second, 20);
 }
 

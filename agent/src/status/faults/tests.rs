@@ -1,5 +1,5 @@
 use super::*;
-use crate::spool::{Failure, IN_FLIGHT_MAX_BYTES, Mishaps, RefusedRecord};
+use crate::spool::{Failure, IN_FLIGHT_MAX_BYTES, RefusedRecord};
 
 /// An agent of which nothing is wrong.
 fn well(now: Instant) -> Seen {
@@ -137,14 +137,13 @@ fn without_a_plan_or_with_one_that_cannot_be_run_it_says_so() {
 }
 
 #[test]
-fn a_record_that_the_collector_refused_is_told_until_the_agent_starts_again() {
+fn a_record_that_the_collector_refused_is_told() {
     let start = Instant::now();
     let mut watch = Watch::default();
     let mut seen = well(start);
     let (seq, file) = (7, "/state/0000000007.refused.quarantine".into());
-    let refused = RefusedRecord { seq, why: "it is no report".to_owned(), file };
-    let mishaps = Mishaps { refused_records: 2, ..Mishaps::default() };
-    seen.health = Some(Health { refused: Some(refused), mishaps, ..Health::default() });
+    let refused = RefusedRecord { seq, why: "it is no report".to_owned(), file, kept: 2 };
+    seen.health = Some(Health { refused: Some(refused), ..Health::default() });
     let found = watch.look(&seen, start);
     assert_eq!(names_of(&found), ["record_refused"]);
     for said in ["2 records", "record 7", "/state/0000000007.refused", "it is no report"] {
