@@ -347,6 +347,8 @@ pub enum Retire {
 }
 
 impl Retire {
+    pub(in crate::spool) const ALL: [Self; 2] = [Self::Forked, Self::RolledBack];
+
     const fn suffix(self) -> &'static str {
         match self {
             Self::Forked => "forked",

@@ -173,12 +173,10 @@ fn serve(store: &mut Store<impl Disk>, command: Command, views: &Views) {
         Command::Refuse { seq, why, reply } => {
             let refused = store.refuse(seq);
             views.note(&refused);
-            if let Ok(Refused::SetAside(file)) = &refused {
-                let kept = store.refused_files().map_or(1, |files| files.len());
-                let record = RefusedRecord { seq, why, file: file.clone(), kept };
+            if let Ok(Refused::SetAside(_)) = &refused {
                 views.health.send_modify(|health| {
                     health.mishaps = store.mishaps();
-                    health.refused = Some(record);
+                    health.refused = RefusedRecord::last(store, &why);
                 });
             }
             views.publish(store);

@@ -270,11 +270,14 @@ impl<D: Disk> Agent<D> {
         let wait = next.wait();
         let mut retired = None;
         let why = match next {
-            Next::Retire { reason, why, .. } => {
+            Next::Retire { reason, mut why, .. } => {
                 let event = retirement(reason, &why, 0);
                 match self.spool.retire(reason, event.encode_to_vec()) {
                     Ok(()) => retired = Some(reason),
-                    Err(_) => self.reconnect.stayed(),
+                    Err(error) => {
+                        self.reconnect.stayed();
+                        why = format!("{why}; it could not be left: {error}");
+                    }
                 }
                 why
             }

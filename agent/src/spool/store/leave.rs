@@ -155,18 +155,27 @@ impl<D: Disk> Store<D> {
             .map(|report| report.window_start_s))
     }
 
+    /// Takes the name of a spool from this one; gives the one that it has then. An earlier try may have come as far as that,
+    /// for another reason perhaps, and not back.
+    fn give_up_name(&self, reason: Retire) -> Result<PathBuf, SpoolError> {
+        let old = self.dir();
+        let name = |reason: Retire| self.root.join(set_aside_name(&self.spool_id, reason.suffix()));
+        let earlier = Retire::ALL.map(name).into_iter().find(|aside| self.disk.exists(aside));
+        if let Some(aside) = earlier.filter(|_| !self.disk.exists(&old)) {
+            return Ok(aside);
+        }
+        let aside = name(reason);
+        self.disk.rename(&old, &aside).at("rename", &old)?;
+        Ok(aside)
+    }
+
     /// Leaves this spool, kept under another name, for a new one that begins with an event saying so.
     ///
     /// The new one is whole before the old one loses its name: whenever the process ends, one of the two is found, and
     /// nothing that was acknowledged here is left behind without a word.
     pub(crate) fn retire(&mut self, reason: Retire, event: Vec<u8>) -> Result<(), SpoolError> {
         let successor = Successor::make(&self.disk, &self.root, &self.key, event)?;
-        let (old, aside) =
-            (self.dir(), self.root.join(set_aside_name(&self.spool_id, reason.suffix())));
-        // An earlier try may have come as far as that, and not back.
-        if self.disk.exists(&old) || !self.disk.exists(&aside) {
-            self.disk.rename(&old, &aside).at("rename", &old)?;
-        }
+        let (old, aside) = (self.dir(), self.give_up_name(reason)?);
         let named = files::sync_dir(&self.disk, &self.root)
             .and_then(|()| successor.take_place(&self.disk, &self.root));
         if let Err(error) = named {
